@@ -1,0 +1,132 @@
+"""What a user or a site has set for every command: rpod.toml and RPOD_* variables.
+
+Order, the first that says something wins: the command line, the environment, the user's file
+($XDG_CONFIG_HOME/rpod/rpod.toml), the site's file (/etc/rpod/rpod.toml), the defaults here.
+RPOD_CONFIG=FILE names one file to be read instead of the two.
+"""
+
+import os
+from typing import NamedTuple
+
+from rootless.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SITE_FILE = "/etc/rpod/rpod.toml"
+
+_PULL_POLICIES = ("missing", "always", "never", "newer")
+_STORAGE_DRIVERS = ("", "overlay", "fuse-overlayfs", "copy")
+
+
+class Config(NamedTuple):
+    """Settings; the empty string means "not set, decide by what the host can do"."""
+
+    root: str = ""
+    runroot: str = ""
+    storage_driver: str = ""
+    network: str = ""
+    userns: str = ""
+    pull: str = "missing"
+    detach_keys: str = "ctrl-p,ctrl-q"
+    stop_timeout: int = 10
+    sources: tuple[str, ...] = ()
+
+
+_KEYS = tuple(key for key in Config._fields if key != "sources")
+
+
+def load_config(
+    environ: "Mapping[str, str]" = os.environ, *, home: str | None = None, site: str = SITE_FILE
+) -> Config:
+    """Read the files that exist, then the environment.
+
+    Raises UsageError naming the file or variable, the key, and what is allowed.
+    """
+    config = Config()
+    for path in _files(environ, home, site):
+        if os.path.exists(path):
+            config = _merge(config, _read(path), path)
+        elif environ.get("RPOD_CONFIG"):
+            raise UsageError(f"read configuration {path}: no such file", remedy="unset RPOD_CONFIG")
+    for key in _KEYS:
+        variable = f"RPOD_{key.upper()}"
+        text = environ.get(variable)
+        if text:
+            config = _set(config, key, text, variable)
+    return config
+
+
+def _files(environ: "Mapping[str, str]", home: str | None, site: str) -> tuple[str, ...]:
+    if chosen := environ.get("RPOD_CONFIG"):
+        return (chosen,)
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        directory = home or environ.get("HOME", "")
+        if not directory:
+            return (site,)
+        base = f"{directory}/.config"
+    return (site, f"{base}/rpod/rpod.toml")
+
+
+def _read(path: str) -> dict[str, object]:
+    import tomli
+
+    try:
+        with open(path, "rb") as file:
+            return tomli.load(file)
+    except OSError as error:
+        raise UsageError(f"read configuration {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(
+            f"read configuration {path}: {error}", remedy="correct the file"
+        ) from error
+
+
+def _merge(config: Config, table: dict[str, object], path: str) -> Config:
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in _KEYS:
+            raise UsageError(
+                f"configuration {path}: unknown key {key!r}", remedy=f"known: {', '.join(_KEYS)}"
+            )
+        config = _set(config, name, value, f"{path}: {key}")
+    return config._replace(sources=(*config.sources, path))
+
+
+def _set(config: Config, key: str, value: object, where: str) -> Config:
+    if key == "stop_timeout":
+        return config._replace(stop_timeout=_seconds(value, where))
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: must be a string, not {type(value).__name__}")
+    if key == "pull":
+        _check_choice(value, _PULL_POLICIES, where)
+    elif key == "storage_driver":
+        _check_choice(value, _STORAGE_DRIVERS, where)
+    elif key in ("root", "runroot"):
+        value = _absolute(value, where)
+    values: dict[str, object] = {**config._asdict(), key: value}
+    return Config(**values)  # type: ignore[arg-type]  # every key but stop_timeout is a string
+
+
+def _seconds(value: object, where: str) -> int:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(f"{where}: must be a number of seconds, not {value!r}")
+    return value
+
+
+def _check_choice(value: str, allowed: tuple[str, ...], where: str) -> None:
+    if value not in allowed:
+        choices = ", ".join(filter(None, allowed))
+        raise UsageError(f"{where}: {value!r} is none of {choices}")
+
+
+def _absolute(value: str, where: str) -> str:
+    if value.startswith("~/"):
+        value = os.path.expanduser(value)
+    if not value.startswith("/"):
+        raise UsageError(f"{where}: {value!r} must be an absolute path")
+    return os.path.normpath(value)

@@ -1,0 +1,186 @@
+"""Every path in the store and in the run root.
+
+    <store>/                        what lasts; default $XDG_DATA_HOME/rpod
+      version                       format of the store, a decimal number
+      oci-layout  index.json        OCI image-spec, image layout: other tools read the store in place
+      blobs/sha256/<hex>            manifests, configs and layers, byte for byte as they came
+      partial/<hex>                 the arrived bytes of a blob that is still being fetched
+      images/<manifest hex>.json    one record for each image
+      names/<escaped reference>     one record for each name: the manifest digest it stands for
+      layers/<map key>/<chain hex>/ an unpacked layer: layer.json, diff/
+      containers/<id>/              OCI runtime bundle and records of a container
+      container-names/<name>        the id of the container that has the name
+      volumes/<name>/               volume.json, _data/
+      tmp/                          what is being built or thrown away; each entry has its lock
+      locks/                        flock(2) files, empty
+      runroot                       boot id and path of the run root in use since this boot
+    <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
+      host.json                     what was found out about this host
+      containers/<id>/              lock, attach.sock, network.sock of a running container
+
+A directory under its final name is complete. Files on disk carry host ids, so an unpacked layer
+belongs to the id map that it was unpacked with: that is the map key (`storage.layers.map_key`).
+"""
+
+VERSION = 1
+
+
+class ContainerPaths:
+    """Paths of one container; `directory` is its bundle, `run_dir` its part of the run root."""
+
+    __slots__ = ("directory", "run_dir")
+
+    def __init__(self, directory: str, run_dir: str) -> None:
+        self.directory = directory
+        self.run_dir = run_dir
+
+    @property
+    def config(self) -> str:
+        """OCI runtime-spec, config.json."""
+        return f"{self.directory}/config.json"
+
+    @property
+    def record(self) -> str:
+        """What was asked for; written once, replaced by rename."""
+        return f"{self.directory}/container.json"
+
+    @property
+    def state(self) -> str:
+        """What has happened: written by the monitor at start and at the end."""
+        return f"{self.directory}/state.json"
+
+    @property
+    def upper(self) -> str:
+        return f"{self.directory}/upper"
+
+    @property
+    def work(self) -> str:
+        return f"{self.directory}/work"
+
+    @property
+    def rootfs(self) -> str:
+        return f"{self.directory}/rootfs"
+
+    @property
+    def etc(self) -> str:
+        """hosts, resolv.conf, hostname and .containerenv, bound into the container."""
+        return f"{self.directory}/etc"
+
+    @property
+    def log(self) -> str:
+        return f"{self.directory}/ctr.log"
+
+    @property
+    def lock(self) -> str:
+        return f"{self.run_dir}/lock"
+
+    @property
+    def attach_socket(self) -> str:
+        return f"{self.run_dir}/attach.sock"
+
+    @property
+    def network_socket(self) -> str:
+        return f"{self.run_dir}/network.sock"
+
+
+class Layout:
+    """The one place that knows where things lie."""
+
+    __slots__ = ("run_root", "store")
+
+    def __init__(self, store: str, run_root: str) -> None:
+        self.store = store
+        self.run_root = run_root
+
+    @property
+    def version_file(self) -> str:
+        return f"{self.store}/version"
+
+    @property
+    def runroot_file(self) -> str:
+        return f"{self.store}/runroot"
+
+    @property
+    def oci_layout_file(self) -> str:
+        return f"{self.store}/oci-layout"
+
+    @property
+    def index_file(self) -> str:
+        return f"{self.store}/index.json"
+
+    @property
+    def blobs_dir(self) -> str:
+        return f"{self.store}/blobs/sha256"
+
+    def blob(self, digest: str) -> str:
+        """Path of a blob; `digest` is `sha256:<hex>`, checked before it gets here."""
+        return f"{self.store}/blobs/sha256/{digest.removeprefix('sha256:')}"
+
+    @property
+    def partial_dir(self) -> str:
+        return f"{self.store}/partial"
+
+    def partial(self, digest: str) -> str:
+        return f"{self.store}/partial/{digest.removeprefix('sha256:')}"
+
+    @property
+    def images_dir(self) -> str:
+        return f"{self.store}/images"
+
+    def image_record(self, manifest_digest: str) -> str:
+        return f"{self.store}/images/{manifest_digest.removeprefix('sha256:')}.json"
+
+    @property
+    def names_dir(self) -> str:
+        return f"{self.store}/names"
+
+    def layers_dir(self, map_key: str) -> str:
+        return f"{self.store}/layers/{map_key}"
+
+    @property
+    def all_layers_dir(self) -> str:
+        return f"{self.store}/layers"
+
+    def layer(self, map_key: str, chain_id: str) -> str:
+        return f"{self.store}/layers/{map_key}/{chain_id.removeprefix('sha256:')}"
+
+    def layer_diff(self, map_key: str, chain_id: str) -> str:
+        return f"{self.layer(map_key, chain_id)}/diff"
+
+    @property
+    def containers_dir(self) -> str:
+        return f"{self.store}/containers"
+
+    def container(self, container_id: str) -> ContainerPaths:
+        return ContainerPaths(
+            f"{self.store}/containers/{container_id}", f"{self.run_root}/containers/{container_id}"
+        )
+
+    @property
+    def container_names_dir(self) -> str:
+        return f"{self.store}/container-names"
+
+    @property
+    def volumes_dir(self) -> str:
+        return f"{self.store}/volumes"
+
+    def volume(self, name: str) -> str:
+        return f"{self.store}/volumes/{name}"
+
+    def volume_data(self, name: str) -> str:
+        return f"{self.store}/volumes/{name}/_data"
+
+    @property
+    def tmp_dir(self) -> str:
+        return f"{self.store}/tmp"
+
+    def lock(self, name: str) -> str:
+        return f"{self.store}/locks/{name}"
+
+    @property
+    def locks_dir(self) -> str:
+        return f"{self.store}/locks"
+
+    @property
+    def host_file(self) -> str:
+        return f"{self.run_root}/host.json"
