@@ -1,0 +1,54 @@
+"""What a test must not leave behind: processes, mounts, unfinished store entries."""
+
+import os
+import time
+from collections.abc import Callable
+
+from tests.support.accounts import Account, Process, processes
+
+# podman keeps one pause process for each user; it ends with the account.
+_ALLOWED = ("podman pause", "catatonit -P")
+_HELPERS = ("rpod", "slirp4netns", "pasta", "pasta.avx2", "passt", "fuse-overlayfs", "squashfuse")
+SETTLE_S = 5.0
+
+
+def own_processes(account: Account) -> list[Process]:
+    """List what runs as the account; for an account that a person uses, the helpers only."""
+    mine = {os.getpid(), os.getppid()}
+    found = [process for process in processes(account.owns) if process.pid not in mine]
+    if account.uid == os.getuid():
+        found = [process for process in found if process.name in _HELPERS]
+    return [process for process in found if not _is_pause(process)]
+
+
+def _is_pause(process: Process) -> bool:
+    return process.command.endswith(_ALLOWED) or process.name == "podman pause"
+
+
+def wait_until_gone(list_left: Callable[[], list[Process]], timeout_s: float) -> list[Process]:
+    """Return what is still there after the time that a container's end may take."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = list_left()
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+
+
+def mounts() -> set[str]:
+    """Return the mount points of this mount namespace with what is mounted there."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        return {" ".join([line.split()[4], line.rpartition(" - ")[2].strip()]) for line in lines}
+
+
+def unfinished(home: str) -> list[str]:
+    """List entries of tmp/ and partial/ in every rpod store below `home`."""
+    found: list[str] = []
+    for directory, names, _ in os.walk(home):
+        if "oci-layout" in os.listdir(directory) and "locks" in names:
+            for part in ("tmp", "partial"):
+                path = os.path.join(directory, part)
+                if os.path.isdir(path):
+                    found += [os.path.join(path, entry) for entry in os.listdir(path)]
+        names[:] = [name for name in names if name not in ("layers", "blobs", "containers", "diff")]
+    return found

@@ -1,0 +1,76 @@
+"""Fixtures for tests of the command as a user sees it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import accounts, images, leaks
+from tests.support.accounts import Account
+from tests.support.command import Command, is_podman
+
+
+def check_nothing_left(command: Command, mounts_before: set[str]) -> None:
+    """Fail when a process, a mount or an unfinished store entry remains; ends what it finds."""
+    account = command.account
+    left = leaks.wait_until_gone(lambda: leaks.own_processes(account), leaks.SETTLE_S)
+    if os.getuid() == 0:
+        accounts.end_processes(account) if left else None
+    assert not left, f"processes left behind: {left}"
+    assert leaks.mounts() == mounts_before, "mounts left behind"
+    if not is_podman():
+        assert leaks.unfinished(account.home) == [], "unfinished store entries left behind"
+
+
+def clean(command: Command) -> None:
+    """Remove the containers and volumes that a test has made."""
+    command("rm", "--force", "--all", "--time", "0", check=False)
+    volumes = command("volume", "ls", "-q", check=False).lines
+    if volumes:
+        command("volume", "rm", "--force", *volumes, check=False)
+
+
+@pytest.fixture(scope="session")
+def session_command(account: Account, docker_archive: str) -> Command:
+    """The command with the store of the session, the test image in it."""
+    command = Command(account, account.environment())
+    command("load", "--input", docker_archive)
+    return command
+
+
+@pytest.fixture(scope="session")
+def image(session_command: Command) -> str:
+    """Name of the test image in the session's store."""
+    return images.NAME
+
+
+@pytest.fixture
+def rpod(session_command: Command) -> Iterator[Command]:
+    """The command; what the test makes is removed after it, and nothing else may be left."""
+    before = leaks.mounts()
+    yield session_command
+    clean(session_command)
+    check_nothing_left(session_command, before)
+
+
+@pytest.fixture
+def fresh_rpod(account: Account, account_dir: str) -> Iterator[Command]:
+    """The command with an empty store of its own."""
+    before = leaks.mounts()
+    runtime_dir = tempfile.mkdtemp(prefix="rpt-", dir="/tmp")
+    os.chown(runtime_dir, account.uid, account.gid)
+    own = {
+        "HOME": account_dir,
+        "XDG_DATA_HOME": f"{account_dir}/data",
+        "XDG_CONFIG_HOME": f"{account_dir}/config",
+        "XDG_RUNTIME_DIR": runtime_dir,
+    }
+    command = Command(account, {**account.environment(), **own})
+    yield command
+    clean(command)
+    try:
+        check_nothing_left(command, before)
+    finally:
+        shutil.rmtree(runtime_dir, ignore_errors=True)
