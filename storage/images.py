@@ -1,0 +1,440 @@
+"""Images in the store: one record for each manifest, one small file for each name.
+
+On the path of `rpod run`: loads nothing heavy at import. Truth about names lies in `names/`;
+`index.json` is a view for other tools, written after each change and never read here.
+"""
+
+import json
+import os
+import time
+from typing import NamedTuple
+
+from storage.blobs import has_blob, read_blob
+from storage.digest import hex_of
+from storage.errors import (
+    Ambiguous,
+    BlobMissing,
+    ImageNotFound,
+    InUse,
+    InvalidDocument,
+    InvalidReference,
+    from_os_error,
+)
+from storage.files import Lock, read_file, write_file
+from storage.layout import Layout
+from storage.names import (
+    delete_name,
+    image_names,
+    list_names,
+    listdir,
+    name_target,
+    set_name,
+)
+from storage.oci.checks import (
+    as_object,
+    get_size,
+    get_string_map,
+    get_strings,
+    get_text,
+    parse_json,
+)
+from storage.oci.config import ImageConfig
+from storage.oci.descriptor import OCI_INDEX
+from storage.reference import LOCAL_REGISTRY, local_candidates, parse_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.oci.manifest import Manifest
+
+RECORD_VERSION = 1
+_REF_NAME = "org.opencontainers.image.ref.name"
+_HEX = frozenset("0123456789abcdef")
+_ID_LENGTH = 64
+
+
+class ImageRecord(NamedTuple):
+    """What the store knows about one image; `names` holds the name it was found by, or all."""
+
+    image_id: str
+    manifest_digest: str
+    config_digest: str
+    media_type: str
+    diff_ids: tuple[str, ...]
+    chain_ids: tuple[str, ...]
+    layer_digests: tuple[str, ...]
+    layer_media_types: tuple[str, ...]
+    size_bytes: int
+    created: str
+    architecture: str
+    os: str
+    variant: str
+    labels: dict[str, str]
+    added_at: str
+    names: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record as it is kept on disk: without names, which are files of their own."""
+        found: dict[str, object] = {"version": RECORD_VERSION, **self._asdict()}
+        del found["names"]
+        return found
+
+    @classmethod
+    def from_json(cls, raw: object, where: str) -> "ImageRecord":
+        """Check a record. Raises InvalidDocument."""
+        fields = as_object(raw, where)
+
+        def text(key: str) -> str:
+            return get_text(fields, key, where)
+
+        def texts(key: str) -> tuple[str, ...]:
+            return get_strings(fields, key, where) or ()
+
+        return cls(
+            image_id=text("image_id"),
+            manifest_digest=text("manifest_digest"),
+            config_digest=text("config_digest"),
+            media_type=text("media_type"),
+            diff_ids=texts("diff_ids"),
+            chain_ids=texts("chain_ids"),
+            layer_digests=texts("layer_digests"),
+            layer_media_types=texts("layer_media_types"),
+            size_bytes=get_size(fields, "size_bytes", where),
+            created=text("created"),
+            architecture=text("architecture"),
+            os=text("os"),
+            variant=text("variant"),
+            labels=get_string_map(fields, "labels", where),
+            added_at=text("added_at"),
+        )
+
+
+def find_image(layout: Layout, text: str, *, all_names: bool = False) -> ImageRecord:
+    """Find an image by name, name@digest, digest, or an unambiguous beginning of its id.
+
+    A short name stands for, in this order: localhost/NAME, docker.io/library/NAME, and any name
+    that ends in /NAME. Raises ImageNotFound, Ambiguous, InvalidReference.
+    """
+    record = _find_by_name(layout, text) or _find_by_id(layout, text)
+    if record is None:
+        raise ImageNotFound(
+            f"no image {text!r} in the store", remedy=f"get it first: rpod pull {text}"
+        )
+    return (
+        record._replace(names=image_names(layout, record.manifest_digest)) if all_names else record
+    )
+
+
+def list_images(layout: Layout) -> list[ImageRecord]:
+    """Return every image with all its names, in the order of their arrival, the newest first."""
+    names: dict[str, list[str]] = {}
+    for name, digest in list_names(layout).items():
+        names.setdefault(digest, []).append(name)
+    records = []
+    for digest in _recorded_digests(layout):
+        record = _load_record(layout, digest)
+        if record is not None:
+            records.append(record._replace(names=tuple(sorted(names.get(digest, ())))))
+    records.sort(key=lambda record: (record.added_at, record.image_id), reverse=True)
+    return records
+
+
+def image_config(layout: Layout, record: ImageRecord) -> ImageConfig:
+    """Read the configuration of an image. Raises BlobMissing, InvalidDocument."""
+    where = f"configuration of image {record.image_id[:12]}"
+    data = read_blob(layout, record.config_digest, verify=False)
+    return ImageConfig.from_json(parse_json(data, where), where)
+
+
+def _find_by_name(layout: Layout, text: str) -> ImageRecord | None:
+    try:
+        candidates = local_candidates(text)
+    except InvalidReference:
+        # 64 digits, or sha256:<digest>: not a name, perhaps an id.
+        if _id_prefix(text):
+            return None
+        raise
+    for candidate in candidates:
+        digest = name_target(layout, candidate)
+        if digest:
+            record = _load_record(layout, digest)
+            if record is not None:
+                return record._replace(names=(candidate,))
+    if "@" in text:
+        return _find_digested(layout, candidates)
+    if len(candidates) == 1:
+        return None
+    return _find_suffix(layout, text)
+
+
+def _find_digested(layout: Layout, candidates: tuple[str, ...]) -> ImageRecord | None:
+    """Find name@digest where the image came by a tag of that name."""
+    for candidate in candidates:
+        reference = parse_reference(candidate)
+        record = _load_record(layout, reference.digest or "")
+        if record is None:
+            continue
+        names = image_names(layout, record.manifest_digest)
+        if any(parse_reference(name).name == reference.name for name in names):
+            return record._replace(names=(candidate,))
+    return None
+
+
+def _find_suffix(layout: Layout, text: str) -> ImageRecord | None:
+    tagged = text if ":" in text.rpartition("/")[2] else f"{text}:latest"
+    for name, digest in sorted(list_names(layout).items()):
+        if name.endswith(f"/{tagged}"):
+            record = _load_record(layout, digest)
+            if record is not None:
+                return record._replace(names=(name,))
+    return None
+
+
+def _id_prefix(text: str) -> str:
+    prefix = text.removeprefix("sha256:")
+    return prefix if 0 < len(prefix) <= _ID_LENGTH and _HEX.issuperset(prefix) else ""
+
+
+def _find_by_id(layout: Layout, text: str) -> ImageRecord | None:
+    prefix = _id_prefix(text)
+    if not prefix:
+        return None
+    if len(prefix) == _ID_LENGTH:
+        record = _load_record(layout, f"sha256:{prefix}")
+        if record is not None:
+            return record
+    matches = [record for record in list_images(layout) if record.image_id.startswith(prefix)]
+    if len({record.image_id for record in matches}) > 1:
+        shown = ", ".join(sorted({record.image_id[:16] for record in matches})[:4])
+        raise Ambiguous(f"image id {text!r} stands for several images: {shown}")
+    # Two manifests, say gzip and zstd, may share one configuration and so one id.
+    return next((record for record in matches if record.names), matches[0] if matches else None)
+
+
+def _recorded_digests(layout: Layout) -> list[str]:
+    return [
+        f"sha256:{entry.removesuffix('.json')}"
+        for entry in listdir(layout.images_dir)
+        if entry.endswith(".json")
+    ]
+
+
+def _load_record(layout: Layout, manifest_digest: str) -> ImageRecord | None:
+    path = layout.image_record(manifest_digest)
+    try:
+        return ImageRecord.from_json(json.loads(read_file(path)), path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise from_os_error(f"read {path}", error) from error
+    except ValueError as error:
+        raise InvalidDocument(f"{path}: not JSON ({error})", remedy=f"rm {path}") from error
+
+
+class RemoveResult(NamedTuple):
+    """What `remove_image` did: names that went, and the ids of images that went."""
+
+    untagged: tuple[str, ...]
+    deleted: tuple[str, ...]
+
+
+def commit_image(
+    layout: Layout, *, manifest_digest: str, name: str | None, map_key: str | None
+) -> ImageRecord:
+    """Record an image whose blobs and layers are in the store; pull, load and import end here.
+
+    Garbage cannot be collected meanwhile, so what is found here stays. Raises BlobMissing when a
+    blob, or a layer for `map_key`, has gone: the caller gets it again. Raises InvalidDocument.
+    """
+    with Lock(layout.lock("images"), shared=True):
+        record = _describe(layout, manifest_digest, map_key)
+        path = layout.image_record(manifest_digest)
+        known = _load_record(layout, manifest_digest)
+        if known is not None and known.size_bytes > record.size_bytes:
+            record = record._replace(size_bytes=known.size_bytes)
+        try:
+            write_file(path, json.dumps(record.to_json()).encode())
+        except OSError as error:
+            raise from_os_error(f"write {path}", error) from error
+        with Lock(layout.lock("names")):
+            if name is not None:
+                set_name(layout, name, manifest_digest)
+            _write_index(layout)
+    return record._replace(names=image_names(layout, manifest_digest))
+
+
+def tag_image(layout: Layout, text: str, target: str) -> str:
+    """Give an image another name and return it in full; a short name is a local one.
+
+    Raises ImageNotFound, InvalidReference.
+    """
+    reference = parse_reference(target, default_registry=LOCAL_REGISTRY)
+    if reference.digest is not None:
+        raise InvalidReference(f"tag {target!r}: a name to give cannot have a digest")
+    with Lock(layout.lock("images"), shared=True):
+        record = find_image(layout, text)
+        with Lock(layout.lock("names")):
+            set_name(layout, str(reference), record.manifest_digest)
+            _write_index(layout)
+    return str(reference)
+
+
+def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Take names from an image, all of them when none is given; return those that went.
+
+    Raises ImageNotFound when the image, or a name of it, is not there.
+    """
+    with Lock(layout.lock("images"), shared=True), Lock(layout.lock("names")):
+        record = find_image(layout, text, all_names=True)
+        gone = tuple(_own_name(record, name) for name in names) or record.names
+        for name in gone:
+            delete_name(layout, name)
+        _write_index(layout)
+    return gone
+
+
+def remove_image(
+    layout: Layout, text: str, *, force: bool = False, users: tuple[str, ...] = ()
+) -> RemoveResult:
+    """Take a name from an image, and with the last name the image itself.
+
+    `users` are containers of the image besides those in the store's records. Blobs and layers stay
+    until `storage.gc.collect`. Raises ImageNotFound, InUse.
+    """
+    with Lock(layout.lock("images")), Lock(layout.lock("names")):
+        found = find_image(layout, text)
+        names = image_names(layout, found.manifest_digest)
+        by_name = found.names[:1] if found.names and found.names[0] in names else ()
+        if by_name and len(names) > 1:
+            delete_name(layout, by_name[0])
+            _write_index(layout)
+            return RemoveResult(by_name, ())
+        if len(names) > 1 and not force:
+            raise InUse(
+                f"remove image {text}: it has several names: {', '.join(names)}",
+                remedy="remove it by name, or use --force to remove all names",
+            )
+        containers = (*users, *image_users(layout, found))
+        if containers:
+            shown = ", ".join(container[:12] for container in containers[:4])
+            raise InUse(
+                f"remove image {text}: used by container {shown}",
+                remedy=f"remove the container first (rpod rm {containers[0][:12]}), or use --force",
+            )
+        for name in names:
+            delete_name(layout, name)
+        _delete_record(layout, found.manifest_digest)
+        _write_index(layout)
+    return RemoveResult(names, (found.image_id,))
+
+
+def image_users(layout: Layout, record: ImageRecord) -> tuple[str, ...]:
+    """Return the ids of the containers that were made from an image."""
+    users = []
+    for container_id in listdir(layout.containers_dir):
+        try:
+            fields = json.loads(read_file(layout.container(container_id).record))
+        except (OSError, ValueError):
+            # Being made or removed, or broken: `ps` tells about those.
+            continue
+        if isinstance(fields, dict) and fields.get("image_id") == record.image_id:
+            users.append(container_id)
+    return tuple(users)
+
+
+def write_index(layout: Layout) -> None:
+    """Write `index.json` anew, so that other tools read the store as an OCI image layout."""
+    with Lock(layout.lock("names")):
+        _write_index(layout)
+
+
+def _write_index(layout: Layout) -> None:
+    manifests: list[dict[str, object]] = []
+    for record in list_images(layout):
+        try:
+            size = os.stat(layout.blob(record.manifest_digest)).st_size
+        except FileNotFoundError:
+            continue
+        entry: dict[str, object] = {
+            "mediaType": record.media_type,
+            "digest": record.manifest_digest,
+            "size": size,
+            "platform": {"architecture": record.architecture, "os": record.os},
+        }
+        manifests.extend({**entry, "annotations": {_REF_NAME: name}} for name in record.names)
+        if not record.names:
+            manifests.append(entry)
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+    try:
+        write_file(layout.index_file, json.dumps(index).encode(), sync=False)
+    except OSError as error:
+        raise from_os_error(f"write {layout.index_file}", error) from error
+
+
+def _describe(layout: Layout, manifest_digest: str, map_key: str | None) -> ImageRecord:
+    from storage.layers import chain_ids, read_layer
+    from storage.oci.manifest import Manifest
+
+    where = f"manifest {manifest_digest[:19]}"
+    manifest = Manifest.from_json(parse_json(read_blob(layout, manifest_digest), where), where)
+    place = f"configuration {manifest.config.digest[:19]}"
+    config = ImageConfig.from_json(
+        parse_json(read_blob(layout, manifest.config.digest), place), place
+    )
+    check_layer_counts(manifest, config)
+    for layer in manifest.layers:
+        if not has_blob(layout, layer.digest):
+            raise BlobMissing(f"layer {layer.digest} is not in the store")
+    chains = chain_ids(config.diff_ids)
+    if map_key is not None:
+        size = sum(read_layer(layout, map_key, chain).size_bytes for chain in chains)
+    else:
+        size = sum(layer.size for layer in manifest.layers)
+    return ImageRecord(
+        image_id=hex_of(manifest.config.digest),
+        manifest_digest=manifest_digest,
+        config_digest=manifest.config.digest,
+        media_type=manifest.media_type,
+        diff_ids=config.diff_ids,
+        chain_ids=chains,
+        layer_digests=tuple(layer.digest for layer in manifest.layers),
+        layer_media_types=tuple(layer.media_type for layer in manifest.layers),
+        size_bytes=size,
+        created=config.created,
+        architecture=config.architecture,
+        os=config.os,
+        variant=config.variant,
+        labels=config.labels,
+        added_at=rfc3339_now(),
+    )
+
+
+def check_layer_counts(manifest: "Manifest", config: ImageConfig) -> None:
+    """Compare manifest and configuration. Raises InvalidDocument."""
+    if len(manifest.layers) != len(config.diff_ids):
+        raise InvalidDocument(
+            f"configuration {manifest.config.digest[:19]}: {len(config.diff_ids)} diff_ids for"
+            f" the {len(manifest.layers)} layers of the manifest"
+        )
+
+
+def rfc3339_now() -> str:
+    """Return the time in UTC with nanoseconds, as the image-spec writes it."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+
+
+def _own_name(record: ImageRecord, text: str) -> str:
+    for candidate in local_candidates(text):
+        if candidate in record.names:
+            return candidate
+    raise ImageNotFound(f"image {record.image_id[:12]} has no name {text!r}")
+
+
+def _delete_record(layout: Layout, manifest_digest: str) -> None:
+    path = layout.image_record(manifest_digest)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise from_os_error(f"remove {path}", error) from error

@@ -1,0 +1,81 @@
+"""A directory under `tmp/` in which something is built, owned by whoever holds its lock.
+
+The kernel frees the lock at death, so an entry whose lock can be taken belongs to nobody.
+`locks/tmp` closes the gap between making an entry and locking it.
+"""
+
+import os
+
+from storage.errors import from_os_error
+from storage.files import Lock
+from storage.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_LOCK_FILE = "lock"
+_SWEEP_LOCK = "tmp"
+
+
+class Scratch:
+    """A fresh directory, removed on the way out with whatever is still in it."""
+
+    __slots__ = ("_layout", "_lock", "path")
+
+    def __init__(self, layout: Layout, kind: str) -> None:
+        self._layout = layout
+        self.path = f"{layout.tmp_dir}/{kind}-{os.getpid()}-{os.urandom(6).hex()}"
+        self._lock = Lock(f"{self.path}/{_LOCK_FILE}")
+
+    def __enter__(self) -> "Scratch":
+        try:
+            with Lock(self._layout.lock(_SWEEP_LOCK), shared=True):
+                os.mkdir(self.path, 0o711)
+                self._lock.acquire()
+        except OSError as error:
+            raise from_os_error(f"make {self.path}", error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        value: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        from storage.remove import remove_tree
+
+        try:
+            remove_tree(self.path)
+        except OSError as error:
+            if value is None:
+                raise from_os_error(f"remove {self.path}", error) from error
+            value.add_note(f"and {self.path} could not be removed: {error}")
+        finally:
+            self._lock.release()
+
+
+def sweep(layout: Layout) -> int:
+    """Remove the entries that nobody holds; return how many. Raises StoreUnusable."""
+    from storage.remove import remove_tree
+
+    stale: list[tuple[str, Lock]] = []
+    try:
+        with Lock(layout.lock(_SWEEP_LOCK)):
+            for name in os.listdir(layout.tmp_dir):
+                path = f"{layout.tmp_dir}/{name}"
+                lock = Lock(f"{path}/{_LOCK_FILE}")
+                try:
+                    free = lock.acquire(wait=False)
+                except NotADirectoryError:
+                    free = True
+                if free:
+                    stale.append((path, lock))
+        for path, _ in stale:
+            remove_tree(path)
+    except OSError as error:
+        raise from_os_error(f"clean {layout.tmp_dir}", error) from error
+    finally:
+        for _, lock in stale:
+            lock.release()
+    return len(stale)
