@@ -1,0 +1,36 @@
+"""What a caller may say about a transfer; light, so that the command line can load it early."""
+
+from typing import NamedTuple
+
+
+class Credentials(NamedTuple):
+    """What proves who the user is: a password, or an identity token (OAuth 2 refresh token)."""
+
+    user: str
+    password: str
+    identity_token: str = ""
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override is 3.12
+        """Keep secrets out of tracebacks and logs."""
+        return f"Credentials(user={self.user!r})"
+
+
+class PullOptions(NamedTuple):
+    """How to talk to a registry.
+
+    `tls_verify`: None is HTTPS with verified certificates, and plain HTTP on loopback; False
+    allows unverified certificates and plain HTTP anywhere; True is HTTPS even on loopback.
+    `ca_dir` has *.crt (authorities) and *.cert with *.key (client certificates).
+    `credentials` come before those of `authfile`, and these before the user's files.
+    """
+
+    tls_verify: bool | None = None
+    ca_dir: str | None = None
+    credentials: Credentials | None = None
+    authfile: str | None = None
+    retries: int = 3
+    retry_delay_s: float = 2.0
+    max_concurrent: int = 6
+    connect_timeout_s: float = 15.0
+    read_timeout_s: float = 60.0
+    document_timeout_s: float = 120.0
