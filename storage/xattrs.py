@@ -1,0 +1,74 @@
+"""Extended attributes: which of them a layer may set, and the one that makes a directory opaque."""
+
+import errno
+import os
+
+OPAQUE = "user.overlay.opaque"
+"""What overlayfs with `userxattr` reads, and fuse-overlayfs too."""
+
+_OVERLAY = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.")
+_ALLOWED = (b"user.", b"system.posix_acl_")
+_CAPABILITY = b"security.capability"
+_REFUSALS = (
+    errno.EPERM,  # user.* on a symlink or a special file; no right to set it in this namespace
+    errno.EACCES,
+    errno.ENOTSUP,  # the file system has no such attributes
+    errno.EINVAL,  # an ACL or a capability that names ids outside of the namespace
+    errno.ENOSPC,  # ext4 keeps the attributes of a file in one block
+    errno.E2BIG,
+    errno.ERANGE,
+)
+
+
+def is_allowed(name: bytes) -> bool:
+    """Tell whether a layer may set an attribute.
+
+    Those by which overlay file systems mark their own files would let a layer forge such marks;
+    trusted.* and labels of security modules belong to the host.
+    """
+    if name.startswith(_OVERLAY):
+        return False
+    return name == _CAPABILITY or name.startswith(_ALLOWED)
+
+
+def set_from_layer(target: int | str, attributes: dict[bytes, bytes]) -> list[str]:
+    """Set attributes on a descriptor, or on a path without following a link.
+
+    Returns the names of those that were refused. Raises OSError for other failures.
+    """
+    import xattr
+
+    refused = []
+    for name, value in attributes.items():
+        shown = name.decode(errors="replace")
+        if not is_allowed(name) or b"\0" in name:
+            refused.append(shown)
+            continue
+        try:
+            xattr.setxattr(target, os.fsdecode(name), value, 0, isinstance(target, str))
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            refused.append(shown)
+    return refused
+
+
+def make_opaque(directory: int) -> None:
+    """Hide what lower layers have in a directory. Raises OSError."""
+    import xattr
+
+    xattr.setxattr(directory, OPAQUE, b"y")
+
+
+def copy_all(source: int | str, target: int | str) -> None:
+    """Copy the attributes that a layer may have, between descriptors or paths.
+
+    Links are not followed. Raises OSError.
+    """
+    import xattr
+
+    nofollow = isinstance(source, str)
+    for name in xattr.listxattr(source, nofollow):
+        if is_allowed(os.fsencode(name)) or name == OPAQUE:
+            value = xattr.getxattr(source, name, nofollow)
+            xattr.setxattr(target, name, value, 0, isinstance(target, str))
