@@ -12,12 +12,18 @@ from tests.support.accounts import Account
 from tests.support.command import Command, is_podman
 
 
+def make_command(account: Account, environment: dict[str, str]) -> Command:
+    """Return the command for an account; podman-here configures podman by variables."""
+    settings = {name: value for name, value in os.environ.items() if name.startswith("CONTAINERS_")}
+    return Command(account, {**environment, **(settings if is_podman() else {})})
+
+
 def check_nothing_left(command: Command, mounts_before: set[str]) -> None:
     """Fail when a process, a mount or an unfinished store entry remains; ends what it finds."""
     account = command.account
     left = leaks.wait_until_gone(lambda: leaks.own_processes(account), leaks.SETTLE_S)
-    if os.getuid() == 0:
-        accounts.end_processes(account) if left else None
+    if left and os.getuid() == 0:
+        accounts.end_processes(account)
     assert not left, f"processes left behind: {left}"
     assert leaks.mounts() == mounts_before, "mounts left behind"
     if not is_podman():
@@ -35,7 +41,7 @@ def clean(command: Command) -> None:
 @pytest.fixture(scope="session")
 def session_command(account: Account, docker_archive: str) -> Command:
     """The command with the store of the session, the test image in it."""
-    command = Command(account, account.environment())
+    command = make_command(account, account.environment())
     command("load", "--input", docker_archive)
     return command
 
@@ -67,7 +73,7 @@ def fresh_rpod(account: Account, account_dir: str) -> Iterator[Command]:
         "XDG_CONFIG_HOME": f"{account_dir}/config",
         "XDG_RUNTIME_DIR": runtime_dir,
     }
-    command = Command(account, {**account.environment(), **own})
+    command = make_command(account, {**account.environment(), **own})
     yield command
     clean(command)
     try:

@@ -1,0 +1,195 @@
+"""Containers that stay: detached, started again, stopped, killed, removed, waited for."""
+
+import signal
+import time
+
+import pytest
+
+from tests.support.command import Command
+
+
+def status_of(rpod: Command, name: str) -> str:
+    form = "{{.State.Status}} {{.State.ExitCode}}"
+    return rpod("container", "inspect", "--format", form, name).out.strip()
+
+
+def test_detached_prints_the_id_and_runs(rpod: Command, image: str) -> None:
+    container_id = rpod("run", "-d", image, "sleep", "100").out.strip()
+    assert len(container_id) == 64
+    assert status_of(rpod, container_id).startswith("running")
+
+
+def test_detached_container_survives_the_end_of_its_client(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "alone", image, "sh", "-c", "sleep 0.5; echo later")
+    assert rpod("wait", "alone").out == "0\n"
+    assert rpod("logs", "alone").out == "later\n"
+
+
+@pytest.mark.parametrize("length", [6, 12, 63])
+def test_an_id_may_be_shortened(rpod: Command, image: str, length: int) -> None:
+    container_id = rpod("create", image).out.strip()
+    assert rpod("inspect", "--format", "{{.Id}}", container_id[:length]).out.strip() == container_id
+
+
+def test_created_container_has_not_run(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "made", image, "sh", "-c", "echo hello")
+    assert status_of(rpod, "made").startswith("created")
+    assert rpod("logs", "made").out == ""
+
+
+def test_start_runs_a_created_container(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "made", image, "sh", "-c", "echo hello; exit 3")
+    assert rpod("start", "made").out == "made\n"
+    assert rpod("wait", "made").out == "3\n"
+    assert rpod("logs", "made").out == "hello\n"
+    assert status_of(rpod, "made") == "exited 3"
+
+
+def test_start_attached_gives_output_and_status(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "made", image, "sh", "-c", "echo hello; echo oh >&2; exit 3")
+    done = rpod("start", "--attach", "made", check=False)
+    assert (done.code, done.out, done.err) == (3, "hello\n", "oh\n")
+
+
+def test_start_of_a_running_container_is_fine(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "runs", image, "sleep", "100")
+    assert rpod("start", "runs").code == 0
+
+
+def test_second_start_keeps_the_files(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "again", image, "sh", "-c", "echo x >>/count; cat /count")
+    assert rpod("start", "-a", "again").out == "x\nx\n"
+
+
+def test_stop_asks_with_term(rpod: Command, image: str) -> None:
+    script = "trap 'echo asked; exit 8' TERM; echo ready; while :; do sleep 0.1; done"
+    rpod("run", "-d", "--name", "polite", image, "sh", "-c", script)
+    wait_for_log(rpod, "polite", "ready")
+    begin = time.monotonic()
+    assert rpod("stop", "polite").out == "polite\n"
+    assert time.monotonic() - begin < 8
+    assert status_of(rpod, "polite") == "exited 8"
+    assert rpod("logs", "polite").lines == ["ready", "asked"]
+
+
+def test_stop_kills_after_its_time(rpod: Command, image: str) -> None:
+    rpod(
+        "run", "-d", "--name", "deaf", image, "sh", "-c", "trap '' TERM; while :; do sleep 1; done"
+    )
+    begin = time.monotonic()
+    rpod("stop", "--time", "1", "deaf")
+    assert 0.9 <= time.monotonic() - begin < 9
+    assert status_of(rpod, "deaf") == "exited 137"
+
+
+def test_stop_uses_the_stop_signal(rpod: Command, image: str) -> None:
+    script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.1; done"
+    rpod("run", "-d", "--name", "own", "--stop-signal", "SIGUSR1", image, "sh", "-c", script)
+    wait_for_log(rpod, "own", "ready")
+    rpod("stop", "own")
+    assert status_of(rpod, "own") == "exited 5"
+
+
+def test_stop_of_a_stopped_container_is_fine(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "over", image, "true")
+    assert rpod("stop", "over").code == 0
+
+
+@pytest.mark.parametrize("name", ["TERM", "SIGTERM", "15"])
+def test_kill_with_a_signal(rpod: Command, image: str, name: str) -> None:
+    script = "trap 'exit 6' TERM; echo ready; while :; do sleep 0.1; done"
+    rpod("run", "-d", "--name", "target", image, "sh", "-c", script)
+    wait_for_log(rpod, "target", "ready")
+    rpod("kill", "--signal", name, "target")
+    assert rpod("wait", "target").out == "6\n"
+
+
+def test_kill_without_signal_ends_it(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "target", image, "sleep", "100")
+    assert rpod("kill", "target").out == "target\n"
+    assert rpod("wait", "target").out == f"{128 + signal.SIGKILL}\n"
+
+
+def test_kill_of_a_stopped_container_is_refused(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "idle", image)
+    done = rpod("kill", "idle", check=False)
+    assert done.code == 125, done.told
+    assert done.err.startswith("Error: "), done.told
+
+
+def test_wait_blocks_until_the_end(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "slow", image, "sh", "-c", "sleep 1; exit 4")
+    assert rpod("wait", "slow").out == "4\n"
+
+
+def test_rm_of_a_running_container_needs_force(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "runs", image, "sleep", "100")
+    done = rpod("rm", "runs", check=False)
+    assert done.code == 2, done.told
+    assert "runs" in done.err or "running" in done.err
+    rpod("rm", "--force", "--time", "0", "runs")
+    assert rpod("ps", "-aq").out == ""
+
+
+@pytest.mark.rpod_only  # podman 4.3.1 removes nothing then; 5 goes on
+def test_rm_goes_on_after_a_name_that_is_missing(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "one", image)
+    rpod("create", "--name", "two", image)
+    done = rpod("rm", "one", "absent", "two", check=False)
+    assert done.code == 1, done.told
+    assert len(done.lines) == 2
+    assert "absent" in done.err
+    assert rpod("ps", "-aq").out == ""
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "logs", "inspect", "wait", "kill", "attach"])
+def test_missing_container_is_named(rpod: Command, image: str, command: str) -> None:
+    done = rpod(command, "no-such-container", check=False)
+    assert done.code == 125, done.told
+    assert "no-such-container" in done.err
+    assert len(done.err.splitlines()) <= 2, done.told
+
+
+def test_container_exists(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "here", image)
+    assert rpod("container", "exists", "here").code == 0
+    assert rpod("container", "exists", "there", check=False).code == 1
+
+
+def test_detached_rm_frees_the_name(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--rm", "--name", "brief", image, "true")
+    deadline = time.monotonic() + 10
+    while rpod("container", "exists", "brief", check=False).code == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_top_lists_the_processes(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "busy", image, "sh", "-c", "sleep 99 & sleep 98")
+    time.sleep(0.3)
+    done = rpod("top", "busy", "pid", "args")
+    assert done.lines[0].split() == ["PID", "COMMAND"]
+    assert any("sleep 99" in line for line in done.lines), done.told
+
+
+def test_generated_names_are_distinct(rpod: Command, image: str) -> None:
+    for _ in range(3):
+        rpod("create", image)
+    names = rpod("ps", "-a", "--format", "{{.Names}}").lines
+    assert len(set(names)) == 3
+    assert all("_" in name for name in names), names
+
+
+def test_attach_shares_the_streams(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "-i", "--name", "echoing", image, "cat")
+    done = rpod("attach", "echoing", input=b"through the socket\n", check=False)
+    assert done.out.rstrip("\n") == "through the socket", done.told
+    assert rpod("wait", "echoing").out == "0\n"
+
+
+def wait_for_log(rpod: Command, name: str, text: str) -> None:
+    """Wait until a container has written a line."""
+    deadline = time.monotonic() + 20
+    while text not in rpod("logs", name).out:
+        assert time.monotonic() < deadline, f"{name} did not write {text}"
+        time.sleep(0.05)

@@ -1,0 +1,183 @@
+"""Networks: slirp4netns, none, host; ports; names."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.registry import free_port
+
+NETWORK = "--network=slirp4netns"
+HOST_LOOPBACK = "--network=slirp4netns:allow_host_loopback=true"
+
+
+@contextlib.contextmanager
+def host_server() -> Iterator[int]:
+    """Serve `hello from the host` on loopback; give the port."""
+
+    answer = b"HTTP/1.0 200 OK\r\n\r\nhello from the host"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    if not connection.recv(4096):
+                        return
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            socket.create_connection(server.getsockname()).close()
+            thread.join()
+
+
+def talk(port: int, timeout_s: float = 20) -> bytes:
+    """Connect to a published port until something answers; return what it sends."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                answer = connection.recv(100)
+                if answer:
+                    return answer
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"nothing answers on port {port}"
+        time.sleep(0.1)
+
+
+def test_slirp4netns_gives_an_address(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", NETWORK, image, "ip", "-4", "addr")
+    assert "inet 10.0.2.100/24" in done.out
+    assert "inet 127.0.0.1/8" in done.out
+
+
+def test_slirp4netns_gives_a_route_and_a_name_server(rpod: Command, image: str) -> None:
+    script = "ip route; cat /etc/resolv.conf"
+    done = rpod("run", "--rm", NETWORK, image, "sh", "-c", script)
+    assert "default via 10.0.2.2" in done.out
+    assert "nameserver 10.0.2.3" in done.out
+
+
+def test_container_reaches_the_host(rpod: Command, image: str) -> None:
+    with host_server() as port:
+        done = rpod("run", "--rm", HOST_LOOPBACK, image, "wget", "-qO-", f"http://10.0.2.2:{port}/")
+    assert done.out == "hello from the host"
+
+
+def test_loopback_of_the_host_is_closed_by_default(rpod: Command, image: str) -> None:
+    with host_server() as port:
+        command = ("wget", "-T", "3", "-qO-", f"http://10.0.2.2:{port}/")
+        done = rpod("run", "--rm", NETWORK, image, *command, check=False)
+    assert done.code != 0, done.told
+    assert done.out == ""
+
+
+def test_network_none_has_loopback_only(rpod: Command, image: str) -> None:
+    done = rpod(
+        "run", "--rm", "--network=none", image, "sh", "-c", "ls /sys/class/net; ip addr show lo"
+    )
+    assert done.lines[0] == "lo"
+    assert "127.0.0.1" in done.out
+
+
+def test_network_none_is_up(rpod: Command, image: str) -> None:
+    script = "echo hi | nc -l -p 9000 127.0.0.1 & sleep 0.5; nc -w 2 127.0.0.1 9000 </dev/null"
+    assert rpod("run", "--rm", "--network=none", image, "sh", "-c", script).out == "hi\n"
+
+
+def test_network_host_reaches_loopback(rpod: Command, image: str) -> None:
+    with host_server() as port:
+        command = ("wget", "-qO-", f"http://127.0.0.1:{port}/")
+        assert rpod("run", "--rm", "--network=host", image, *command).out == "hello from the host"
+
+
+def test_published_port(rpod: Command, image: str) -> None:
+    port = free_port()
+    script = "while :; do echo from the container | nc -l -p 8080; done"
+    rpod("run", "-d", "--name", "web", NETWORK, "-p", f"{port}:8080", image, "sh", "-c", script)
+    assert talk(port) == b"from the container\n"
+
+
+def test_published_port_on_one_address(rpod: Command, image: str) -> None:
+    port = free_port()
+    script = "while :; do echo hi | nc -l -p 80; done"
+    publish = f"127.0.0.1:{port}:80/tcp"
+    rpod("run", "-d", "--name", "web", NETWORK, "-p", publish, image, "sh", "-c", script)
+    assert talk(port) == b"hi\n"
+    assert rpod("port", "web").out == f"80/tcp -> 127.0.0.1:{port}\n"
+    assert rpod("port", "web", "80").out == f"127.0.0.1:{port}\n"
+
+
+def test_random_published_port_is_told(rpod: Command, image: str) -> None:
+    script = "while :; do echo hi | nc -l -p 80; done"
+    rpod("run", "-d", "--name", "web", NETWORK, "-p", "80", image, "sh", "-c", script)
+    port = int(rpod("port", "web", "80/tcp").out.strip().rpartition(":")[2])
+    assert talk(port) == b"hi\n"
+    assert f"0.0.0.0:{port}->80/tcp" in rpod("ps", "--format", "{{.Ports}}").out
+
+
+def test_published_port_is_free_again(rpod: Command, image: str) -> None:
+    port = free_port()
+    arguments = (NETWORK, "-p", f"127.0.0.1:{port}:80", image)
+    rpod("run", "--rm", *arguments, "true")
+    deadline = time.monotonic() + 5
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "still taken"
+        time.sleep(0.1)
+
+
+def test_taken_port_is_named(rpod: Command, image: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        publish = f"127.0.0.1:{port}:80"
+        done = rpod("run", "--rm", NETWORK, "-p", publish, image, "true", check=False)
+    assert done.code in (125, 126), done.told
+    assert str(port) in done.err
+
+
+@pytest.mark.parametrize("publish", ["x:80", "80:y", "70000:80", "1:2:3:4", "80:80/icmp"])
+def test_bad_port_is_refused(rpod: Command, image: str, publish: str) -> None:
+    done = rpod("run", "--rm", "-p", publish, image, "true", check=False)
+    assert done.code == 125, done.told
+    assert done.err.startswith("Error: ")
+
+
+def test_add_host(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", "--add-host", "other:1.2.3.4", image, "cat", "/etc/hosts")
+    assert ["1.2.3.4", "other"] in [line.split() for line in done.lines]
+
+
+def test_dns_options(rpod: Command, image: str) -> None:
+    options = ("--dns", "9.9.9.9", "--dns-search", "example.org", "--dns-option", "ndots:3")
+    found = rpod("run", "--rm", *options, image, "cat", "/etc/resolv.conf").lines
+    assert "nameserver 9.9.9.9" in found
+    assert "search example.org" in found
+    assert "options ndots:3" in found
+
+
+def test_ping_sockets_are_open_to_the_group_of_root(rpod: Command, image: str) -> None:
+    script = ("cat", "/proc/sys/net/ipv4/ping_group_range")
+    assert rpod("run", "--rm", NETWORK, image, *script).out.split()[0] == "0"
+
+
+def test_unknown_network_is_refused(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", "--network", "no-such-network", image, "true", check=False)
+    assert done.code == 125, done.told
+    assert "no-such-network" in done.err
