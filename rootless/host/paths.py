@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rootless.linux.userns import IdMaps
 
 _ELSEWHERE = "use a directory that you can write: --root DIR or RPOD_ROOT=DIR"
+REMEMBERED = "remembered since this boot"
 _RUNROOT_ELSEWHERE = "use a directory of your own: --runroot DIR or RPOD_RUNROOT=DIR"
 
 
@@ -108,20 +109,27 @@ def open_host(
     *,
     prepare: bool = True,
 ) -> Host:
-    """Find the store and the run root, and make them unless `prepare` is false.
+    """Find the store and the run root, and make them.
 
+    Without `prepare` nothing is made and a missing place is no error (`info` and `doctor`).
     Raises StoreUnusable, HostError, UsageError (a wrong configuration).
     """
     own = os.geteuid() if uid is None else uid
     home = home_directory(own, environ)
     config = load_config(environ, home=home)
-    store = store_directory(root, config, environ, home)
-    if prepare:
-        _make_store(store, own, home)
-    run_root, reason = find_run_root(runroot, config, environ, uid=own, store=store)
+    try:
+        store = store_directory(root, config, environ, home)
+        if prepare:
+            make_own_store(store, own, home)
+        run_root, reason = find_run_root(runroot, config, environ, uid=own, store=store)
+    except (StoreUnusable, HostError) as error:
+        if prepare:
+            raise
+        store = f"{home}/.local/share/rpod"
+        run_root, reason = f"/run/user/{own}/rpod", error.message
     if prepare:
         make_run_root(run_root, own)
-        if reason != "remembered":
+        if reason != REMEMBERED:
             _remember_run_root(store, run_root)
     return Host(
         Layout(store, run_root),
@@ -172,7 +180,11 @@ def store_directory(
     return f"{os.path.normpath(home)}/.local/share/rpod"
 
 
-def _make_store(store: str, uid: int, home: str) -> None:
+def make_own_store(store: str, uid: int, home: str) -> None:
+    """Make the store, or check that the one there belongs to the user.
+
+    Raises StoreUnusable, DiskFull.
+    """
     try:
         owner = os.stat(store).st_uid
     except OSError as error:
@@ -213,7 +225,7 @@ def find_run_root(
     if config.runroot:
         return config.runroot, "configuration"
     if remembered := _remembered_run_root(store, uid):
-        return remembered, "remembered"
+        return remembered, REMEMBERED
     for base, name, reason in _candidates(environ, uid):
         path = f"{base}/{name}"
         if name == "rpod":
