@@ -87,7 +87,7 @@ preadv2 pwritev2
 """
 _NOT_IN_X32 = (
     "_sysctl create_module epoll_ctl_old epoll_wait_old get_kernel_syms get_thread_area nfsservctl "
-    "query_module set_thread_area uselib vserver"
+    "query_module set_thread_area uselib vserver uretprobe uprobe map_shadow_stack"
 )
 
 _I386 = """
