@@ -1,0 +1,199 @@
+"""ps: the list of containers."""
+
+import time
+
+from rootless.cli.human import ago_text, duration_text, go_time, parse_rfc3339, unix_time
+from rootless.cli.output import Row, Table, print_formatted, write
+from rootless.container.query import filter_views, list_views, ports_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.cli.invocation import Invocation
+    from storage.containers import ContainerView
+
+_TABLE = Table(
+    ("CONTAINER ID", False),
+    ("IMAGE", True),
+    ("COMMAND", True),
+    ("CREATED", False),
+    ("STATUS", False),
+    ("PORTS", True),
+    ("NAMES", False),
+)
+_HEADINGS = {
+    "ID": "CONTAINER ID",
+    "CreatedHuman": "CREATED",
+    "RunningFor": "CREATED",
+    "Labels": "LABELS",
+}
+FIELDS = (
+    "AutoRemove", "Command", "Created", "CreatedAt", "CreatedHuman", "ExitCode", "Exited",
+    "ExitedAt", "ID", "Image", "ImageID", "Label", "Labels", "Mounts", "Names", "Networks", "Pid",
+    "Ports", "RunningFor", "StartedAt", "State", "Status",
+)  # fmt: skip
+_SHORT_ID = 12
+_COMMAND_LETTERS = 20
+
+
+def ps(invocation: "Invocation") -> int:
+    """List containers."""
+    host = invocation.host()
+    last = invocation.number("last") or -1
+    if invocation.flag("latest"):
+        last = 1
+    filters = invocation.texts("filter")
+    # A filter on the state decides itself which containers are looked at.
+    by_state = any(one.partition("=")[0].strip() in ("status", "exited") for one in filters)
+    views = list_views(host, all=invocation.flag("all") or last > 0 or by_state)
+    if filters:
+        views = filter_views(views, filters)
+    if last > 0:
+        views = views[:last]
+    views = _sorted(views, invocation.text("sort"))
+    full = invocation.flag("no_trunc")
+    if invocation.flag("quiet"):
+        write("".join(f"{_id(view, full=full)}\n" for view in views))
+        return 0
+    now_s = time.time()
+    text = invocation.text("format")
+    if not text or text == "table":
+        lines = [_cells(view, now_s, full=full) for view in views]
+        _TABLE.print(lines, noheading=invocation.flag("noheading"), full=full)
+        return 0
+    print_formatted(
+        [_row(view, now_s, full=full) for view in views],
+        text,
+        headings=_HEADINGS,
+        valid=FIELDS,
+        noheading=invocation.flag("noheading"),
+    )
+    return 0
+
+
+def _sorted(views: "list[ContainerView]", order: str) -> "list[ContainerView]":
+    keys: dict[str, Callable[[ContainerView], object]] = {
+        "command": lambda view: view.record.command,
+        "created": lambda view: view.record.created_at,
+        "runningfor": lambda view: view.record.created_at,
+        "id": lambda view: view.record.id,
+        "image": lambda view: view.record.image_name,
+        "names": lambda view: view.record.name,
+        "status": lambda view: view.status,
+    }
+    key = keys[order]
+    return sorted(views, key=key)  # type: ignore[arg-type]  # one key, so one kind of value
+
+
+def _id(view: "ContainerView", *, full: bool) -> str:
+    return view.record.id if full else view.record.id[:_SHORT_ID]
+
+
+def _cells(view: "ContainerView", now_s: float, *, full: bool) -> tuple[str, ...]:
+    record = view.record
+    return (
+        _id(view, full=full),
+        record.image_name,
+        _command(view, full=full),
+        ago_text(record.created_at, now_s),
+        status_text(view, now_s),
+        ports_text(view),
+        record.name,
+    )
+
+
+def _command(view: "ContainerView", *, full: bool) -> str:
+    text = " ".join(view.record.command)
+    if full or len(text) <= _COMMAND_LETTERS:
+        return text
+    return f"{text[: _COMMAND_LETTERS - 3]}..."
+
+
+def status_text(view: "ContainerView", now_s: float) -> str:
+    """Return podman's words: Up 3 minutes, Exited (137) 2 hours ago, Created."""
+    if view.status in ("running", "paused", "stopping"):
+        started_s = parse_rfc3339(view.state.started_at)
+        up = duration_text(max(0.0, now_s - started_s)) if started_s is not None else ""
+        words = {"running": "Up", "paused": "Paused", "stopping": "Stopping"}
+        return f"{words[view.status]} {up}".rstrip() if view.status == "running" else (
+            words[view.status]
+        )  # fmt: skip
+    if view.status == "exited":
+        return f"Exited ({view.exit_code}) {ago_text(view.state.finished_at, now_s)}".rstrip()
+    return view.status.capitalize()
+
+
+def _row(view: "ContainerView", now_s: float, *, full: bool) -> Row:
+    record = view.record
+    created = ago_text(record.created_at, now_s)
+    exited = view.status == "exited"
+    mounts = [str(mount.get("Destination", "")) for mount in record.mounts]
+    fields: dict[str, object] = {
+        "AutoRemove": record.auto_remove,
+        "Command": _command(view, full=full),
+        "Created": go_time(record.created_at),
+        "CreatedAt": go_time(record.created_at),
+        "CreatedHuman": created,
+        "ExitCode": view.exit_code,
+        "Exited": exited,
+        "ExitedAt": unix_time(view.state.finished_at if exited else ""),
+        "ID": _id(view, full=full),
+        "Image": record.image_name,
+        "ImageID": record.image_id if full else record.image_id[:_SHORT_ID],
+        "Label": lambda key: record.labels.get(key, ""),
+        "Labels": record.labels,
+        "Mounts": ",".join(mounts),
+        "Names": record.name,
+        "Networks": "",
+        "Pid": view.pid,
+        "Ports": ports_text(view),
+        "RunningFor": created,
+        "StartedAt": unix_time(view.state.started_at),
+        "State": view.status,
+        "Status": status_text(view, now_s),
+    }
+    return Row(fields, _document(view, fields, mounts))
+
+
+def _document(
+    view: "ContainerView", fields: dict[str, object], mounts: list[str]
+) -> dict[str, object]:
+    """Return podman's object for one container in `ps --format json`."""
+    record = view.record
+    return {
+        "AutoRemove": record.auto_remove,
+        "Command": list(record.command),
+        "CreatedAt": fields["CreatedHuman"],
+        "Exited": fields["Exited"],
+        "ExitedAt": fields["ExitedAt"],
+        "ExitCode": view.exit_code,
+        "Id": record.id,
+        "Image": record.image_name,
+        "ImageID": record.image_id,
+        "IsInfra": False,
+        "Labels": record.labels or None,
+        "Mounts": mounts,
+        "Names": [record.name],
+        "Namespaces": {},
+        "Networks": [],
+        "Pid": view.pid,
+        "Pod": "",
+        "PodName": "",
+        "Ports": [
+            {
+                "host_ip": port.get("host_ip") or "",
+                "container_port": port.get("container_port"),
+                "host_port": port.get("host_port"),
+                "range": 1,
+                "protocol": port.get("protocol") or "tcp",
+            }
+            for port in (view.state.ports or record.ports)
+        ]
+        or None,
+        "Size": None,
+        "StartedAt": fields["StartedAt"],
+        "State": view.status,
+        "Status": fields["Status"],
+        "Created": unix_time(record.created_at),
+    }

@@ -1,0 +1,87 @@
+"""run, create, exec."""
+
+import os
+import sys
+
+from rootless.container.request import ContainerRequest, ExecRequest
+from rootless.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
+
+_NO_TERMINAL = (
+    "The input device is not a TTY. The --tty and --interactive flags might not work properly\n"
+)
+
+
+def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
+    """Return what was asked for; what was not, the configuration or the defaults say."""
+    config = host.config
+    configured: dict[str, object] = {
+        "pull": config.pull,
+        "detach_keys": config.detach_keys,
+        "stop_timeout": config.stop_timeout,
+    }
+    if config.network:
+        configured["network"] = config.network
+    if config.userns:
+        configured["userns"] = config.userns
+    configured.update(invocation.given)
+    request = ContainerRequest()
+    fields = request._fields
+    return ContainerRequest._make(
+        configured.get(field, default) for field, default in zip(fields, request, strict=True)
+    )
+
+
+def run(invocation: "Invocation") -> int:
+    """Run a command in a new container; the exit code is the command's."""
+    from rootless.container.lifecycle import run as run_container
+
+    host = invocation.host()
+    request = make_request(invocation, host)
+    if request.detach and request.sig_proxy and "sig_proxy" in invocation.given:
+        request = request._replace(sig_proxy=False)
+    _warn_without_terminal(tty=request.tty, interactive=request.interactive)
+    result = run_container(host, request)
+    if request.detach:
+        sys.stdout.write(f"{result.container_id}\n")
+    return result.exit_code
+
+
+def create(invocation: "Invocation") -> int:
+    """Make a container and print its id."""
+    from rootless.container.lifecycle import create as create_container
+
+    host = invocation.host()
+    sys.stdout.write(f"{create_container(host, make_request(invocation, host))}\n")
+    return 0
+
+
+def exec_command(invocation: "Invocation") -> int:
+    """Run a command in a running container; the exit code is the command's."""
+    from rootless.container.exec import exec_in
+
+    host = invocation.host()
+    given = {name: value for name, value in invocation.given.items() if name != "latest"}
+    request = ExecRequest(detach_keys=host.config.detach_keys)
+    request = ExecRequest._make(
+        given.get(field, default) for field, default in zip(request._fields, request, strict=True)
+    )
+    if invocation.flag("latest"):
+        from rootless.cli.commands.selection import latest
+
+        request = request._replace(
+            container=latest(host), command=(request.container, *request.command)
+        )
+    if not request.command:
+        raise UsageError("must provide a command to execute", remedy="rpod exec CONTAINER COMMAND")
+    _warn_without_terminal(tty=request.tty, interactive=request.interactive)
+    return exec_in(host, request)
+
+
+def _warn_without_terminal(*, tty: bool, interactive: bool) -> None:
+    if tty and interactive and not os.isatty(0):
+        sys.stderr.write(_NO_TERMINAL)

@@ -1,0 +1,63 @@
+"""What a shell's completion offers: names of containers, images and volumes, files, choices."""
+
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem
+
+from rootless.cli import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import click
+
+    from rootless.host.paths import Host
+
+
+def shells() -> tuple[str, ...]:
+    """Return the shells that `rpod completion` knows."""
+    return ("bash", "zsh", "fish")
+
+
+def offer(
+    ctx: "click.Context", objects: str, choices: "Sequence[str]", incomplete: str
+) -> list[CompletionItem]:
+    """Return what can stand for an incomplete word; a store that cannot be read offers nothing."""
+    if objects == table.FILES:
+        return [CompletionItem(incomplete, type="file")]
+    if objects == table.DIRECTORIES:
+        return [CompletionItem(incomplete, type="dir")]
+    if choices:
+        return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
+    if not objects:
+        return []
+    settings = ctx.find_root().params
+    try:
+        names = set(_names(_open(settings.get("root"), settings.get("runroot")), objects))
+    except Exception:  # noqa: BLE001 - an error's text would end up on the command line
+        return []
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _open(root: str | None, runroot: str | None) -> "Host":
+    from rootless.host.paths import open_host
+
+    return open_host(root, runroot, prepare=False)
+
+
+def _names(host: "Host", objects: str) -> "Iterator[str]":
+    if objects in (table.CONTAINERS, table.RUNNING):
+        from rootless.container.query import list_views
+
+        for view in list_views(host, all=objects == table.CONTAINERS):
+            yield view.record.name
+    elif objects == table.IMAGES:
+        from storage.images import list_images
+
+        for record in list_images(host.layout):
+            yield from record.names or (record.image_id[:12],)
+    elif objects == table.VOLUMES:
+        from storage.volumes import list_volumes
+
+        for volume in list_volumes(host.layout):
+            yield volume.name

@@ -1,0 +1,163 @@
+"""Entry point of `rpod`: parse, call the command, turn errors into one clear text and exit code."""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rootless.cli.invocation import Invocation
+
+_RED = "\x1b[31m"
+_RESET = "\x1b[0m"
+
+
+def main(argv: "Sequence[str] | None" = None) -> int:
+    """Run one command line and return its exit code.
+
+    The caller exits with it: a return value reaches the interpreter's own clean-up.
+    """
+    if argv is None:
+        argv = sys.argv[1:]
+    invocation: Invocation | None = None
+    try:
+        if "_RPOD_COMPLETE" in os.environ:
+            from rootless.cli.clickapp import complete
+
+            return complete(os.environ["_RPOD_COMPLETE"])
+        from rootless.cli.fast import parse
+
+        invocation = parse(argv)
+        if invocation is None:
+            from rootless.cli.clickapp import explain
+
+            outcome = explain(argv)
+            if isinstance(outcome, int):
+                return outcome
+            invocation = outcome
+        code = call(invocation)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the one place that turns errors into text
+        code = report(error)
+    if invocation is not None:
+        _print_notes(invocation)
+    return _flush(code)
+
+
+def call(invocation: "Invocation") -> int:
+    """Import the command's handler and run it; what it returns is the exit code."""
+    _explain_settings(invocation)
+    module, _, function = invocation.command.handler.partition(":")
+    handler: Callable[[Invocation], int] = getattr(
+        __import__(f"rootless.cli.commands.{module}", fromlist=[function]), function
+    )
+    return handler(invocation)
+
+
+def report(error: BaseException) -> int:
+    """Print an error as `Error: message`, its remedy below, and return its exit code."""
+    message = getattr(error, "message", None)
+    if os.environ.get("RPOD_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(message, str):
+        print_error(message, str(getattr(error, "remedy", "")))
+    elif isinstance(error, OSError):
+        print_error(_os_error(error))
+    elif isinstance(error, RecursionError | MemoryError):
+        print_error("out of memory" if isinstance(error, MemoryError) else "nested too deeply")
+    else:
+        print_error(
+            f"internal error: {type(error).__name__}: {error}",
+            "this is a defect of rpod: run the command with RPOD_DEBUG=1 and report it",
+        )
+    for note in getattr(error, "__notes__", ()):
+        sys.stderr.write(f"  {note}\n")
+    code = getattr(error, "exit_code", 125)
+    return code if isinstance(code, int) else 125
+
+
+def print_error(message: str, remedy: str = "") -> None:
+    """Write `Error: message` and the remedy's line to standard error."""
+    label = "Error:"
+    if is_coloured(sys.stderr):
+        label = f"{_RED}{label}{_RESET}"
+    text = f"{label} {message}\n"
+    if remedy:
+        text += f"  {remedy}\n"
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
+
+
+def is_coloured(stream: object) -> bool:
+    """Say whether colours are wanted: a terminal, and neither NO_COLOR nor TERM=dumb."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    isatty = getattr(stream, "isatty", None)
+    return callable(isatty) and bool(isatty())
+
+
+def _os_error(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
+def _explain_settings(invocation: "Invocation") -> None:
+    """Say what a global option of podman's means here when it means nothing."""
+    settings = invocation.settings
+    if "runtime" in settings:
+        _note("--runtime has no effect: rpod runs containers itself, without an OCI runtime")
+    if "cgroup_manager" in settings:
+        _note("--cgroup-manager has no effect: rpod takes what the host allows (rpod info)")
+    if settings.get("storage_driver") == "vfs":
+        _note("--storage-driver vfs: rpod calls it copy")
+    if settings.get("log_level") in ("trace", "debug"):
+        os.environ["RPOD_DEBUG"] = "1"
+
+
+def _print_notes(invocation: "Invocation") -> None:
+    host = invocation.opened_host
+    if host is not None:
+        for text in host.notes:
+            _note(text)
+
+
+def _note(text: str) -> None:
+    try:
+        sys.stderr.write(f"Note: {text}\n")
+    except OSError:
+        pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
+
+
+def _flush(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except OSError as error:
+        # ENOSPC and EIO: what was printed is lost, which a script must learn.
+        print_error(f"write to standard output: {error.strerror}")
+        _forget_stdout()
+        return code or 125
+    return code
+
+
+def _reader_is_gone() -> int:
+    _forget_stdout()
+    return 141  # 128 + SIGPIPE, what the shell shows for programs that die from it
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing a dead standard output once more at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,200 @@
+"""Commands that start a process in a container: run, create, exec.
+
+The options of `run` are the fields of `rootless.container.request.ContainerRequest`, those of
+`exec` the fields of `ExecRequest`.
+"""
+
+from rootless.cli.table import (
+    COMMAS,
+    FILES,
+    IMAGES,
+    RUNNING,
+    SIZE,
+    UNLIMITED,
+    Argument,
+    Command,
+    Option,
+    flag,
+    many,
+    number,
+    text,
+)
+
+_INTERACTIVE = flag("interactive", "Keep standard input open", short="i")
+_TTY = flag("tty", "Give the process a terminal", short="t")
+_ENV = many("env", "Set an environment variable; NAME alone copies the caller's, NAME* all that "
+            "begin so", short="e", metavar="NAME=VALUE")  # fmt: skip
+_ENV_FILE = many("env-file", "Read NAME=VALUE lines from a file", metavar="FILE", kind=COMMAS,
+                 objects=FILES)  # fmt: skip
+_DETACH_KEYS = text("detach-keys", "Keys that leave the container running and end the client",
+                    default="ctrl-p,ctrl-q", metavar="KEYS")  # fmt: skip
+_LATEST = flag("latest", "Take the container made last", short="l")
+
+_IDENTITY = (
+    text("name", "Name of the container"),
+    text("hostname", "Host name inside; the short id by default", short="h"),
+    text("user", "User, and group, of the process: NAME|UID[:GROUP|GID]", short="u",
+         metavar="USER[:GROUP]"),
+    text("userns", "User namespace: host (you are root inside), keep-id[:uid=N,gid=N], nomap",
+         default="host", metavar="MODE"),
+    many("group-add", "Further groups of the process", metavar="GROUP", kind=COMMAS),
+    _ENV,
+    _ENV_FILE,
+    flag("env-host", "Pass the caller's whole environment"),
+    flag("http-proxy", "Pass the caller's proxy variables", default=True),
+    many("unsetenv", "Drop a variable that the image or rpod sets", metavar="NAME"),
+    text("entrypoint", "Replace the image's entry point: a program or a JSON array; also drops "
+         "the image's command", metavar="COMMAND"),
+    text("workdir", "Working directory; made when it is missing", short="w", metavar="DIR"),
+    text("umask", "File mode creation mask, octal", default="0022", metavar="MASK"),
+    many("label", "Attach a label", short="l", metavar="KEY=VALUE"),
+    many("annotation", "Attach an annotation", metavar="KEY=VALUE", kind=COMMAS),
+)  # fmt: skip
+
+_LIFE = (
+    _INTERACTIVE,
+    _TTY,
+    flag("rm", "Remove the container when it ends"),
+    flag("replace", "Remove a container of the same name first"),
+    flag("init", "Run a small init that passes signals on and reaps processes"),
+    text("stop-signal", "Signal that asks the container to stop", metavar="SIGNAL"),
+    number("stop-timeout", "Seconds to wait before a stop becomes a kill", default=10,
+           metavar="SECONDS"),
+    number("timeout", "Seconds after which the container is killed; 0 never", default=0,
+           metavar="SECONDS"),
+    text("cidfile", "Write the container's id to a file that must not exist", metavar="FILE",
+         objects=FILES),
+    text("pidfile", "Write the process id to a file", metavar="FILE", objects=FILES),
+    text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",
+         metavar="DRIVER", choices=("k8s-file", "json-file", "none")),
+)  # fmt: skip
+
+_ATTACHED = (
+    flag("detach", "Print the id and leave the container in the background", short="d"),
+    _DETACH_KEYS,
+    flag("sig-proxy", "Pass signals on to the process", default=True),
+)
+
+_IMAGE = (
+    text("pull", "When to fetch the image", default="missing",
+         choices=("always", "missing", "never", "newer")),
+    text("platform", "Platform of the image: OS/ARCH[/VARIANT]", metavar="PLATFORM"),
+    flag("tls-verify", "Demand HTTPS and a certificate that can be verified", default=None),
+    text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
+    text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
+    flag("quiet", "No progress while the image is fetched", short="q"),
+)  # fmt: skip
+
+_FILE_SYSTEMS = (
+    many("volume", "Mount a host path or a named volume", short="v",
+         metavar="SOURCE:TARGET[:OPTIONS]", objects=FILES),
+    many("mount", "Mount by keywords: type=bind|volume|tmpfs,source=,target=,...",
+         metavar="KEY=VALUE,..."),
+    many("tmpfs", "Mount a tmpfs", metavar="TARGET[:OPTIONS]"),
+    flag("read-only", "Make the root file system read-only"),
+    flag("read-only-tmpfs", "With --read-only: keep /run, /tmp and /var/tmp writable",
+         default=True),
+    number("shm-size", "Size of /dev/shm: NUMBER[b|k|m|g]; 0 has no limit", default=64 << 20,
+           metavar="SIZE", kind=SIZE),
+    many("device", "Give a device of the host", metavar="PATH[:TARGET[:rwm]]", kind=COMMAS,
+         objects=FILES),
+)  # fmt: skip
+
+_NETWORK = (
+    text("network", "Network: slirp4netns[:OPTIONS], pasta, none, host, container:NAME",
+         default="", metavar="MODE", aliases=("net",)),
+    many("publish", "Publish a port: [[IP:][HOST]:]CONTAINER[/PROTOCOL]", short="p",
+         metavar="PORTS", kind=COMMAS),
+    flag("publish-all", "Publish every exposed port on a free one", short="P"),
+    many("expose", "Say that a port is served", metavar="PORT[/PROTOCOL]", kind=COMMAS),
+    many("dns", "Name server", metavar="ADDRESS", kind=COMMAS),
+    many("dns-search", "Search domain", metavar="DOMAIN", kind=COMMAS),
+    many("dns-option", "Option for resolv.conf", metavar="OPTION", kind=COMMAS,
+         aliases=("dns-opt",)),
+    many("add-host", "Add a line to /etc/hosts", metavar="NAME:ADDRESS", kind=COMMAS),
+    flag("no-hosts", "Leave the image's /etc/hosts as it is"),
+)  # fmt: skip
+
+_SECURITY = (
+    many("cap-add", "Add a capability; ALL for every one", metavar="CAPABILITY", kind=COMMAS),
+    many("cap-drop", "Drop a capability; ALL for every one", metavar="CAPABILITY", kind=COMMAS),
+    flag("privileged", "All capabilities, devices and paths that you have yourself"),
+    many("security-opt", "seccomp=FILE|unconfined, no-new-privileges, mask=, unmask=, ...",
+         metavar="OPTION"),
+    text("pid", "Process namespace: private or host", default="private", metavar="MODE"),
+    text("ipc", "IPC namespace: private or host", default="private", metavar="MODE"),
+    text("uts", "Host name namespace: private or host", default="private", metavar="MODE"),
+    text("cgroupns", "Control group namespace: private or host", default="private",
+         metavar="MODE"),
+    many("sysctl", "Set a kernel parameter of the container's namespaces", metavar="NAME=VALUE",
+         kind=COMMAS),
+    many("ulimit", "Set a resource limit; host keeps yours", metavar="NAME=SOFT[:HARD]",
+         kind=COMMAS),
+    number("oom-score-adj", "Adjust how soon memory shortage kills it (-1000 to 1000)"),
+)  # fmt: skip
+
+CREATE_OPTIONS: tuple[Option, ...] = (
+    *_IDENTITY, *_LIFE, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY,
+)  # fmt: skip
+
+_IMAGE_AND_COMMAND = (
+    Argument("image", objects=IMAGES),
+    Argument("command", 0, UNLIMITED, "[COMMAND [ARG...]]"),
+)
+
+COMMANDS = (
+    Command(
+        "run",
+        "Run a command in a new container",
+        "run:run",
+        (*CREATE_OPTIONS, *_ATTACHED),
+        _IMAGE_AND_COMMAND,
+        interspersed=False,
+        aliases=("container run",),
+        description="Makes a container from an image, fetched when it is not here, runs the "
+        "command in it, and ends with the command's exit code; 125 when rpod itself fails, 126 "
+        "when the command cannot be executed, 127 when it is not there.",
+        examples=(
+            "rpod run --rm docker.io/library/debian:12 cat /etc/os-release",
+            "rpod run -it --rm -v .:/work -w /work debian:12 bash",
+            "rpod run -d --name web -p 8080:80 docker.io/library/nginx",
+        ),
+    ),
+    Command(
+        "create",
+        "Make a container without starting it",
+        "run:create",
+        CREATE_OPTIONS,
+        _IMAGE_AND_COMMAND,
+        interspersed=False,
+        aliases=("container create",),
+        description="Takes the options of run and prints the container's id.",
+        examples=("rpod create --name job debian:12 sleep 60",),
+    ),
+    Command(
+        "exec",
+        "Run a command in a running container",
+        "run:exec_command",
+        (
+            _INTERACTIVE,
+            _TTY,
+            flag("detach", "Leave the command in the background", short="d"),
+            _DETACH_KEYS,
+            _ENV,
+            _ENV_FILE,
+            text("user", "User, and group, of the process", short="u", metavar="USER[:GROUP]"),
+            text("workdir", "Working directory", short="w", metavar="DIR"),
+            flag("privileged", "Give the process all capabilities"),
+            _LATEST,
+        ),
+        (
+            Argument("container", objects=RUNNING),
+            Argument("command", 0, UNLIMITED, "COMMAND [ARG...]"),
+        ),
+        interspersed=False,
+        aliases=("container exec",),
+        description="Ends with the command's exit code; 125 when rpod itself fails, 126 when the "
+        "command cannot be executed, 127 when it is not there.",
+        examples=("rpod exec -it web sh", "rpod exec -e DEBUG=1 -w /srv web ls -l"),
+    ),
+)

@@ -1,0 +1,53 @@
+"""Commands about rpod and this host."""
+
+from rootless.cli.table import FILES, UNLIMITED, Argument, Command, text
+
+COMMANDS = (
+    Command(
+        "info",
+        "Show what rpod found out about this host",
+        "system:info",
+        (text("format", "json or a Go template", short="f", metavar="FORMAT"),),
+        aliases=("system info",),
+        examples=("rpod info", "rpod info -f '{{.store.graphRoot}}'"),
+    ),
+    Command(
+        "version",
+        "Show versions",
+        "system:version",
+        (text("format", "json or a Go template", short="f", metavar="FORMAT"),),
+        examples=("rpod version -f '{{.Client.Version}}'",),
+    ),
+    Command(
+        "unshare",
+        "Run a command in the user namespace of containers",
+        "system:unshare",
+        (),
+        (Argument("command", 0, UNLIMITED, "[COMMAND [ARG...]]"),),
+        interspersed=False,
+        description="There you are root, and files of your subordinate ids are yours to look at "
+        "and to remove. Starts your shell when no command is given.",
+        examples=("rpod unshare cat /proc/self/uid_map", "rpod unshare rm -r ./data"),
+    ),
+    Command(
+        "doctor",
+        "Try each step that a container needs and say how to fix what fails",
+        "system:doctor",
+        (text("format", "How to print the result", default="text", choices=("text", "json")),),
+        description="Exit code 0 when containers can run, 1 when something that they need fails.",
+        examples=("rpod doctor", "rpod doctor --format json"),
+    ),
+    Command(
+        "completion",
+        "Print a shell's completion script",
+        "system:completion",
+        (
+            text("file", "Write to a file", short="f", metavar="FILE", objects=FILES),
+        ),
+        (Argument("shell", 1, 1, "bash|zsh|fish"),),
+        examples=(
+            "rpod completion bash > ~/.local/share/bash-completion/completions/rpod",
+            "rpod completion zsh -f ~/.zfunc/_rpod",
+        ),
+    ),
+)  # fmt: skip

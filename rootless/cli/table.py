@@ -1,0 +1,241 @@
+"""The commands and options of rpod as plain tuples, and where each command is described.
+
+Two readers share them: `rootless.cli.fast` parses an argument vector in microseconds, and
+`rootless.cli.clickapp` makes real click commands for help, usage errors and completion.
+"""
+
+from typing import NamedTuple
+
+BOOL = "bool"
+TEXT = "text"
+INTEGER = "integer"
+SIZE = "size"
+LIST = "list"
+COMMAS = "commas"
+
+# What a name on the command line stands for: completion offers these.
+CONTAINERS = "containers"
+RUNNING = "running"
+IMAGES = "images"
+VOLUMES = "volumes"
+FILES = "files"
+DIRECTORIES = "directories"
+
+UNLIMITED = -1
+
+
+class Option(NamedTuple):
+    """One option; `field` is the key of its value, `default` what it is when not given."""
+
+    name: str
+    kind: str
+    help: str
+    short: str
+    default: object
+    metavar: str
+    choices: tuple[str, ...]
+    aliases: tuple[str, ...]
+    objects: str
+    field: str
+
+
+class Argument(NamedTuple):
+    """Positional words; `most` is UNLIMITED for any number."""
+
+    name: str
+    least: int = 1
+    most: int = 1
+    metavar: str = ""
+    objects: str = ""
+
+
+class Command(NamedTuple):
+    """One command under its full name; `handler` is "module:function" below rootless.cli.commands.
+
+    With `interspersed` options may follow the arguments; without, the first argument ends them.
+    """
+
+    name: str
+    help: str
+    handler: str
+    options: tuple[Option, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    interspersed: bool = True
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    examples: tuple[str, ...] = ()
+
+
+def flag(
+    name: str,
+    about: str,
+    *,
+    short: str = "",
+    default: bool | None = False,
+    aliases: tuple[str, ...] = (),
+) -> Option:
+    """Describe a switch; --NAME=false turns it off."""
+    return Option(name, BOOL, about, short, default, "", (), aliases, "", name.replace("-", "_"))
+
+
+def text(
+    name: str,
+    about: str,
+    *,
+    short: str = "",
+    default: str | None = None,
+    metavar: str = "STRING",
+    choices: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    objects: str = "",
+) -> Option:
+    """Describe an option with one word, the last one counts."""
+    field = name.replace("-", "_")
+    return Option(name, TEXT, about, short, default, metavar, choices, aliases, objects, field)
+
+
+def number(
+    name: str,
+    about: str,
+    *,
+    short: str = "",
+    default: int | None = None,
+    metavar: str = "INTEGER",
+    kind: str = INTEGER,
+    aliases: tuple[str, ...] = (),
+) -> Option:
+    """Describe an option with a whole number, or with a size when `kind` is SIZE."""
+    field = name.replace("-", "_")
+    return Option(name, kind, about, short, default, metavar, (), aliases, "", field)
+
+
+def many(
+    name: str,
+    about: str,
+    *,
+    short: str = "",
+    metavar: str = "STRING",
+    kind: str = LIST,
+    choices: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    objects: str = "",
+) -> Option:
+    """Describe an option that may be repeated; with COMMAS each value is a list by itself."""
+    field = name.replace("-", "_")
+    return Option(name, kind, about, short, (), metavar, choices, aliases, objects, field)
+
+
+GLOBALS = (
+    text("root", "Directory of the store: images, containers, volumes", metavar="DIR",
+         objects=DIRECTORIES),
+    text("runroot", "Directory for what runs: locks, sockets", metavar="DIR", objects=DIRECTORIES),
+    text("log-level", "Say more about what goes wrong", default="warn",
+         choices=("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")),
+    text("storage-driver", "How a container's root is made",
+         choices=("overlay", "fuse-overlayfs", "copy", "vfs")),
+    text("cgroup-manager", "Accepted; rpod decides by what the host allows",
+         choices=("cgroupfs", "systemd")),
+    text("runtime", "Accepted; rpod runs containers itself", metavar="PATH"),
+    flag("version", "Print the version", short="v"),
+)  # fmt: skip
+
+GROUPS = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "system": "Look at rpod and this host",
+    "volume": "Manage volumes",
+}
+
+_RUN = "spec_run"
+_CONTAINER = "spec_container"
+_LIST = "spec_list"
+_IMAGE = "spec_image"
+_VOLUME = "spec_volume"
+_SYSTEM = "spec_system"
+
+# Full name or alias -> (module below rootless.cli, the name that the command has there).
+INDEX: dict[str, tuple[str, str]] = {
+    "run": (_RUN, "run"),
+    "create": (_RUN, "create"),
+    "exec": (_RUN, "exec"),
+    "start": (_CONTAINER, "start"),
+    "stop": (_CONTAINER, "stop"),
+    "restart": (_CONTAINER, "restart"),
+    "kill": (_CONTAINER, "kill"),
+    "rm": (_CONTAINER, "rm"),
+    "attach": (_CONTAINER, "attach"),
+    "logs": (_CONTAINER, "logs"),
+    "wait": (_CONTAINER, "wait"),
+    "port": (_CONTAINER, "port"),
+    "top": (_CONTAINER, "top"),
+    "ps": (_LIST, "ps"),
+    "images": (_LIST, "images"),
+    "inspect": (_LIST, "inspect"),
+    "pull": (_IMAGE, "pull"),
+    "load": (_IMAGE, "load"),
+    "import": (_IMAGE, "import"),
+    "rmi": (_IMAGE, "rmi"),
+    "tag": (_IMAGE, "tag"),
+    "untag": (_IMAGE, "untag"),
+    "info": (_SYSTEM, "info"),
+    "version": (_SYSTEM, "version"),
+    "unshare": (_SYSTEM, "unshare"),
+    "doctor": (_SYSTEM, "doctor"),
+    "completion": (_SYSTEM, "completion"),
+    "container run": (_RUN, "run"),
+    "container create": (_RUN, "create"),
+    "container exec": (_RUN, "exec"),
+    "container start": (_CONTAINER, "start"),
+    "container stop": (_CONTAINER, "stop"),
+    "container restart": (_CONTAINER, "restart"),
+    "container kill": (_CONTAINER, "kill"),
+    "container rm": (_CONTAINER, "rm"),
+    "container attach": (_CONTAINER, "attach"),
+    "container logs": (_CONTAINER, "logs"),
+    "container wait": (_CONTAINER, "wait"),
+    "container port": (_CONTAINER, "port"),
+    "container top": (_CONTAINER, "top"),
+    "container exists": (_CONTAINER, "container exists"),
+    "container prune": (_CONTAINER, "container prune"),
+    "container ls": (_LIST, "ps"),
+    "container list": (_LIST, "ps"),
+    "container ps": (_LIST, "ps"),
+    "container inspect": (_LIST, "container inspect"),
+    "image ls": (_LIST, "images"),
+    "image list": (_LIST, "images"),
+    "image inspect": (_LIST, "image inspect"),
+    "image pull": (_IMAGE, "pull"),
+    "image load": (_IMAGE, "load"),
+    "image import": (_IMAGE, "import"),
+    "image rm": (_IMAGE, "rmi"),
+    "image remove": (_IMAGE, "rmi"),
+    "image tag": (_IMAGE, "tag"),
+    "image untag": (_IMAGE, "untag"),
+    "image exists": (_IMAGE, "image exists"),
+    "image prune": (_IMAGE, "image prune"),
+    "volume create": (_VOLUME, "volume create"),
+    "volume ls": (_VOLUME, "volume ls"),
+    "volume list": (_VOLUME, "volume ls"),
+    "volume inspect": (_VOLUME, "volume inspect"),
+    "volume rm": (_VOLUME, "volume rm"),
+    "volume remove": (_VOLUME, "volume rm"),
+    "volume prune": (_VOLUME, "volume prune"),
+    "volume exists": (_VOLUME, "volume exists"),
+    "system info": (_SYSTEM, "info"),
+}
+
+
+def find_command(name: str) -> Command | None:
+    """Return the command with this full name or alias; None when there is none."""
+    place = INDEX.get(name)
+    if place is None:
+        return None
+    module, canonical = place
+    # importlib costs a millisecond that every command would pay; __import__ is what it calls.
+    commands: tuple[Command, ...] = __import__(
+        f"rootless.cli.{module}", fromlist=["COMMANDS"]
+    ).COMMANDS
+    for command in commands:
+        if command.name == canonical:
+            return command
+    raise LookupError(f"{module} does not describe {canonical}")
