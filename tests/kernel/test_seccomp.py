@@ -125,7 +125,7 @@ def test_a_filter_outlives_exec_and_fork(in_account: InAccount) -> None:
     assert in_account(body) == "2"
 
 
-# mov eax,edi; mov ebx,esi; mov ecx,edx; int 0x80; rbx kept: a call of the 32-bit ABI from a 64-bit process
+# mov eax,edi; mov ebx,esi; mov ecx,edx; int 0x80, with rbx kept: the 32-bit ABI in a 64-bit process
 _INT80 = bytes.fromhex("53 89f8 89f3 89d1 cd80 5b c3".replace(" ", ""))
 
 
