@@ -250,14 +250,10 @@ class RegistryClient:
         raise RegistryProtocolError(f"{doing}: the registry answers: {shown}")
 
     def _unknown(self, code: str, doing: str) -> ManifestUnknown:
-        if code == "NAME_UNKNOWN":
-            return ManifestUnknown(
-                f"{doing}: {self.reference.registry} has no repository {self.reference.repository}",
-                remedy="check the spelling of the name",
-            )
+        what = "repository" if code == "NAME_UNKNOWN" else "repository, tag or digest"
         return ManifestUnknown(
-            f"{doing}: {self.reference.registry} does not have it",
-            remedy="check the spelling of repository, tag and digest",
+            f"{doing}: the registry {self.reference.registry} has no such {what}",
+            remedy="check the spelling of the name",
         )
 
 

@@ -14,6 +14,7 @@ from storage.digest import is_digest
 from storage.errors import BlobMissing, InvalidDocument, InvalidLayer
 from storage.events import BLOB_EXISTS, NOTE, UNPACK_DONE, Event, ignore
 from storage.images import ImageRecord, check_layer_counts, commit_image, find_image
+from storage.inflate import Source
 from storage.layer_set import LayerSet
 from storage.layout import Layout
 from storage.names import name_target
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from storage.events import Events
-    from storage.inflate import Source
 
 _COMMIT_ATTEMPTS = 3
 
