@@ -33,11 +33,12 @@ class Check(NamedTuple):
 class TimeLimit:
     """Raise HostError in the main thread when a step takes longer than `limit_s`."""
 
-    __slots__ = ("_doing", "_limit_s", "_old")
+    __slots__ = ("_doing", "_left_s", "_limit_s", "_old")
 
     def __init__(self, doing: str, limit_s: float) -> None:
         self._doing = doing
         self._limit_s = limit_s
+        self._left_s = 0.0
         self._old: object = None
 
     def __enter__(self) -> None:
@@ -46,7 +47,7 @@ class TimeLimit:
         except ValueError:
             # Not the main thread: signals cannot be handled there, so it waits.
             return
-        signal.setitimer(signal.ITIMER_REAL, self._limit_s)
+        self._left_s = signal.setitimer(signal.ITIMER_REAL, self._limit_s)[0]
 
     def __exit__(
         self,
@@ -55,7 +56,8 @@ class TimeLimit:
         trace: "TracebackType | None",
     ) -> None:
         if self._old is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            # An outer limit goes on, a little later than it would have.
+            signal.setitimer(signal.ITIMER_REAL, self._left_s)
             signal.signal(signal.SIGALRM, self._old)  # type: ignore[arg-type]  # what it returned
 
     def _expired(self, _number: int, _frame: "FrameType | None") -> None:
