@@ -1,0 +1,258 @@
+"""What is measured. A case prepares, measures one engine once, and cleans up."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import material
+from engine import BenchError, Engine, Timed, pss_mib
+
+from tests.support import images
+from tests.support.registry import Registry, free_port
+
+IMAGE = images.NAME
+_numbers = itertools.count()
+TERM_HANDLER = "trap 'exit 0' TERM; echo ready; sleep 1000 & wait"
+LINE = "a line of text as programs write it to their standard output, with a number of words"
+
+
+class Context(NamedTuple):
+    """What a measurement may use."""
+
+    engine: Engine
+    quick: bool
+    registry: Registry | None
+
+
+Sample = dict[str, float]
+
+
+class Case(NamedTuple):
+    """A named measurement. `budget` is a ratio rpod/podman, `least` turns the comparison round."""
+
+    name: str
+    unit: str
+    measure: Callable[[Context], Sample]
+    budget: float | None = None
+    least: bool = False
+    absolute: bool = False
+    rounds: int = 15
+    quick_rounds: int = 5
+    needs_registry: bool = False
+
+
+def _ms(timed: Timed) -> Sample:
+    return {"value": timed.seconds * 1000, "peak": timed.peak_mib}
+
+
+@contextmanager
+def container(engine: Engine, *arguments: str) -> Iterator[str]:
+    """Have a detached container for the length of a block."""
+    name = f"bench{next(_numbers)}"
+    engine.call("run", "-d", "--name", name, *arguments)
+    try:
+        yield name
+    finally:
+        engine.call("rm", "-f", "-t", "0", name, check=False)
+
+
+def run_once(network: str) -> Callable[[Context], Sample]:
+    def measure(context: Context) -> Sample:
+        return _ms(context.engine.timed("run", "--rm", f"--network={network}", IMAGE, "true"))
+
+    return measure
+
+
+def run_detached(context: Context) -> Sample:
+    name = f"bench{next(_numbers)}"
+    timed = context.engine.timed("run", "-d", "--name", name, IMAGE, "sleep", "1000")
+    context.engine.call("rm", "-f", "-t", "0", name)
+    return _ms(timed)
+
+
+def create(context: Context) -> Sample:
+    name = f"bench{next(_numbers)}"
+    timed = context.engine.timed("create", "--name", name, IMAGE, "sleep", "1000")
+    context.engine.call("rm", "-f", name)
+    return _ms(timed)
+
+
+def start(context: Context) -> Sample:
+    name = f"bench{next(_numbers)}"
+    context.engine.call("create", "--name", name, IMAGE, "sleep", "1000")
+    timed = context.engine.timed("start", name)
+    context.engine.call("rm", "-f", "-t", "0", name)
+    return _ms(timed)
+
+
+def exec_true(context: Context) -> Sample:
+    with container(context.engine, "--network=none", IMAGE, "sleep", "1000") as name:
+        samples = sorted(context.engine.timed("exec", name, "true") for _ in range(3))
+    return _ms(samples[1])
+
+
+def with_few_containers(*argv: str) -> Callable[[Context], Sample]:
+    def measure(context: Context) -> Sample:
+        with container(context.engine, "--network=none", IMAGE, "sleep", "1000") as name:
+            words = [name if word == "NAME" else word for word in argv]
+            samples = sorted(context.engine.timed(*words) for _ in range(3))
+        return _ms(samples[1])
+
+    return measure
+
+
+def images_list(context: Context) -> Sample:
+    return _ms(context.engine.timed("images"))
+
+
+def stop(context: Context) -> Sample:
+    with container(context.engine, "--network=none", IMAGE, "sh", "-c", TERM_HANDLER) as name:
+        deadline = time.monotonic() + 10
+        while "ready" not in context.engine.call("logs", name):
+            if time.monotonic() > deadline:
+                raise BenchError(f"{context.engine.name}: no output of a container in 10 s")
+        return _ms(context.engine.timed("stop", name))
+
+
+def remove_running(context: Context) -> Sample:
+    name = f"bench{next(_numbers)}"
+    context.engine.call("run", "-d", "--name", name, "--network=none", IMAGE, "sleep", "1000")
+    return _ms(context.engine.timed("rm", "-f", "-t", "0", name))
+
+
+def at_once(network: str) -> Callable[[Context], Sample]:
+    def measure(context: Context) -> Sample:
+        count = 10 if context.quick else 50
+        arguments = ("run", "--rm", f"--network={network}", IMAGE, "true")
+        return _ms(context.engine.at_once(count, *arguments))
+
+    return measure
+
+
+def pull(name: str, *, again: bool = False) -> Callable[[Context], Sample]:
+    def measure(context: Context) -> Sample:
+        assert context.registry is not None
+        full = f"{context.registry.host}/{name}"
+        command = ("pull", "-q", "--tls-verify=false", full)
+        if again:
+            context.engine.call(*command)
+        else:
+            context.engine.call("rmi", "-f", full, check=False)
+        return _ms(context.engine.timed(*command))
+
+    return measure
+
+
+def writing(context: Context) -> tuple[str, int]:
+    """Return a shell line that writes text, and its size in bytes."""
+    size = (16 if context.quick else 64) << 20
+    return f"yes '{LINE}' | head -c {size}", size
+
+
+def attached_output(context: Context) -> Sample:
+    script, size = writing(context)
+    arguments = ("run", "--rm", "--network=none", IMAGE, "sh", "-c", script)
+    total, seconds = context.engine.stream(*arguments)
+    if total != size:
+        raise BenchError(f"{context.engine.name}: {total} of {size} bytes arrived")
+    return {"value": total / seconds / 1e6, "peak": 0.0}
+
+
+def log_write(context: Context) -> Sample:
+    script, size = writing(context)
+    begin = time.perf_counter()
+    with container(context.engine, "--network=none", IMAGE, "sh", "-c", script) as name:
+        context.engine.call("wait", name)
+        return {"value": size / (time.perf_counter() - begin) / 1e6, "peak": 0.0}
+
+
+def log_read(context: Context) -> Sample:
+    script, size = writing(context)
+    with container(context.engine, "--network=none", IMAGE, "sh", "-c", script) as name:
+        context.engine.call("wait", name)
+        begin = time.perf_counter()
+        total, _ = context.engine.stream("logs", name)
+        seconds = time.perf_counter() - begin
+    if abs(total - size) > 1:
+        raise BenchError(f"{context.engine.name}: logs gave {total} of {size} bytes")
+    return {"value": total / seconds / 1e6, "peak": 0.0}
+
+
+def memory(*options: str, port: bool = False) -> Callable[[Context], Sample]:
+    def measure(context: Context) -> Sample:
+        engine, count = context.engine, 3
+        before = set(engine.helpers())
+        with_pause = {"podman", "catatonit"}  # one for each user, not for each container
+        for _ in range(count):
+            publish = ("-p", f"127.0.0.1:{free_port()}:80") if port else ()
+            engine.call("run", "-d", *options, *publish, IMAGE, "sleep", "1000")
+        time.sleep(0.5)
+        total = 0.0
+        for pid, name in engine.helpers().items():
+            if pid in before or name in with_pause:
+                continue
+            try:
+                total += pss_mib(pid)
+            except OSError as error:
+                raise BenchError(f"memory of {name} ({pid}) is closed to this user") from error
+        engine.clean()
+        return {"value": total / count, "peak": 0.0}
+
+    return measure
+
+
+CASES = (
+    Case("run-slirp", "ms", run_once("slirp4netns"), 0.40),
+    Case("run-none", "ms", run_once("none"), 0.40),
+    Case("run-host", "ms", run_once("host"), 0.40),
+    Case("run-d", "ms", run_detached, 0.45),
+    Case("create", "ms", create, 0.45),
+    Case("start", "ms", start, 0.45),
+    Case("exec", "ms", exec_true, 0.40),
+    Case("ps", "ms", with_few_containers("ps"), 1.5),
+    Case("images", "ms", images_list, 1.5),
+    Case("inspect", "ms", with_few_containers("inspect", "NAME"), 1.5),
+    Case("stop", "ms", stop, 0.5),
+    Case("rm-f", "ms", remove_running, 0.5),
+    Case("at-once-slirp", "ms", at_once("slirp4netns"), 0.40, rounds=3, quick_rounds=2),
+    Case("at-once-none", "ms", at_once("none"), 0.40, rounds=3, quick_rounds=2),
+    Case("pull-small", "ms", pull(material.SMALL), rounds=7, quick_rounds=3, needs_registry=True),
+    Case(
+        "pull-300mb", "ms", pull(material.BIG), 0.60, rounds=3, quick_rounds=1, needs_registry=True
+    ),
+    Case(
+        "pull-again",
+        "ms",
+        pull(material.SMALL, again=True),
+        0.6,
+        rounds=9,
+        quick_rounds=3,
+        needs_registry=True,
+    ),
+    Case("attached-output", "MB/s", attached_output, 3.0, least=True, rounds=5, quick_rounds=3),
+    Case("log-write", "MB/s", log_write, 3.0, least=True, rounds=5, quick_rounds=3),
+    Case("log-read", "MB/s", log_read, 3.0, least=True, rounds=5, quick_rounds=3),
+    Case(
+        "memory-none", "MiB", memory("--network=none"), 5.0, absolute=True, rounds=3, quick_rounds=1
+    ),
+    Case(
+        "memory-slirp",
+        "MiB",
+        memory("--network=slirp4netns"),
+        5.0,
+        absolute=True,
+        rounds=3,
+        quick_rounds=1,
+    ),
+    Case(
+        "memory-port",
+        "MiB",
+        memory("--network=slirp4netns", port=True),
+        5.0,
+        absolute=True,
+        rounds=3,
+        quick_rounds=1,
+    ),
+)
