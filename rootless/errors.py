@@ -1,0 +1,77 @@
+"""What can go wrong with processes and the kernel.
+
+RootlessError                   125
++-- UsageError                  the request contradicts itself or asks for what does not exist
++-- HostError                   this host cannot do a step; the remedy names the fix
+|   +-- NoUserNamespace         user namespaces are switched off or limited
+|   +-- IdMapError              newuidmap or newgidmap refused
++-- SandboxError                a step inside the new namespaces failed: step, path, errno
+|   +-- CommandNotExecutable    126
+|   +-- CommandNotFound         127
++-- ContainerStateError         the container is not in the state that the command needs
++-- MountSourceMissing          a bind mount's source does not exist
++-- NetworkError                slirp4netns, pasta or a port failed
++-- UnknownUser                 --user names nobody in the container
++-- Interrupted                 128 + signal number
+"""
+
+
+class RootlessError(Exception):
+    """A failure with what a person needs: `message`, `remedy` (may be empty) and `exit_code`."""
+
+    exit_code = 125
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(RootlessError):
+    pass
+
+
+class HostError(RootlessError):
+    pass
+
+
+class NoUserNamespace(HostError):
+    pass
+
+
+class IdMapError(HostError):
+    pass
+
+
+class SandboxError(RootlessError):
+    pass
+
+
+class CommandNotExecutable(SandboxError):
+    exit_code = 126
+
+
+class CommandNotFound(SandboxError):
+    exit_code = 127
+
+
+class ContainerStateError(RootlessError):
+    pass
+
+
+class MountSourceMissing(RootlessError):
+    pass
+
+
+class NetworkError(RootlessError):
+    pass
+
+
+class UnknownUser(RootlessError):
+    pass
+
+
+class Interrupted(RootlessError):
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted")
+        self.exit_code = 128 + signal_number

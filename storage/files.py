@@ -1,0 +1,135 @@
+"""Files that appear whole or not at all, locks that die with their holder, a place to build.
+
+Lock order, first to last: `images` (shared while an image or a container that needs it is recorded,
+exclusive while garbage is removed), `names`, `layer-<hex>` or `blob-<hex>`, `container-names`,
+`volumes`. A lock is held for one object, never over the network or a user's command, except
+`blob-<hex>` and `layer-<hex>`, whose very purpose is that two commands do not do the work twice.
+"""
+
+import errno
+import fcntl
+import os
+
+from storage.errors import from_os_error
+from storage.layout import VERSION, Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def make_store(layout: Layout) -> None:
+    """Make the store's directories; cheap when it exists.
+
+    Raises StoreUnusable, DiskFull.
+    """
+    if os.path.exists(layout.version_file):
+        return
+    try:
+        for path in (
+            layout.blobs_dir,
+            layout.partial_dir,
+            layout.images_dir,
+            layout.names_dir,
+            layout.all_layers_dir,
+            layout.containers_dir,
+            layout.container_names_dir,
+            layout.volumes_dir,
+            layout.tmp_dir,
+            layout.locks_dir,
+        ):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        # Inside a container's user namespace other ids walk through these two to reach the layers.
+        os.chmod(layout.store, 0o711)
+        write_file(layout.oci_layout_file, b'{"imageLayoutVersion":"1.0.0"}')
+        if not os.path.exists(layout.index_file):
+            write_file(
+                layout.index_file,
+                b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
+            )
+        write_file(layout.version_file, b"%d\n" % VERSION)
+    except OSError as error:
+        raise from_os_error(f"make the store {layout.store}", error) from error
+
+
+def write_file(path: str, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace `path` by `data` in one step; a crash leaves the old or the new content.
+
+    Raises OSError.
+    """
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            if sync:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_file(path: str, *, limit_bytes: int = 64 << 20) -> bytes:
+    """Return the content of a record; OSError(EFBIG) when it is larger than any record is."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        if size > limit_bytes:
+            raise OSError(errno.EFBIG, "larger than any record", path)
+        parts = []
+        while chunk := os.read(fd, size + 1):
+            parts.append(chunk)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+class Lock:
+    """flock(2) on a file made for it, as a context manager; freed by the kernel at death."""
+
+    __slots__ = ("_fd", "path", "shared")
+
+    def __init__(self, path: str, *, shared: bool = False) -> None:
+        self.path = path
+        self.shared = shared
+        self._fd = -1
+
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Take the lock; False only when `wait` is false and somebody else holds it."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        operation = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(fd, operation | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return True
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> "Lock":
+        try:
+            self.acquire()
+        except OSError as error:
+            raise from_os_error(f"lock {self.path}", error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        value: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        self.release()
