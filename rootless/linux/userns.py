@@ -1,0 +1,232 @@
+"""User namespaces: id maps, the two setuid helpers, and running a function as root of one.
+
+user_namespaces(7): the parent writes the maps of its child. Ranges other than the caller's own
+id need newuidmap(1) and newgidmap(1), started side by side: they are the longest wait of a start.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rootless.errors import HostError, IdMapError, NoUserNamespace, RootlessError
+from rootless.linux import syscalls
+
+IdRange = tuple[int, int, int]
+Emit = Callable[[object], None]
+
+
+class IdMaps(NamedTuple):
+    """(container id, host id, count) ranges for users and for groups."""
+
+    uids: tuple[IdRange, ...]
+    gids: tuple[IdRange, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether only one user and one group id can be had."""
+        return sum(r[2] for r in self.uids) == 1 and sum(r[2] for r in self.gids) == 1
+
+
+def to_host(ranges: tuple[IdRange, ...], container_id: int) -> int | None:
+    """Return the host's id for one of the container, None when it is not mapped."""
+    for inside, outside, count in ranges:
+        if inside <= container_id < inside + count:
+            return outside + container_id - inside
+    return None
+
+
+def apply_maps(pid: int, maps: IdMaps) -> None:
+    """Write the id maps of `pid`, which has just entered a new user namespace.
+
+    Raises IdMapError with what newuidmap or newgidmap said.
+    """
+    if maps.is_single or os.geteuid() == 0:
+        _write_maps(pid, maps)
+        return
+    running = [
+        _start_helper("newuidmap", pid, maps.uids),
+        _start_helper("newgidmap", pid, maps.gids),
+    ]
+    failures = [text for helper in running if (text := _finish_helper(*helper))]
+    if failures:
+        raise IdMapError(
+            "map user and group ids: " + "; ".join(failures),
+            remedy="run `rpod doctor`: /etc/subuid and /etc/subgid must grant these ranges,"
+            " and newuidmap and newgidmap must be setuid root",
+        )
+
+
+def _write_maps(pid: int, maps: IdMaps) -> None:
+    try:
+        if maps.is_single and os.geteuid() != 0:
+            _write(f"/proc/{pid}/setgroups", b"deny")
+        for name, ranges in (("uid_map", maps.uids), ("gid_map", maps.gids)):
+            text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
+            _write(f"/proc/{pid}/{name}", text.encode())
+    except OSError as error:
+        raise IdMapError(
+            f"map user and group ids: write {error.filename}: {error.strerror}"
+        ) from error
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)
+
+
+def _start_helper(name: str, pid: int, ranges: tuple[IdRange, ...]) -> tuple[str, int, int]:
+    arguments = [name, str(pid)]
+    for entry in ranges:
+        arguments += [str(number) for number in entry]
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        child = os.posix_spawnp(
+            name,
+            arguments,
+            {"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
+            file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)],
+        )
+    except OSError as error:
+        os.close(reader)
+        raise IdMapError(
+            f"start {name}: {error.strerror}", remedy="install it: apt-get install uidmap"
+        ) from error
+    finally:
+        os.close(writer)
+    return name, child, reader
+
+
+def _finish_helper(name: str, child: int, reader: int) -> str:
+    said = b""
+    while chunk := os.read(reader, 4096):
+        said += chunk
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    if status == 0:
+        return ""
+    return said.decode(errors="replace").strip() or f"{name}: exit status {status >> 8}"
+
+
+def no_namespace_error(error: OSError) -> NoUserNamespace:
+    """Explain a refused user namespace with the setting to change."""
+    return NoUserNamespace(
+        f"make a user namespace: {error.strerror}",
+        remedy="ask the administrator to allow it: sysctl user.max_user_namespaces,"
+        " kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0;"
+        " `rpod doctor` names the one that is missing",
+    )
+
+
+def become_root() -> None:
+    """Take uid and gid 0 of the user namespace whose maps have been written."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def run_in_userns(
+    function: Callable[[Emit], object],
+    maps: IdMaps,
+    *,
+    on_event: Emit | None = None,
+    new_mounts: bool = False,
+) -> object:
+    """Run `function(emit)` as root of a new user namespace, in a forked child.
+
+    What it returns and what it emits must be JSON values; they reach the caller over a pipe.
+    An error with `message` and `remedy` is raised again here with its class.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    results, child_results = os.pipe2(os.O_CLOEXEC)
+    ready, child_ready = os.pipe2(os.O_CLOEXEC)
+    go, parent_go = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        for fd in (results, ready, parent_go):
+            os.close(fd)
+        _child(function, child_results, child_ready, go, new_mounts=new_mounts)
+    for fd in (child_results, child_ready, go):
+        os.close(fd)
+    try:
+        if os.read(ready, 1):
+            apply_maps(pid, maps)
+            os.write(parent_go, b"g")
+        return _receive(results, on_event)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        for fd in (results, ready, parent_go):
+            os.close(fd)
+        os.waitpid(pid, 0)
+
+
+def _child(
+    function: Callable[[Emit], object], results: int, ready: int, go: int, *, new_mounts: bool
+) -> None:
+    """Body of the forked child; never returns."""
+
+    def send(kind: str, value: object) -> None:
+        data = json.dumps([kind, value]).encode() + b"\n"
+        while data:
+            data = data[os.write(results, data) :]
+
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER | (syscalls.CLONE_NEWNS if new_mounts else 0))
+        except OSError as error:
+            raise no_namespace_error(error) from error
+        os.write(ready, b"r")
+        if os.read(go, 1):
+            become_root()
+            send("result", function(lambda event: send("event", event)))
+            status = 0
+    except BaseException as error:  # noqa: BLE001 - top of a forked child
+        kind = type(error)
+        message = getattr(error, "message", None)
+        if message is None:
+            message = f"{kind.__name__}: {error}"
+            if os.environ.get("RPOD_DEBUG"):
+                import traceback
+
+                traceback.print_exc()
+        send("error", [kind.__module__, kind.__name__, message, getattr(error, "remedy", "")])
+    finally:
+        os._exit(status)
+
+
+def _receive(fd: int, on_event: Emit | None) -> object:
+    pending = b""
+    while chunk := os.read(fd, 1 << 16):
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            kind, value = json.loads(line)
+            if kind == "result":
+                return value
+            if kind == "error":
+                raise _revive(*value)
+            if on_event is not None:
+                on_event(value)
+    raise HostError("the process inside the user namespace was killed")
+
+
+def _revive(module: str, name: str, message: str, remedy: str) -> Exception:
+    kind = getattr(sys.modules.get(module), name, None)
+    if kind is KeyboardInterrupt:
+        raise KeyboardInterrupt
+    if callable(kind) and hasattr(kind, "exit_code"):
+        error: Exception = kind(message, remedy=remedy)
+        return error
+    return RootlessError(message, remedy=remedy)
