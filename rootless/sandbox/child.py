@@ -1,0 +1,159 @@
+"""The process that becomes a container: executes a plan, decides nothing.
+
+It runs in the forked child after clone(2) into the new namespaces. It imports nothing, logs
+nothing and takes no lock; a failure goes back as (step, path, errno), and it ends in os._exit.
+"""
+
+import os
+import signal
+
+from rootless.linux import syscalls as sc
+from rootless.linux.userns import become_root
+from rootless.sandbox import init
+from rootless.sandbox.channel import Channel
+from rootless.sandbox.operations import Operation, StepError
+from rootless.sandbox.process import (
+    Process,
+    enter_directory,
+    execute,
+    open_terminal,
+    set_limits,
+    take_identity,
+    use_streams,
+    use_terminal,
+)
+from rootless.sandbox.root import FUSE, Root, enter, leave_host
+
+FIRST_FREE_FD = 3
+
+
+class Plan:
+    """All that the child does; made by `rootless.sandbox.plan`, printed by the debug log."""
+
+    __slots__ = (
+        "clone_flags",
+        "console_size",
+        "init",
+        "keyring",
+        "operations",
+        "process",
+        "root",
+        "streams",
+    )
+
+    def __init__(self, root: Root, operations: list[Operation], process: Process) -> None:
+        self.root = root
+        self.operations = operations
+        self.process = process
+        self.clone_flags = 0
+        self.console_size = (0, 0)
+        self.init = False
+        self.keyring = ""
+        self.streams = (0, 1, 2)
+
+    def describe(self) -> list[str]:
+        """Return one line for each step, in the order of execution."""
+        return [self.root.describe(), *(step.describe() for step in self.operations)]
+
+
+def run(plan: Plan, channel: Channel) -> None:
+    """Become the container. Never returns."""
+    try:
+        _build(plan, channel)
+        _become(plan, channel)
+    except StepError as error:
+        _report(channel, error)
+    except OSError as error:
+        notes = getattr(error, "__notes__", [""])
+        path = error.filename if isinstance(error.filename, str) else ""
+        _report(channel, StepError(notes[0] or "set up the container", path, error.errno or 0))
+    except BaseException as error:  # noqa: BLE001 - top of a forked child
+        _report(channel, StepError(f"set up the container: {type(error).__name__}: {error}", "", 0))
+    finally:
+        os._exit(1)
+
+
+def _report(channel: Channel, error: StepError) -> None:
+    try:
+        channel.send_error(error)
+    except OSError:
+        return  # the monitor is gone; nobody is left to be told
+
+
+def _build(plan: Plan, channel: Channel) -> None:
+    """Mount everything, inside the new namespaces, and leave the host's root behind."""
+    # The container dies with its monitor: without one nobody would keep its log and its end.
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    channel.expect(b"m")
+    plan.root.open()
+    for step in plan.operations:
+        _try(step, step.open)
+    become_root()
+    # Changing the id may have cleared it (prctl(2)).
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.umask(0)
+    if plan.root.driver == FUSE:
+        channel.send(b"f")
+        channel.expect(b"m")
+    root_fd = plan.root.mount()
+    host = enter(root_fd)
+    for step in plan.operations:
+        _try(step, step.execute)
+    leave_host(host, root_fd)
+
+
+def _try(step: Operation, part: object) -> None:
+    """Run a part of a step so that a failure names the step."""
+    try:
+        part()  # type: ignore[operator]
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else ""
+        raise StepError(step.describe(), path, error.errno or 0) from error
+
+
+def _become(plan: Plan, channel: Channel) -> None:
+    process = plan.process
+    os.setsid()
+    terminal = ""
+    if process.terminal:
+        master, terminal = open_terminal(*plan.console_size)
+        channel.send(b"t", master)
+        os.close(master)
+    channel.send(b"r")
+    channel.expect(b"x")
+    if terminal:
+        use_terminal(terminal, process.uid, process.gid)
+    else:
+        use_streams(plan.streams, process.uid, process.gid)
+    if plan.keyring:
+        _new_keyring(plan.keyring)
+    _close_others(channel)
+    set_limits(process)
+    _reset_signals()
+    if plan.init:
+        init.run(process, channel)
+    take_identity(process)
+    enter_directory(process.cwd)
+    execute(process)
+
+
+def _new_keyring(name: str) -> None:
+    """Leave the caller's session keyring: its keys are not the container's."""
+    try:
+        sc.join_session_keyring(name)
+    except OSError:
+        # EDQUOT, or a kernel without keys: the keyring is shared, and masked in /proc.
+        return
+
+
+def _close_others(channel: Channel) -> None:
+    keep = channel.fileno()
+    sc.close_range(FIRST_FREE_FD, keep - 1) if keep > FIRST_FREE_FD else None
+    sc.close_range(keep + 1)
+
+
+def _reset_signals() -> None:
+    """Python ignores two signals; a program starts with the defaults and none blocked."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

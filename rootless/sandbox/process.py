@@ -1,0 +1,240 @@
+"""The last steps before the user's program: terminal, limits, identity, capabilities, exec.
+
+Used by a container's first process and by `exec`. OCI runtime-spec, config, process. Nothing here
+imports at run time: the root file system has changed.
+"""
+
+import errno
+import fcntl
+import os
+import resource
+import struct
+import termios
+
+from rootless.linux import syscalls as sc
+from rootless.sandbox.operations import StepError
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_SCRIPT_BYTES = 256
+_MAX_INTERPRETERS = 4
+_LAST_CAPABILITY = 63
+# asm-generic/ioctls.h; the termios module lacks these two.
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTN = 0x80045430
+
+
+class Process:
+    """What to run and as whom; masks are bits of capabilities(7)."""
+
+    __slots__ = (
+        "ambient",
+        "arguments",
+        "bounding",
+        "cwd",
+        "effective",
+        "environment",
+        "gid",
+        "groups",
+        "inheritable",
+        "no_new_privileges",
+        "oom_score_adj",
+        "permitted",
+        "rlimits",
+        "search_path",
+        "seccomp",
+        "terminal",
+        "uid",
+        "umask",
+    )
+
+    def __init__(self) -> None:
+        self.arguments: list[str] = []
+        self.environment: dict[bytes, bytes] = {}
+        self.search_path = ""
+        self.cwd = "/"
+        self.uid = 0
+        self.gid = 0
+        self.groups: list[int] = []
+        self.umask = 0o022
+        self.bounding = 0
+        self.permitted = 0
+        self.effective = 0
+        self.inheritable = 0
+        self.ambient = 0
+        self.no_new_privileges = False
+        self.seccomp = b""
+        self.rlimits: list[tuple[int, int, int]] = []
+        self.oom_score_adj: int | None = None
+        self.terminal = False
+
+
+def open_terminal(rows: int, columns: int) -> tuple[int, str]:
+    """Make a terminal in the container's own devpts; return its master and the slave's path."""
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    number: int = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"))[0]
+    if rows and columns:
+        set_window_size(master, rows, columns)
+    return master, f"/dev/pts/{number}"
+
+
+def set_window_size(terminal: int, rows: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def use_terminal(path: str, uid: int, gid: int) -> None:
+    """Make the slave the controlling terminal and the standard streams of this process."""
+    slave = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.fchown(slave, uid, -1)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for fd in (0, 1, 2):
+        os.dup2(slave, fd)
+    os.close(slave)
+
+
+def use_streams(streams: tuple[int, int, int], uid: int, gid: int) -> None:
+    """Make three descriptors the standard streams; programs may open /dev/stdout again."""
+    for target, fd in enumerate(streams):
+        if uid or gid:
+            try:
+                os.fchown(fd, uid, gid)
+            except PermissionError:
+                pass  # not of our own making: /dev/null
+        os.dup2(fd, target)
+
+
+def set_limits(process: Process) -> None:
+    for kind, soft, hard in process.rlimits:
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except (ValueError, OSError) as error:
+            raise StepError(
+                "raise a ulimit above the hard limit of the caller", str(kind), errno.EPERM
+            ) from error
+    if process.oom_score_adj is not None:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"%d" % process.oom_score_adj)
+        finally:
+            os.close(fd)
+
+
+def take_identity(process: Process) -> None:
+    """Become the process's user with exactly its capabilities; seccomp goes last that can."""
+    for number in range(_LAST_CAPABILITY):
+        if process.bounding >> number & 1:
+            continue
+        try:
+            sc.prctl(sc.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                break  # above the kernel's last capability
+            raise
+    sc.prctl(sc.PR_SET_KEEPCAPS, 1)
+    try:
+        os.setgroups(process.groups)
+    except PermissionError:
+        if process.groups:
+            raise StepError("set supplementary groups with a single id", "", errno.EPERM) from None
+        # A single id: setgroups(2) is switched off in this namespace (user_namespaces(7)).
+    os.setresgid(process.gid, process.gid, process.gid)
+    os.setresuid(process.uid, process.uid, process.uid)
+    sc.prctl(sc.PR_SET_KEEPCAPS, 0)
+    os.umask(process.umask)
+    if process.no_new_privileges:
+        sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+        _set_capabilities(process)
+        if process.seccomp:
+            sc.install_seccomp_filter(process.seccomp)
+    else:
+        if process.uid:
+            # The setresuid has cleared the effective set; the filter needs CAP_SYS_ADMIN in it.
+            everything = (1 << 41) - 1
+            sc.capset(_permitted_now(everything), _permitted_now(everything), 0)
+        if process.seccomp:
+            sc.install_seccomp_filter(process.seccomp)
+        _set_capabilities(process)
+
+
+def _permitted_now(mask: int) -> int:
+    """Return the part of the mask that this kernel knows."""
+    known = 0
+    for number in range(_LAST_CAPABILITY):
+        if not mask >> number & 1:
+            continue
+        try:
+            sc.prctl(sc.PR_CAPBSET_READ, number)
+        except OSError:
+            break
+        known |= 1 << number
+    return known
+
+
+def _set_capabilities(process: Process) -> None:
+    sc.capset(process.effective, process.permitted, process.inheritable)
+    for number in range(_LAST_CAPABILITY):
+        if process.ambient >> number & 1:
+            sc.prctl(sc.PR_CAP_AMBIENT, sc.PR_CAP_AMBIENT_RAISE, number)
+
+
+def enter_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise StepError("change to the working directory", path, error.errno or 0) from error
+
+
+def execute(process: Process) -> None:
+    """Replace this process by the program; only returns by raising StepError."""
+    command = process.arguments[0]
+    if "/" in command:
+        candidates = [command]
+    else:
+        candidates = [
+            f"{directory or '.'}/{command}" for directory in process.search_path.split(":")
+        ]
+    worst = errno.ENOENT
+    for path in candidates:
+        try:
+            _refuse_host_program(path)
+            os.execve(path, process.arguments, process.environment)
+        except OSError as error:
+            number = error.errno or errno.ENOENT
+            if number == errno.ENOENT and len(candidates) == 1 and os.path.exists(path):
+                raise StepError("find the interpreter of", path, number) from error
+            if number not in _NOT_THERE:
+                worst = number
+                if number != errno.EACCES:
+                    break
+    raise StepError("execute", command, worst)
+
+
+def _refuse_host_program(path: str) -> None:
+    """Fail with ELOOP when the path, or the interpreter it names, leads through a magic link.
+
+    /proc/self/exe is still the host's Python: an image whose command is a link to it, or a script
+    with it as interpreter, would run that file inside, and could write to it when the host's user
+    may.
+    """
+    for _ in range(_MAX_INTERPRETERS):
+        try:
+            fd = sc.openat2(
+                sc.AT_FDCWD,
+                path,
+                os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
+                resolve=sc.RESOLVE_NO_MAGICLINKS,
+            )
+        except PermissionError:
+            # A program that may be executed and not read cannot be a script.
+            os.close(sc.openat2(sc.AT_FDCWD, path, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS))
+            return
+        try:
+            start = os.read(fd, _SCRIPT_BYTES)
+        except OSError:
+            return  # a directory: exec says so
+        finally:
+            os.close(fd)
+        words = start[2:].split(b"\n", 1)[0].split() if start.startswith(b"#!") else []
+        if not words:
+            return
+        path = os.fsdecode(words[0])

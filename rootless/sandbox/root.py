@@ -1,0 +1,94 @@
+"""The container's root file system: how it is mounted on `rootfs`, and how the child enters it.
+
+All paths are opened while the child still has the caller's host id, and used through
+/proc/self/fd afterwards: an id of a subordinate range may not walk through the caller's home, and
+127 names of 70 bytes would not fit in the page that mount(2) takes.
+"""
+
+import errno
+import os
+
+from rootless.linux import syscalls as sc
+from rootless.sandbox.operations import StepError
+
+OVERLAY = "overlay"
+FUSE = "fuse-overlayfs"
+COPY = "copy"
+PLAIN = "plain"
+
+
+class Root:
+    """Where the parts of a root file system lie on the host. `lower` is top layer first."""
+
+    __slots__ = ("_bundle", "_fds", "driver", "lower", "name", "rootfs", "upper", "work")
+
+    def __init__(self, driver: str, rootfs: str, lower: list[str], upper: str, work: str) -> None:
+        self.driver = driver
+        self.rootfs = rootfs
+        self.lower = lower
+        self.upper = upper
+        self.work = work
+        self.name = os.path.basename(rootfs)
+        self._bundle = -1
+        self._fds: list[int] = []
+
+    def describe(self) -> str:
+        return f"{self.driver} of {len(self.lower)} layers on {self.rootfs}"
+
+    def open(self) -> None:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        self._bundle = os.open(os.path.dirname(self.rootfs), flags)
+        self._fds = [os.open(self.rootfs, flags)]
+        if self.driver == OVERLAY:
+            self._fds += [os.open(path, flags) for path in (self.upper, self.work, *self.lower)]
+
+    def mount(self) -> int:
+        """Mount the root and return a descriptor of its top directory."""
+        rootfs, *parts = (f"/proc/self/fd/{fd}" for fd in self._fds)
+        if self.driver == OVERLAY:
+            upper, work, *lower = parts
+            # userxattr: the only form that keeps its marks without privilege (kernel, overlayfs).
+            options = f"userxattr,upperdir={upper},workdir={work},lowerdir={':'.join(lower)}"
+            if len(options) > 4094:
+                raise StepError("mount overlay: too many layers", self.rootfs, errno.E2BIG)
+            try:
+                sc.mount("overlay", rootfs, "overlay", 0, options)
+            except OSError as error:
+                raise StepError("mount overlay", self.rootfs, error.errno or 0) from error
+        elif self.driver in (COPY, PLAIN):
+            clone = sc.open_tree(
+                self._fds[0], "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
+            )
+            sc.move_mount(clone, rootfs)
+            os.close(clone)
+        # fuse-overlayfs has been mounted here by a process that joined this namespace.
+        for fd in self._fds:
+            os.close(fd)
+        return os.open(self.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._bundle)
+
+
+def enter(root_fd: int) -> int:
+    """Make the new root the root directory of path look-ups; return the way back."""
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(root_fd)
+    os.chroot(".")
+    return host
+
+
+def leave_host(host: int, root_fd: int) -> None:
+    """Pivot into the new root and let go of the old one for good.
+
+    The chroot is left first: pivot_root(2) wants the old root to be a mount. With both arguments
+    "." the old root is stacked over the new one for a moment and detached from there.
+    """
+    os.fchdir(host)
+    os.chroot(".")
+    os.fchdir(root_fd)
+    sc.pivot_root(".", ".")
+    os.fchdir(host)
+    # Nothing of what happens to the old mounts may be seen on the host.
+    sc.mount("", ".", "", sc.MS_REC | sc.MS_SLAVE)
+    sc.umount2(".", sc.MNT_DETACH)
+    os.chdir("/")
+    os.close(host)
+    os.close(root_fd)
