@@ -15,6 +15,16 @@ class PortMapping(NamedTuple):
         """Return the record of it, with the keys of podman's."""
         return self._asdict()
 
+    @classmethod
+    def from_json(cls, raw: dict[str, object]) -> "PortMapping":
+        """Read what `to_json` wrote."""
+        return cls(
+            str(raw["host_ip"]),
+            int(str(raw["host_port"])),
+            int(str(raw["container_port"])),
+            str(raw["protocol"]),
+        )
+
     @property
     def host_text(self) -> str:
         """The host's side as `port` writes it: 0.0.0.0:8080."""

@@ -1,0 +1,252 @@
+"""The client of a monitor: copies streams, passes signals and sizes on, returns the exit code."""
+
+import _socket  # not `socket`: its enums cost 5 ms of every start
+import errno
+import json
+import os
+import select
+import signal
+from typing import NamedTuple
+
+from rootless.container import frames
+from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
+from rootless.errors import ContainerStateError, RootlessError
+from rootless.host.paths import Host
+from storage.containers import ContainerView, find_container
+
+_CHUNK_BYTES = 1 << 16
+# The ones that cannot be caught, that belong to the client itself, or that tell about its children.
+_OWN_SIGNALS = {
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH,
+    signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGSEGV, signal.SIGBUS,
+    signal.SIGFPE, signal.SIGILL, signal.SIGPROF, signal.SIGVTALRM,
+}  # fmt: skip
+DETACHED = 0
+
+
+class AttachOptions(NamedTuple):
+    """What of the caller is connected; `terminal` when the container has one."""
+
+    stdin: bool = False
+    terminal: bool = False
+    sig_proxy: bool = True
+    detach_keys: bytes = b""
+
+
+class _End(Exception):
+    """The container has ended, or the keys to leave were typed."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Session:
+    """One attached client; `run` returns the container's exit code, 0 after the detach keys."""
+
+    def __init__(self, connection: _socket.socket, options: AttachOptions) -> None:
+        self._connection = connection
+        self._options = options
+        self._reader = frames.Reader()
+        self._keys = DetachKeys(options.detach_keys if options.stdin else b"")
+        self._poll = select.poll()
+        self._pid = 0
+        self._wakeup = -1
+        self._broken: set[int] = set()
+
+    def run(self) -> int:
+        """Copy until the container has ended. Raises the error of a start that failed."""
+        terminal_in = self._options.terminal and self._options.stdin and os.isatty(0)
+        if terminal_in:
+            with RawTerminal(0):
+                return self._serve()
+        return self._serve()
+
+    def _serve(self) -> int:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wakeup = reader
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        old_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        old_handlers = self._catch_signals()
+        self._poll.register(self._connection.fileno(), select.POLLIN)
+        self._poll.register(reader, select.POLLIN)
+        if self._options.stdin:
+            self._poll.register(0, select.POLLIN)
+        if self._options.terminal:
+            self._send_size()
+        try:
+            while True:
+                for fd, event in self._poll.poll():
+                    self._handle(fd, event)
+        except _End as end:
+            return end.code
+        finally:
+            signal.set_wakeup_fd(old_fd)
+            for number, handler in old_handlers.items():
+                signal.signal(number, handler)  # type: ignore[arg-type] # as it came from signal()
+            os.close(reader)
+            os.close(writer)
+
+    def _catch_signals(self) -> dict[int, object]:
+        """Have every signal written to the wakeup pipe."""
+        caught: set[int] = {signal.SIGWINCH} if self._options.terminal else set()
+        if self._options.sig_proxy:
+            caught |= {int(n) for n in signal.valid_signals() if n not in _OWN_SIGNALS}
+        old: dict[int, object] = {}
+        for number in caught:
+            try:
+                old[number] = signal.signal(number, _ignore)
+            except (OSError, ValueError):
+                continue  # the two that the C library keeps for threads
+        return old
+
+    def _handle(self, fd: int, event: int) -> None:
+        if fd == self._connection.fileno():
+            self._from_monitor()
+        elif fd == self._wakeup:
+            for number in os.read(fd, 512):
+                self._signal(number)
+        else:
+            self._from_stdin(event)
+
+    def _from_monitor(self) -> None:
+        data = self._connection.recv(1 << 18)
+        if not data:
+            raise RootlessError(
+                "the container's monitor was killed", remedy="see `rpod ps -a` for the container"
+            )
+        for kind, payload in self._reader.feed(data):
+            if kind == frames.OUT:
+                self._write(1, payload)
+            elif kind == frames.ERR:
+                self._write(2, payload)
+            elif kind == frames.STARTED:
+                self._pid = int(json.loads(payload)["pid"])
+            elif kind == frames.FAILED:
+                raise revive(json.loads(payload))
+            elif kind == frames.EXIT:
+                raise _End(int(payload))
+
+    def _write(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(fd, select.POLLOUT)
+                poll.poll()
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.EIO):
+                    raise
+                # Nobody reads any more: `rpod run IMAGE yes | head` ends as it would without rpod.
+                if fd not in self._broken:
+                    self._broken.add(fd)
+                    self._send(frames.frame(frames.BROKEN, bytes([fd])))
+                return
+
+    def _from_stdin(self, event: int) -> None:
+        try:
+            data = os.read(0, _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._poll.unregister(0)
+            self._send(frames.frame(frames.EOF))
+            return
+        data, leave = self._keys.feed(data)
+        if data:
+            self._send(frames.frame(frames.IN, data))
+        if leave:
+            self._send(frames.frame(frames.LEAVE))
+            raise _End(DETACHED)
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            self._send_size()
+        elif self._pid:
+            _kill(self._pid, number)
+
+    def _send_size(self) -> None:
+        rows, columns = size_of(1)
+        if rows == 0:
+            rows, columns = size_of(0)
+        if rows:
+            self._send(frames.frame_resize(rows, columns))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.sendall(data)
+        except OSError:
+            return  # its end is read next
+
+
+def _ignore(number: int, stack: object) -> None:
+    """A handler has to be there for the wakeup descriptor to be written to."""
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def revive(fields: list[str]) -> Exception:
+    """Make the error again that a monitor has described as [module, class, message, remedy]."""
+    import importlib
+
+    module, name, message, remedy = fields
+    kind = getattr(importlib.import_module(module), name, None)
+    if callable(kind) and hasattr(kind, "exit_code"):
+        error: Exception = kind(message, remedy=remedy)
+        return error
+    return RootlessError(message, remedy=remedy)
+
+
+def connect(view: ContainerView) -> _socket.socket:
+    """Connect to the attach socket of a running container. Raises ContainerStateError."""
+    path = view.paths.attach_socket
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        finally:
+            os.close(directory)
+    except OSError as error:
+        connection.close()
+        raise ContainerStateError(
+            f"attach to container {view.record.name}: it is not running"
+        ) from error
+    return connection
+
+
+def attach(
+    host: Host,
+    text: str,
+    *,
+    no_stdin: bool = False,
+    sig_proxy: bool = True,
+    detach_keys: str = "ctrl-p,ctrl-q",
+) -> int:
+    """Attach to a running container until it ends or the keys are typed; return its exit code.
+
+    Raises ContainerNotFound, ContainerStateError.
+    """
+    keys = parse_detach_keys(detach_keys)
+    view = find_container(host.layout, text)
+    if view.status != "running":
+        raise ContainerStateError(
+            f"you can only attach to running containers: {view.record.name} is {view.status}",
+            remedy=f"start it: rpod start --attach {view.record.name}",
+        )
+    options = AttachOptions(
+        stdin=view.record.interactive and not no_stdin,
+        terminal=view.record.tty,
+        sig_proxy=sig_proxy,
+        detach_keys=keys,
+    )
+    return Session(connect(view), options).run()

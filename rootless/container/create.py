@@ -1,0 +1,381 @@
+"""Make a container: decide everything, write its bundle, give it its name.
+
+The bundle is built aside and appears by one rename; a name is given last. A crash in between
+leaves at most a nameless container, which `ps -a` shows, or an entry in `tmp/` that the next
+command removes.
+"""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+from rootless import images
+from rootless.container import mounts as user_mounts
+from rootless.container import spec
+from rootless.container.idmap import UserNamespace, choose, storage_maps
+from rootless.container.limits import parse_signal
+from rootless.container.logfile import timestamp
+from rootless.container.names import check_name, make_name
+from rootless.container.request import ContainerRequest
+from rootless.errors import UsageError
+from rootless.host.paths import Host
+from storage.containers import ContainerRecord, name_owner, new_id, take_name
+from storage.errors import NameTaken, from_os_error
+from storage.files import Lock
+from storage.images import ImageRecord
+from storage.layers import map_key
+from storage.oci.config import ImageConfig
+from storage.scratch import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.images import OnEvent
+
+_LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
+_ETC_MODE = 0o644
+
+
+def create(
+    host: Host, request: ContainerRequest, on_event: "OnEvent | None" = None
+) -> ContainerRecord:
+    """Make a container from a request and return its record; the image is pulled if needed.
+
+    Raises UsageError, NameTaken, ImageNotFound, RegistryError, MountSourceMissing, UnknownUser.
+    """
+    _check(request)
+    if request.name and not request.replace:
+        _check_free(host, request.name)
+    image = images.obtain(host, request.image, request, on_event)
+    config = images.config_of(host, image)
+    namespace = choose(request.userns, host.id_maps(), host.uid, host.gid)
+    unpack_maps = storage_maps(namespace, host.id_maps())
+    key = map_key(unpack_maps.uids, unpack_maps.gids)
+    images.ensure_unpacked(host, image, unpack_maps, key, on_event)
+    if request.name and request.replace:
+        _remove_named(host, request.name)
+    container_id = new_id()
+    name = request.name or make_name()
+    around = _surroundings(host, request, config, image, namespace, key, container_id, name)
+    record = _record(host, request, image, config, around, key)
+    _write_bundle(host, request, config, around, record, unpack_maps.is_single)
+    return _give_name(host, record, is_generated=request.name is None)
+
+
+def _check(request: ContainerRequest) -> None:
+    """Find what cannot work before anything is done."""
+    if request.name:
+        check_name(request.name)
+    if request.cidfile and os.path.exists(request.cidfile):
+        raise UsageError(
+            f"container id file {request.cidfile} exists",
+            remedy="make sure the other container is not running, then remove the file",
+        )
+    if request.log_driver not in _LOG_DRIVERS:
+        raise UsageError(
+            f'unknown log driver "{request.log_driver}"', remedy="use k8s-file, json-file or none"
+        )
+    if request.rm and request.detach is False and request.timeout < 0:
+        raise UsageError("--timeout must not be negative")
+
+
+def _check_free(host: Host, name: str) -> None:
+    owner = name_owner(host.layout, name)
+    if owner is not None:
+        from rootless.container.query import sweep_dead
+
+        sweep_dead(host, owner)
+        owner = name_owner(host.layout, name)
+    if owner is not None:
+        raise NameTaken(
+            f'the container name "{name}" is already in use by {owner}.'
+            " You have to remove that container to be able to reuse that name",
+            remedy="remove it, use another name, or add --replace",
+        )
+
+
+def _remove_named(host: Host, name: str) -> None:
+    from rootless.container.lifecycle import remove
+
+    if name_owner(host.layout, name) is not None:
+        remove(host, name, force=True)
+
+
+def _surroundings(
+    host: Host,
+    request: ContainerRequest,
+    config: ImageConfig,
+    image: ImageRecord,
+    namespace: UserNamespace,
+    key: str,
+    container_id: str,
+    name: str,
+) -> spec.Surroundings:
+    layers = [host.layout.layer_diff(key, chain) for chain in reversed(image.chain_ids)]
+    mounts = user_mounts.collect(request, config.volumes, os.getcwd())
+    return spec.Surroundings(
+        container_id=container_id,
+        name=name,
+        directory=host.layout.container(container_id).directory,
+        namespace=namespace,
+        layers=layers,
+        network=spec.Network(_network_mode(host, request)),
+        sources=[_source(host, mount) for mount in mounts],
+    )
+
+
+def _network_mode(host: Host, request: ContainerRequest) -> str:
+    from slirp.settings import parse_network
+
+    text = request.network or host.config.network
+    if text in ("", "default", "private", "bridge"):
+        text = _default_network(host, request)
+    mode = parse_network(text).mode
+    if mode in ("container", "ns"):
+        raise UsageError(
+            f"--network {text}: sharing another network namespace is not possible yet",
+            remedy="use slirp4netns, pasta, host or none",
+        )
+    return text
+
+
+def _default_network(host: Host, request: ContainerRequest) -> str:
+    from rootless.host.probe import network_backend
+
+    backend = network_backend(host)
+    if backend == "host" and request.publish:
+        raise UsageError(
+            "publish ports: neither slirp4netns nor pasta can be used here",
+            remedy="run `rpod doctor` for the fix, or use --network=host without -p",
+        )
+    return backend
+
+
+def _source(host: Host, mount: user_mounts.UserMount) -> spec.Source:
+    if mount.kind != user_mounts.VOLUME:
+        return spec.Source(mount, mount.source, "")
+    from storage.volumes import ensure_volume
+
+    name = mount.source or new_id()
+    path = ensure_volume(host.layout, name, anonymous=not mount.source)
+    return spec.Source(mount, path, name)
+
+
+def _record(
+    host: Host,
+    request: ContainerRequest,
+    image: ImageRecord,
+    config: ImageConfig,
+    around: spec.Surroundings,
+    key: str,
+) -> ContainerRecord:
+    from rootless.host.probe import storage_driver
+
+    signal_text = request.stop_signal or config.stop_signal
+    command = spec.container_command(request, config)
+    return ContainerRecord(
+        id=around.container_id,
+        name=around.name,
+        created_at=timestamp(time.time_ns()),
+        image_name=image.names[0] if image.names else request.image,
+        image_id=image.image_id,
+        image_digest=image.manifest_digest,
+        command=tuple(command),
+        map_key=key,
+        chain_ids=image.chain_ids,
+        uid_map=around.namespace.maps.uids,
+        gid_map=around.namespace.maps.gids,
+        driver=storage_driver(host),
+        network=around.network.mode,
+        ports=_ports(request, config, around),
+        mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
+        labels=config.labels | _labels(request),
+        annotations={},
+        stop_signal=parse_signal(signal_text) if signal_text else int(signal.SIGTERM),
+        stop_timeout_s=request.stop_timeout,
+        timeout_s=request.timeout,
+        tty=request.tty,
+        interactive=request.interactive,
+        auto_remove=request.rm,
+        init=request.init,
+        log_driver=_LOG_DRIVERS[request.log_driver],
+        anonymous_volumes=tuple(
+            source.name
+            for source in around.sources
+            if source.mount.kind == user_mounts.VOLUME and not source.mount.source
+        ),
+        cidfile=os.path.abspath(request.cidfile) if request.cidfile else "",
+        pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
+        request={
+            field: value
+            for field, value in request._asdict().items()
+            if value != ContainerRequest._field_defaults[field]
+        },
+    )
+
+
+def _labels(request: ContainerRequest) -> dict[str, str]:
+    labels = {}
+    for text in request.label:
+        name, _, value = text.partition("=")
+        if not name:
+            raise UsageError(f'invalid label "{text}"', remedy="use --label NAME=VALUE")
+        labels[name] = value
+    return labels
+
+
+def _ports(
+    request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
+) -> tuple[dict[str, object], ...]:
+    if not request.publish and not request.publish_all:
+        return ()
+    from slirp.ports import parse_publish_all, publish_exposed
+
+    mode = around.network.mode.partition(":")[0]
+    if mode in ("host", "none"):
+        raise UsageError(
+            f"publish ports: a container with --network={mode} has no network of its own",
+            remedy="leave -p out, or use --network=slirp4netns",
+        )
+    mappings = parse_publish_all(request.publish)
+    if request.publish_all:
+        mappings = publish_exposed((*config.exposed_ports, *request.expose), mappings)
+    return tuple(mapping.to_json() for mapping in mappings)
+
+
+def _write_bundle(
+    host: Host,
+    request: ContainerRequest,
+    config: ImageConfig,
+    around: spec.Surroundings,
+    record: ContainerRecord,
+    is_single: bool,
+) -> None:
+    """Write the bundle aside, then let it appear under its final name."""
+    user = spec.find_user(request, config, around)
+    sync = not request.rm
+    with Scratch(host.layout, "container") as scratch:
+        bundle = f"{scratch.path}/bundle"
+        try:
+            for directory in ("", "/rootfs", "/upper", "/work", "/etc"):
+                os.mkdir(bundle + directory, 0o711)
+            os.chmod(f"{bundle}/upper", _top_mode(around.layers))
+            passwd = spec.account_line(user, around)
+            if passwd is not None:
+                _write(f"{bundle}/etc/passwd", passwd, mode=_ETC_MODE)
+            runtime_config = spec.make_config(request, config, user, around)
+            if passwd is not None:
+                _bind_passwd(runtime_config, around.directory)
+            _copy_seccomp(runtime_config, bundle)
+            _write_etc(host, request, record, runtime_config, bundle)
+            _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
+            _write(f"{bundle}/container.json", json.dumps(record.to_json()).encode(), sync=sync)
+            if around.namespace.mode != "host" and not is_single:
+                _give_to_container_root(host, around.namespace, bundle)
+            with Lock(host.layout.lock("images"), shared=True):
+                images.check_present(host, record)
+                os.rename(bundle, around.directory)
+        except OSError as error:
+            raise from_os_error(f"make container {around.directory}", error) from error
+
+
+def _top_mode(layers: list[str]) -> int:
+    """The container's / has the mode of the upper directory, so it must be the image's."""
+    return os.stat(layers[0]).st_mode & 0o7777 if layers else 0o755
+
+
+def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -> None:
+    """The caller is not uid 0 of this namespace: the writable layer goes to whom 0 stands for."""
+    from rootless.linux.userns import run_in_userns
+
+    def give(_: object) -> None:
+        for name in ("upper", "work", "rootfs"):
+            os.chown(f"{bundle}/{name}", 0, 0)
+
+    run_in_userns(give, storage_maps(namespace, host.id_maps()))
+
+
+def _write(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        os.write(fd, data)
+        if sync:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    if mode != _ETC_MODE:
+        return
+    os.chmod(path, mode)  # whatever the caller's umask
+
+
+def _bind_passwd(runtime_config: dict[str, object], directory: str) -> None:
+    mounts = runtime_config["mounts"]
+    assert isinstance(mounts, list)
+    mounts.append(
+        {
+            "destination": "/etc/passwd",
+            "type": "bind",
+            "source": f"{directory}/etc/passwd",
+            "options": ["bind", "rprivate", "nosuid", "nodev"],
+        }
+    )
+
+
+def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
+    """A profile is the container's from now on, whatever happens to the user's file."""
+    annotations = runtime_config["annotations"]
+    assert isinstance(annotations, dict)
+    path = annotations["dev.rpod.seccomp"]
+    if path not in ("default", "unconfined"):
+        shutil.copyfile(path, f"{bundle}/seccomp.json")
+
+
+def _write_etc(
+    host: Host,
+    request: ContainerRequest,
+    record: ContainerRecord,
+    runtime_config: dict[str, object],
+    bundle: str,
+) -> None:
+    from rootless.container.etc import containerenv, hosts, resolv_conf
+
+    hostname = str(runtime_config.get("hostname") or os.uname().nodename)
+    files = {
+        "hostname": f"{hostname}\n",
+        ".containerenv": containerenv(record),
+        "hosts": hosts(request, record, hostname),
+        "resolv.conf": resolv_conf(request, record),
+    }
+    for name, _ in spec.generated_files(request):
+        _write(f"{bundle}/etc/{name}", files[name].encode(), mode=_ETC_MODE)
+
+
+def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:
+    """Take the name; a made-up one that is taken is replaced by another."""
+    from rootless.container.remove import remove_container
+    from storage.containers import write_record
+
+    while True:
+        try:
+            take_name(host.layout, record.name, record.id, sync=not record.auto_remove)
+        except NameTaken:
+            if not is_generated:
+                remove_container(host, record)
+                raise
+            record = record._replace(name=make_name())
+            write_record(host.layout.container(record.id), record, sync=not record.auto_remove)
+            continue
+        if record.cidfile:
+            _write_cidfile(host, record)
+        return record
+
+
+def _write_cidfile(host: Host, record: ContainerRecord) -> None:
+    from rootless.container.remove import remove_container
+
+    try:
+        _write(record.cidfile, record.id.encode(), mode=0o644)
+    except OSError as error:
+        remove_container(host, record)
+        raise UsageError(f"write --cidfile {record.cidfile}: {error.strerror}") from error

@@ -1,0 +1,107 @@
+"""Which user ids a container sees: `--userns`, from the caller's default map.
+
+Layers lie on disk with host ids, so each kind of map has unpacked layers of its own (map key);
+they come from the stored blobs the first time.
+"""
+
+from typing import NamedTuple
+
+from rootless.errors import HostError, UsageError
+from rootless.linux.userns import IdMaps, IdRange
+
+HOST, KEEP_ID, NOMAP = "host", "keep-id", "nomap"
+
+
+class UserNamespace(NamedTuple):
+    """The map, and the id that the caller has inside (None when it is not mapped)."""
+
+    mode: str
+    maps: IdMaps
+    own_uid: int | None
+    own_gid: int | None
+
+
+def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
+    """Return the namespace for a `--userns` value.
+
+    Raises UsageError, HostError.
+    """
+    name, _, options = mode.partition(":")
+    if name in ("", HOST, "private"):
+        if options:
+            raise UsageError(f"--userns={mode}: {name} takes no options")
+        return UserNamespace(HOST, default, 0, 0)
+    if name == KEEP_ID:
+        inside_uid, inside_gid = _keep_id_options(options, uid, gid)
+        maps = IdMaps(
+            _keep(default.uids, inside_uid),
+            _keep(default.gids, inside_gid),
+        )
+        return UserNamespace(KEEP_ID, maps, inside_uid, inside_gid)
+    if name == NOMAP:
+        if default.is_single:
+            raise HostError(
+                "--userns=nomap: without subordinate ids there is nothing but your own id to map",
+                remedy="run `rpod doctor` for the line that /etc/subuid and /etc/subgid need",
+            )
+        return UserNamespace(
+            NOMAP, IdMaps(_without_own(default.uids), _without_own(default.gids)), None, None
+        )
+    raise UsageError(
+        f"--userns={mode}: unknown user namespace mode", remedy="use host, keep-id or nomap"
+    )
+
+
+def _keep_id_options(text: str, uid: int, gid: int) -> tuple[int, int]:
+    values = {"uid": uid, "gid": gid}
+    for entry in text.split(",") if text else ():
+        key, _, value = entry.partition("=")
+        if key not in values or not value.isdecimal():
+            raise UsageError(f"--userns=keep-id: {entry!r} is none of uid=N, gid=N")
+        values[key] = int(value)
+    return values["uid"], values["gid"]
+
+
+def _keep(ranges: tuple[IdRange, ...], own: int) -> tuple[IdRange, ...]:
+    """Put the caller's id at `own` and the subordinate ids around it, from 0 on."""
+    caller, *rest = ranges
+    result: list[IdRange] = []
+    inside = 0
+    for _, outside, count in rest:
+        if inside < own < inside + count:
+            before = own - inside
+            result.append((inside, outside, before))
+            result.append((own, caller[1], 1))
+            result.append((own + 1, outside + before, count - before))
+            inside = own + 1 + count - before
+            continue
+        if inside == own:
+            result.append((own, caller[1], 1))
+            inside += 1
+        result.append((inside, outside, count))
+        inside += count
+    if not any(entry[1] == caller[1] and entry[2] == 1 for entry in result):
+        result.append((own, caller[1], 1))
+    return tuple(result)
+
+
+def _without_own(ranges: tuple[IdRange, ...]) -> tuple[IdRange, ...]:
+    return tuple((inside - 1, outside, count) for inside, outside, count in ranges[1:])
+
+
+def storage_maps(namespace: UserNamespace, default: IdMaps) -> IdMaps:
+    """Return the map in which layers for this namespace are unpacked.
+
+    The process that unpacks writes to the caller's store, so the caller's id has to be mapped:
+    for nomap it is put behind the last id, where no image has a file.
+    """
+    if namespace.mode != NOMAP:
+        return namespace.maps
+    return IdMaps(
+        (*namespace.maps.uids, _behind(namespace.maps.uids, default.uids[0][1])),
+        (*namespace.maps.gids, _behind(namespace.maps.gids, default.gids[0][1])),
+    )
+
+
+def _behind(ranges: tuple[IdRange, ...], host_id: int) -> IdRange:
+    return (max(inside + count for inside, _, count in ranges), host_id, 1)

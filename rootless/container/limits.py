@@ -1,0 +1,93 @@
+"""`--ulimit`, `--stop-signal`, sizes of time: small texts that become numbers."""
+
+import resource
+import signal
+
+from rootless.errors import UsageError
+from rootless.sandbox import defaults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_UNLIMITED = 2**64 - 1
+_KNOWN = {
+    name.removeprefix("RLIMIT_").lower(): name
+    for name in dir(resource)
+    if name.startswith("RLIMIT_")
+}
+
+
+def make_rlimits(ulimits: "Iterable[str]") -> list[dict[str, object]]:
+    """Return `process.rlimits`: the defaults, replaced by what `--ulimit` says.
+
+    Raises UsageError for a name, a value or a hard limit that cannot be had.
+    """
+    chosen: dict[str, tuple[int, int]] = {
+        kind: (soft, hard) for kind, soft, hard in defaults.rlimits(_own_hard_limit)
+    }
+    for text in ulimits:
+        if text == "host":
+            chosen = {}
+            continue
+        kind, soft, hard = _parse(text)
+        chosen[kind] = (soft, hard)
+    return [{"type": kind, "soft": soft, "hard": hard} for kind, (soft, hard) in chosen.items()]
+
+
+def _own_hard_limit(kind: str) -> int:
+    return resource.getrlimit(getattr(resource, kind))[1]
+
+
+def _parse(text: str) -> tuple[str, int, int]:
+    name, separator, value = text.partition("=")
+    kind = _KNOWN.get(name.lower().removeprefix("rlimit_"))
+    if kind is None or not separator:
+        raise UsageError(
+            f'invalid ulimit "{text}"',
+            remedy="use NAME=SOFT[:HARD], NAME one of " + " ".join(sorted(_KNOWN)),
+        )
+    if value == "host":
+        own = resource.getrlimit(getattr(resource, kind))
+        return kind, own[0] % 2**64, own[1] % 2**64
+    soft_text, _, hard_text = value.partition(":")
+    soft = _number(text, soft_text)
+    hard = _number(text, hard_text) if hard_text else soft
+    if soft > hard:
+        raise UsageError(f'ulimit "{text}": the soft limit is above the hard limit')
+    limit = _own_hard_limit(kind)
+    if limit >= 0 and hard > limit:
+        raise UsageError(
+            f'ulimit "{text}": your own hard limit is {limit}, and raising it takes privilege',
+            remedy=f"use --ulimit {name}={min(soft, limit)}:{limit}",
+        )
+    return kind, soft, hard
+
+
+def _number(text: str, value: str) -> int:
+    if value in ("-1", "unlimited"):
+        return _UNLIMITED
+    if not value.isdecimal():
+        raise UsageError(f'invalid ulimit "{text}": {value!r} is not a number')
+    return int(value)
+
+
+def parse_signal(text: str) -> int:
+    """Return the number for TERM, SIGTERM, 15, RTMIN+3. Raises UsageError."""
+    name = text.upper().removeprefix("SIG")
+    if name.isdecimal() and 1 <= int(name) <= signal.SIGRTMAX:
+        return int(name)
+    base, sign, offset = name.partition("+")
+    if sign and base == "RTMIN" and offset.isdecimal():
+        number = int(signal.SIGRTMIN) + int(offset)
+        if number <= signal.SIGRTMAX:
+            return number
+    base, sign, offset = name.partition("-")
+    if sign and base == "RTMAX" and offset.isdecimal():
+        number = int(signal.SIGRTMAX) - int(offset)
+        if number >= signal.SIGRTMIN:
+            return number
+    found = getattr(signal, f"SIG{name}", None)
+    if isinstance(found, signal.Signals):
+        return int(found)
+    raise UsageError(f'invalid signal "{text}"', remedy="see `kill -l` for the names")

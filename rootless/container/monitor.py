@@ -1,0 +1,386 @@
+"""The small process beside every container: its parent, its log, its attach socket, its end.
+
+It is a fork of the command that started the container, so what it needs is already in memory. It
+holds the lock in the run root for exactly as long as it lives, and the container dies with it.
+"""
+
+import errno
+import os
+import select
+import signal
+import time
+
+from rootless.container import frames
+from rootless.container.client import Client
+from rootless.container.logfile import LogWriter, timestamp
+from rootless.container.starting import Container, start_container
+from rootless.linux.syscalls import close_range
+from rootless.sandbox.process import set_window_size
+from storage.containers import (
+    KILLED,
+    ContainerState,
+    ContainerView,
+    MonitorLock,
+    write_state,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from rootless.container.starting import StartOptions
+    from rootless.host.paths import Host
+
+_CHUNK_BYTES = 1 << 16
+_PENDING_LIMIT_BYTES = 1 << 20
+_LAST_OUTPUT_S = 1.0
+
+
+class Monitor:
+    """State of one running container; `serve` returns its exit code."""
+
+    def __init__(
+        self,
+        container: Container,
+        log: LogWriter | None,
+        listener: "_socket.socket",
+        timeout_s: int,
+    ) -> None:
+        self.container = container
+        self.log = log
+        self.log_error = ""
+        self.listener = listener
+        self.clients: list[Client] = []
+        self.poll = select.poll()
+        self.handlers: dict[int, Callable[[int, int], None]] = {}
+        self.outputs: dict[int, tuple[int, str]] = {}
+        self.stdin_pending = bytearray()
+        self.stdin_closing = False
+        self.paused = False
+        self.ended = False
+        self.status = 0
+        self.deadline_s = time.monotonic() + timeout_s if timeout_s else 0.0
+        self.watch(listener.fileno(), self._accept)
+        self.watch(container.pidfd, self._init_ended)
+        for fd, kind, stream in container.outputs:
+            os.set_blocking(fd, False)
+            self.outputs[fd] = (kind, stream)
+            self.watch(fd, self._output)
+        if container.stdin >= 0:
+            os.set_blocking(container.stdin, False)
+
+    def watch(
+        self, fd: int, handler: "Callable[[int, int], None]", events: int = select.POLLIN
+    ) -> None:
+        self.handlers[fd] = handler
+        self.poll.register(fd, events)
+
+    def forget(self, fd: int) -> None:
+        if self.handlers.pop(fd, None) is not None:
+            self.poll.unregister(fd)
+
+    def add_client(self, client: Client) -> None:
+        self.clients.append(client)
+        self.watch(client.fileno(), self._client_event)
+
+    # --- the loop
+
+    def serve(self) -> int:
+        """Run until the container has ended and all it wrote has been passed on."""
+        while not self.ended:
+            self._turn(self._wait_ms())
+        last_s = time.monotonic() + _LAST_OUTPUT_S
+        while self.outputs and (self.paused or time.monotonic() < last_s):
+            self._turn(200)
+        return os.waitstatus_to_exitcode(self.status)
+
+    def finish(self, code: int) -> None:
+        """Tell all clients the end and wait until each has read it or gone."""
+        for client in self.clients:
+            client.queue(frames.frame(frames.EXIT, str(code).encode()))
+        self.forget(self.listener.fileno())
+        self.listener.close()
+        while self.clients:
+            for client in list(self.clients):
+                if not client.flush() or not client.pending:
+                    self.drop(client)
+            if self.clients:
+                self._turn(1000)
+
+    def _wait_ms(self) -> int | None:
+        if not self.deadline_s:
+            return None
+        left_s = self.deadline_s - time.monotonic()
+        if left_s <= 0:
+            self.deadline_s = 0.0
+            signal.pidfd_send_signal(self.container.pidfd, signal.SIGKILL)
+            return None
+        return int(left_s * 1000) + 1
+
+    def _turn(self, wait_ms: int | None) -> None:
+        for fd, event in self.poll.poll(wait_ms):
+            handler = self.handlers.get(fd)
+            if handler is not None:
+                handler(fd, event)
+        self._push_in()
+        self._push_out()
+
+    # --- what the container does
+
+    def _output(self, fd: int, event: int) -> None:
+        try:
+            data = os.read(fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # EIO: the last process has closed the terminal.
+            if error.errno != errno.EIO:
+                raise
+            data = b""
+        if not data:
+            del self.outputs[fd]
+            self.forget(fd)
+            os.close(fd)
+            return
+        kind, stream = self.outputs[fd]
+        if self.log is not None:
+            try:
+                self.log.write(stream, data, time.time_ns())
+            except OSError as error:
+                # A full disk: the container goes on, and its end tells about it.
+                self.log_error = f"write the log: {error.strerror}"
+        if self.clients:
+            packet = frames.frame(kind, data)
+            for client in self.clients:
+                client.queue(packet)
+
+    def _break_output(self, kind: int) -> None:
+        """Close our end, so that the writer learns that nobody reads (EPIPE)."""
+        if len(self.clients) > 1:
+            return  # others still do
+        for fd, (output, _) in list(self.outputs.items()):
+            if output == kind:
+                del self.outputs[fd]
+                self.forget(fd)
+                os.close(fd)
+
+    def _init_ended(self, fd: int, event: int) -> None:
+        try:
+            _, self.status = os.waitpid(self.container.pid, 0)
+        except ChildProcessError:
+            self.status = signal.SIGKILL
+        self.ended = True
+        self.forget(self.container.pidfd)
+
+    # --- what the clients do
+
+    def _accept(self, fd: int, event: int) -> None:
+        try:
+            client = Client.accept(self.listener)
+        except OSError:
+            return
+        if client is not None:
+            client.queue(frames.frame_json(frames.STARTED, {"pid": self.container.pid}))
+            self.add_client(client)
+
+    def _client_event(self, fd: int, event: int) -> None:
+        for client in list(self.clients):
+            if client.fileno() != fd:
+                continue
+            alive = client.ready()
+            for kind, payload in client.received():
+                self._client_says(client, kind, payload)
+            if not alive:
+                self._client_gone(client)
+
+    def _client_says(self, client: Client, kind: int, payload: bytes) -> None:
+        if kind == frames.IN:
+            client.feeds_stdin = True
+            self.stdin_pending += payload
+        elif kind == frames.EOF:
+            client.feeds_stdin = False
+            self.stdin_closing = not self.container.is_terminal
+        elif kind == frames.LEAVE:
+            client.feeds_stdin = False
+        elif kind == frames.BROKEN and payload and not self.container.is_terminal:
+            self._break_output(payload[0])
+        elif kind == frames.RESIZE and len(payload) == 4 and self.container.is_terminal:
+            rows, columns = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:], "big")
+            try:
+                set_window_size(self.container.terminal, rows, columns)
+            except OSError:
+                return  # the terminal has been hung up
+
+    def _client_gone(self, client: Client) -> None:
+        if client.feeds_stdin and not self.container.is_terminal:
+            # Killed while it was the other end of the container's standard input.
+            self.stdin_closing = True
+        self.drop(client)
+
+    def drop(self, client: Client) -> None:
+        self.clients.remove(client)
+        self.forget(client.fileno())
+        client.close()
+
+    def _push_out(self) -> None:
+        """Send what is pending; stop reading the container while a client cannot follow."""
+        full = False
+        for client in list(self.clients):
+            if not client.flush():
+                self._client_gone(client)
+                continue
+            wanted = select.POLLOUT if client.pending else 0
+            self.poll.modify(client.fileno(), wanted if client.stopped else wanted | select.POLLIN)
+            full = full or len(client.pending) > _PENDING_LIMIT_BYTES
+        if full != self.paused:
+            self.paused = full
+            for fd in self.outputs:
+                if full:
+                    self.forget(fd)
+                else:
+                    self.watch(fd, self._output)
+
+    def _push_in(self) -> None:
+        """Pass on what the clients typed; stop reading them while the container does not."""
+        fd = self.container.stdin
+        while self.stdin_pending and fd >= 0:
+            try:
+                written = os.write(fd, self.stdin_pending[:_CHUNK_BYTES])
+            except BlockingIOError:
+                break
+            except OSError:
+                # EPIPE, EIO: nobody reads any more.
+                self._close_stdin()
+                return
+            del self.stdin_pending[:written]
+        if fd < 0:
+            self.stdin_pending.clear()
+            return
+        if self.stdin_pending:
+            if fd not in self.handlers:
+                self.watch(fd, self._stdin_event, select.POLLOUT)
+        else:
+            self.forget(fd)
+            if self.stdin_closing:
+                self._close_stdin()
+        stopped = len(self.stdin_pending) > _PENDING_LIMIT_BYTES
+        for client in self.clients:
+            client.stopped = stopped
+
+    def _stdin_event(self, fd: int, event: int) -> None:
+        """The pipe takes bytes again, or nobody reads it any more; `_push_in` finds out which."""
+
+    def _close_stdin(self) -> None:
+        fd = self.container.stdin
+        self.stdin_pending.clear()
+        if fd >= 0:
+            self.forget(fd)
+            os.close(fd)
+        self.container.stdin = -1
+
+
+def run_monitor(
+    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
+) -> None:
+    """Body of the forked monitor; reports to `first`. Never returns."""
+    code = 1
+    try:
+        _detach_from_caller({first.fileno(), lock.fd})
+        code = _monitor(host, view, options, lock, first)
+    except BaseException as error:  # noqa: BLE001 - top of a forked child
+        first.queue(frames.frame_json(frames.FAILED, describe_error(error)))
+        first.finish()
+    finally:
+        os._exit(code)
+
+
+def describe_error(error: BaseException) -> list[str]:
+    """Return [module, class, message, remedy]; the client raises it again."""
+    kind = type(error)
+    message = getattr(error, "message", None) or f"{kind.__name__}: {error}"
+    if not hasattr(error, "message") and os.environ.get("RPOD_DEBUG"):
+        import traceback
+
+        message += "\n" + "".join(traceback.format_exception(error))
+    return [kind.__module__, kind.__name__, message, getattr(error, "remedy", "")]
+
+
+def _detach_from_caller(keep: set[int]) -> None:
+    """Lead a session of its own, so that no terminal's signals reach the monitor.
+
+    Descriptors that the caller inherited go: a pipe to a script must end when the command ends.
+    """
+    os.setsid()
+    os.chdir("/")
+    first = 3
+    for fd in sorted(keep):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = fd + 1
+    close_range(first)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+def _monitor(
+    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
+) -> int:
+    from rootless.container.remove import remove_after_end
+
+    record, paths = view.record, view.paths
+    started_at = timestamp(time.time_ns())
+    try:
+        container = start_container(host, view, options)
+    except BaseException as error:
+        if not record.auto_remove:
+            _write_end(view, ContainerState(started_at=started_at), error_code(error), str(error))
+        else:
+            remove_after_end(host, record)
+        raise
+    state = ContainerState(
+        started_at=started_at,
+        pid=container.pid,
+        pid_start_time=container.start_time,
+        monitor_pid=os.getpid(),
+        boot_id=options.boot_id,
+        ports=tuple(container.ports),
+    )
+    write_state(paths, state, sync=False)
+    log = LogWriter(paths.log) if record.log_driver != "none" else None
+    monitor = Monitor(container, log, container.listener, record.timeout_s)
+    first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
+    monitor.add_client(first)
+    if not options.attach:
+        first.finish()
+        monitor.drop(first)
+    status = monitor.serve()
+    code = status if status >= 0 else 128 - status
+    container.network_ended()
+    if record.auto_remove:
+        remove_after_end(host, record)
+    else:
+        _write_end(view, state, code, monitor.log_error)
+        _remove_run_files(paths.run_dir)
+    monitor.finish(code)
+    return 0
+
+
+def error_code(error: BaseException) -> int:
+    return int(getattr(error, "exit_code", KILLED))
+
+
+def _write_end(view: ContainerView, state: ContainerState, code: int, text: str) -> None:
+    end = state._replace(exit_code=code, finished_at=timestamp(time.time_ns()), error=text)
+    write_state(view.paths, end, sync=False)
+
+
+def _remove_run_files(run_dir: str) -> None:
+    """Leave the lock: whoever asks for it must find the same file until the monitor is gone."""
+    for name in ("attach.sock", "network.sock"):
+        try:
+            os.unlink(f"{run_dir}/{name}")
+        except FileNotFoundError:
+            continue

@@ -1,0 +1,247 @@
+"""`-v`, `--mount`, `--tmpfs`, image volumes: what the user mounts, as entries of config.json."""
+
+import os
+from typing import NamedTuple
+
+from rootless.container.request import ContainerRequest
+from rootless.errors import MountSourceMissing, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BIND, VOLUME, TMPFS = "bind", "volume", "tmpfs"
+
+_PROPAGATION = (
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "unbindable",
+    "runbindable",
+)
+_BIND_OPTIONS = (
+    "ro", "rw", "rro", "bind", "rbind", "nosuid", "suid", "nodev", "dev", "noexec", "exec",
+    "noatime", "strictatime", "nodiratime", *_PROPAGATION,
+)  # fmt: skip
+# Without SELinux these two ask for nothing.
+_SELINUX = ("z", "Z")
+_TMPFS_DEFAULTS = ("rw", "rprivate", "nosuid", "noexec", "nodev", "tmpcopyup")
+_TMPFS_FLAGS = (
+    "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "tmpcopyup",
+    "notmpcopyup", *_PROPAGATION,
+)  # fmt: skip
+_OPPOSITES = {
+    "suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro", "notmpcopyup": "tmpcopyup",
+    "ro": "rw",
+}  # fmt: skip
+
+
+class UserMount(NamedTuple):
+    """One mount; `source` is an absolute path, a volume's name ("" for an anonymous one) or ""."""
+
+    kind: str
+    source: str
+    target: str
+    options: tuple[str, ...]
+    copy_up: bool = False
+
+
+def parse_volume(text: str, cwd: str) -> UserMount:
+    """Read `-v [SOURCE:]TARGET[:OPTIONS]`. Raises UsageError."""
+    fields = text.split(":")
+    if len(fields) > 3 or not all(fields):
+        raise UsageError(
+            f'invalid volume "{text}"', remedy="use -v SOURCE:TARGET[:OPTIONS] with absolute TARGET"
+        )
+    source = fields[0] if len(fields) > 1 else ""
+    target = _check_target(fields[1] if len(fields) > 1 else fields[0], text)
+    options = fields[2].split(",") if len(fields) == 3 else []
+    if source.startswith(("/", ".")):
+        return UserMount(
+            BIND, os.path.normpath(os.path.join(cwd, source)), target, _bind(options, text)
+        )
+    copy_up = "nocopy" not in options
+    kept = [word for word in options if word not in ("copy", "nocopy")]
+    return UserMount(VOLUME, source, target, _bind(kept, text), copy_up)
+
+
+def _check_target(target: str, text: str) -> str:
+    if not target.startswith("/"):
+        raise UsageError(f'invalid mount "{text}": the path in the container must be absolute')
+    normal = os.path.normpath(target)
+    # POSIX keeps two leading slashes; the kernel does not.
+    normal = "/" + normal.lstrip("/")
+    if normal == "/":
+        raise UsageError(f'invalid mount "{text}": the destination cannot be /')
+    return normal
+
+
+def _bind(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+    chosen = [word for word in options if word not in _SELINUX]
+    for word in chosen:
+        if word not in _BIND_OPTIONS:
+            raise UsageError(
+                f'invalid mount "{text}": unknown option "{word}"',
+                remedy="known: " + " ".join((*_BIND_OPTIONS, "copy", "nocopy", *_SELINUX)),
+            )
+    if not any(word in ("bind", "rbind") for word in chosen):
+        chosen.append("rbind")
+    if not any(word in _PROPAGATION for word in chosen):
+        chosen.append("rprivate")
+    if "ro" not in chosen and "rro" not in chosen and "rw" not in chosen:
+        chosen.append("rw")
+    return tuple(chosen)
+
+
+def parse_tmpfs(text: str) -> UserMount:
+    """Read `--tmpfs TARGET[:OPTIONS]`. Raises UsageError."""
+    target, _, options = text.partition(":")
+    return UserMount(
+        TMPFS, "", _check_target(target, text), _tmpfs(options.split(",") if options else [], text)
+    )
+
+
+def _tmpfs(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+    chosen = list(_TMPFS_DEFAULTS)
+    for word in options:
+        name, separator, value = word.partition("=")
+        if separator:
+            if name not in ("size", "mode", "nr_inodes", "uid", "gid") or not value:
+                raise UsageError(f'invalid tmpfs "{text}": unknown option "{word}"')
+            chosen.append(word)
+            continue
+        if word not in _TMPFS_FLAGS:
+            raise UsageError(f'invalid tmpfs "{text}": unknown option "{word}"')
+        opposite = _OPPOSITES.get(word)
+        chosen = [kept for kept in chosen if kept not in (opposite, word)]
+        chosen.append(word)
+    return tuple(chosen)
+
+
+_MOUNT_KEYS = {
+    "src": "source", "source": "source", "dst": "target", "destination": "target",
+    "target": "target", "type": "type",
+}  # fmt: skip
+_TRUE = ("", "true", "1")
+
+
+def _mount_option(key: str, value: str) -> str | None:
+    """Return the mount option that a `--mount` key stands for; None for one that says nothing."""
+    switches = {
+        "ro": ("ro", "rw"),
+        "readonly": ("ro", "rw"),
+        "rw": ("rw", "ro"),
+        "bind-nonrecursive": ("bind", "rbind"),
+    }
+    if key in switches:
+        return switches[key][0 if value in _TRUE else 1]
+    named = {
+        "bind-propagation": value,
+        "tmpfs-size": f"size={value}",
+        "tmpfs-mode": f"mode={value}",
+    }
+    if key in named:
+        return named[key]
+    if key in ("relabel", "consistency"):
+        return None
+    return f"{key}={value}" if value else key
+
+
+def parse_mount(text: str, cwd: str) -> UserMount:
+    """Read `--mount type=bind|volume|tmpfs,src=,dst=,...`. Raises UsageError."""
+    fields = {"type": VOLUME, "source": "", "target": ""}
+    options: list[str] = []
+    for item in text.split(","):
+        key, _, value = item.partition("=")
+        if key in _MOUNT_KEYS:
+            fields[_MOUNT_KEYS[key]] = value
+        elif (option := _mount_option(key, value)) is not None:
+            options.append(option)
+    kind, source = fields["type"], fields["source"]
+    target = _check_target(fields["target"], text)
+    if kind == TMPFS:
+        return UserMount(TMPFS, "", target, _tmpfs(options, text))
+    if kind == BIND:
+        if not source:
+            raise UsageError(f'invalid mount "{text}": type=bind needs src=')
+        path = os.path.normpath(os.path.join(cwd, source))
+        return UserMount(BIND, path, target, _bind(options, text))
+    if kind == VOLUME:
+        kept = [word for word in options if word not in ("copy", "nocopy")]
+        return UserMount(VOLUME, source, target, _bind(kept, text), "nocopy" not in options)
+    raise UsageError(
+        f'invalid mount "{text}": unknown type "{kind}"', remedy="use type=bind, volume or tmpfs"
+    )
+
+
+def collect(request: ContainerRequest, image_volumes: "Iterable[str]", cwd: str) -> list[UserMount]:
+    """Return every mount of the request and the image, parents before what lies below them.
+
+    Raises UsageError, MountSourceMissing.
+    """
+    mounts = [parse_volume(text, cwd) for text in request.volume]
+    mounts += [parse_mount(text, cwd) for text in request.mount]
+    mounts += [parse_tmpfs(text) for text in request.tmpfs]
+    targets: set[str] = set()
+    for mount in mounts:
+        if mount.target in targets:
+            raise UsageError(f"{mount.target}: duplicate mount destination")
+        targets.add(mount.target)
+        if mount.kind == BIND and not os.path.exists(mount.source):
+            _explain_missing(mount.source)
+    if request.read_only and request.read_only_tmpfs:
+        for path in ("/run", "/tmp", "/var/tmp"):  # noqa: S108 - of the container
+            if path not in targets:
+                options = ("rw", "rprivate", "nosuid", "nodev", "tmpcopyup")
+                mounts.append(UserMount(TMPFS, "", path, options))
+                targets.add(path)
+    for path in image_volumes:
+        target = _check_target(path, path)
+        if target not in targets:
+            mounts.append(UserMount(VOLUME, "", target, _bind((), path), copy_up=True))
+            targets.add(target)
+    return sorted(mounts, key=lambda mount: mount.target.count("/"))
+
+
+def _explain_missing(path: str) -> None:
+    """Say whether the path is missing or only out of reach."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise MountSourceMissing(
+            f"mount {path}: {(error.strerror or '').lower()}",
+            remedy="make the directory first, or use a named volume: -v NAME:TARGET",
+        ) from error
+
+
+def to_json(mount: UserMount, source: str) -> dict[str, object]:
+    """Return the entry of config.json; `source` is the path on the host."""
+    if mount.kind == TMPFS:
+        return {
+            "destination": mount.target,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": list(mount.options),
+        }
+    options = [*mount.options, "copyup"] if mount.copy_up else list(mount.options)
+    return {"destination": mount.target, "type": "bind", "source": source, "options": options}
+
+
+def to_record(mount: UserMount, source: str, name: str) -> dict[str, object]:
+    """Return the entry of `Mounts` that inspect shows."""
+    record: dict[str, object] = {"Type": mount.kind}
+    if name:
+        record["Name"] = name
+    record |= {
+        "Source": source,
+        "Destination": mount.target,
+        "Driver": "local" if mount.kind == VOLUME else "",
+        "Mode": "",
+        "Options": [o for o in mount.options if o not in ("rw", "ro", "rprivate", "tmpcopyup")],
+        "RW": "ro" not in mount.options and "rro" not in mount.options,
+        "Propagation": next((o for o in mount.options if o in _PROPAGATION), ""),
+    }
+    return record

@@ -1,0 +1,73 @@
+"""Remove a container: its name first, then its directory in one step, then what is in it.
+
+From the rename on it does not exist; what a crash leaves is an entry in `tmp/` for the next sweep.
+"""
+
+import os
+
+from rootless.host.paths import Host
+from rootless.linux.userns import run_in_userns
+from storage.containers import ContainerRecord, free_name
+from storage.remove import remove_tree
+from storage.scratch import Scratch
+
+
+def remove_container(host: Host, record: ContainerRecord) -> None:
+    """Remove an ended container with its anonymous volumes, whoever owns the files in it."""
+    paths = host.layout.container(record.id)
+    free_name(host.layout, record.name, record.id)
+    with Scratch(host.layout, "removed") as scratch:
+        try:
+            os.rename(paths.directory, f"{scratch.path}/container")
+        except FileNotFoundError:
+            pass  # somebody else was first
+        _remove(host, record, scratch.path)
+    _remove_cidfile(record)
+    remove_tree(paths.run_dir)
+    if record.anonymous_volumes:
+        _remove_volumes(host, record)
+
+
+def remove_after_end(host: Host, record: ContainerRecord) -> None:
+    """What `--rm` does when the container has ended."""
+    remove_container(host, record)
+
+
+def _remove(host: Host, record: ContainerRecord, path: str) -> None:
+    target = f"{path}/container"
+    try:
+        remove_tree(target)
+    except PermissionError:
+        # Files of other ids of the container. Whatever its map is, it is made of the caller's id
+        # and ranges, so root of the default map may remove them.
+        run_in_userns(lambda _: remove_tree(target), host.id_maps())
+
+
+def _remove_cidfile(record: ContainerRecord) -> None:
+    if not record.cidfile:
+        return
+    try:
+        with open(record.cidfile, encoding="ascii") as file:
+            is_ours = file.read().strip() == record.id
+        if is_ours:
+            os.unlink(record.cidfile)
+    except OSError:
+        return  # the user's file, the user's business
+
+
+def _remove_volumes(host: Host, record: ContainerRecord) -> None:
+    for name in record.anonymous_volumes:
+        remove_volume_data(host, name)
+
+
+def remove_volume_data(host: Host, name: str) -> None:
+    """Remove a volume, as root of the user namespace where its files have other owners."""
+    from storage.errors import VolumeNotFound
+    from storage.volumes import remove_volume
+
+    try:
+        remove_volume(host.layout, name)
+    except VolumeNotFound:
+        return
+    except PermissionError:
+        run_in_userns(lambda _: remove_volume(host.layout, name), host.id_maps())

@@ -1,0 +1,98 @@
+"""What a user asks for when a container is made; the fields are the long options of `run`.
+
+Strings are as typed where their meaning needs the image or the host (volumes, users, ports);
+`rootless.container.spec` resolves them.
+"""
+
+from typing import NamedTuple
+
+
+class ContainerRequest(NamedTuple):
+    """Everything that `create` and `run` accept. Durations in seconds, sizes in bytes."""
+
+    image: str = ""
+    command: tuple[str, ...] = ()
+    # identity and environment
+    name: str | None = None
+    hostname: str | None = None
+    user: str | None = None
+    userns: str = "host"
+    group_add: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    env_file: tuple[str, ...] = ()
+    env_host: bool = False
+    http_proxy: bool = True
+    unsetenv: tuple[str, ...] = ()
+    entrypoint: str | None = None
+    workdir: str | None = None
+    umask: str = "0022"
+    label: tuple[str, ...] = ()
+    annotation: tuple[str, ...] = ()
+    # streams and life
+    interactive: bool = False
+    tty: bool = False
+    detach: bool = False
+    detach_keys: str = "ctrl-p,ctrl-q"
+    sig_proxy: bool = True
+    rm: bool = False
+    replace: bool = False
+    init: bool = False
+    stop_signal: str | None = None
+    stop_timeout: int = 10
+    timeout: int = 0
+    cidfile: str | None = None
+    pidfile: str | None = None
+    log_driver: str = "k8s-file"
+    # image
+    pull: str = "missing"
+    platform: str | None = None
+    tls_verify: bool | None = None
+    authfile: str | None = None
+    creds: str | None = None
+    quiet: bool = False
+    # file systems
+    volume: tuple[str, ...] = ()
+    mount: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    read_only: bool = False
+    read_only_tmpfs: bool = True
+    shm_size: int = 64 << 20
+    device: tuple[str, ...] = ()
+    # network
+    network: str = ""
+    publish: tuple[str, ...] = ()
+    publish_all: bool = False
+    expose: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_option: tuple[str, ...] = ()
+    add_host: tuple[str, ...] = ()
+    no_hosts: bool = False
+    # security
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    security_opt: tuple[str, ...] = ()
+    pid: str = "private"
+    ipc: str = "private"
+    uts: str = "private"
+    cgroupns: str = "private"
+    sysctl: tuple[str, ...] = ()
+    ulimit: tuple[str, ...] = ()
+    oom_score_adj: int | None = None
+
+
+class ExecRequest(NamedTuple):
+    """Everything that `exec` accepts."""
+
+    container: str = ""
+    command: tuple[str, ...] = ()
+    interactive: bool = False
+    tty: bool = False
+    detach: bool = False
+    detach_keys: str = "ctrl-p,ctrl-q"
+    env: tuple[str, ...] = ()
+    env_file: tuple[str, ...] = ()
+    user: str | None = None
+    workdir: str | None = None
+    privileged: bool = False

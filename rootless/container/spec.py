@@ -1,0 +1,314 @@
+"""From a request and an image to the OCI runtime configuration of a container.
+
+Everything is decided here, before any process is made: what is written to config.json is what the
+sandbox executes, at the first start and at every later one.
+"""
+
+import json
+import os
+from typing import NamedTuple
+
+from rootless.container import mounts as user_mounts
+from rootless.container.environment import caller_environment, make_environment
+from rootless.container.idmap import UserNamespace
+from rootless.container.limits import make_rlimits
+from rootless.container.merged import read_merged
+from rootless.container.request import ContainerRequest
+from rootless.container.security import masked_and_readonly, parse_security_options
+from rootless.container.users import User, resolve_user
+from rootless.errors import UnknownUser, UsageError
+from rootless.linux.userns import to_host
+from rootless.sandbox import capabilities, defaults
+from storage.oci.config import ImageConfig
+
+OCI_VERSION = "1.0.2"
+_SHORT_ID = 12
+
+
+class Network(NamedTuple):
+    """What config.json needs to know of the network."""
+
+    mode: str
+
+    @property
+    def is_host(self) -> bool:
+        return self.mode == "host"
+
+
+class Source(NamedTuple):
+    """A user's mount with the place on the host that it shows; `name` for volumes."""
+
+    mount: user_mounts.UserMount
+    path: str
+    name: str
+
+
+class Surroundings(NamedTuple):
+    """What has been found out about one container before its config.json is made."""
+
+    container_id: str
+    name: str
+    directory: str
+    namespace: UserNamespace
+    layers: list[str]
+    network: Network
+    sources: list[Source]
+
+
+def container_command(request: ContainerRequest, image: ImageConfig) -> list[str]:
+    """Return the argument list: entry point, then command.
+
+    `--entrypoint` replaces the image's entry point and drops its command. Raises UsageError.
+    """
+    if request.entrypoint is None:
+        entrypoint = list(image.entrypoint or ())
+        command = list(request.command or image.cmd or ())
+    else:
+        entrypoint = _parse_entrypoint(request.entrypoint)
+        command = list(request.command)
+    result = entrypoint + command
+    if not result:
+        raise UsageError(
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+            remedy="give a command after the image's name",
+        )
+    return result
+
+
+def _parse_entrypoint(text: str) -> list[str]:
+    if text.startswith("["):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return [text]
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            return value
+    return [text] if text else []
+
+
+def find_user(request: ContainerRequest, image: ImageConfig, around: Surroundings) -> User:
+    """Resolve `--user`, else the image's user, else who keep-id says.
+
+    Raises UnknownUser, UsageError.
+    """
+    text = request.user if request.user is not None else image.user
+    namespace = around.namespace
+    if request.user is None and namespace.mode == "keep-id":
+        text = f"{namespace.own_uid}:{namespace.own_gid}"
+    passwd = read_merged(around.layers, "/etc/passwd") or b""
+    group = read_merged(around.layers, "/etc/group") or b""
+    user = resolve_user(text, passwd, group, request.group_add)
+    for kind, ranges, value in (
+        ("user", namespace.maps.uids, user.uid),
+        ("group", namespace.maps.gids, user.gid),
+    ):
+        if to_host(ranges, value) is None:
+            raise UnknownUser(
+                f"run as {kind} id {value}: it is not mapped in the container's user namespace",
+                remedy="a larger range in /etc/subuid and /etc/subgid maps more ids; see"
+                " `rpod doctor`",
+            )
+    groups = tuple(g for g in user.groups if to_host(namespace.maps.gids, g) is not None)
+    return user._replace(groups=groups)
+
+
+def account_line(user: User, around: Surroundings) -> bytes | None:
+    """Return the passwd(5) file with a line for an id that the image does not know."""
+    if user.name or user.uid == 0:
+        return None
+    passwd = read_merged(around.layers, "/etc/passwd") or b""
+    name = str(user.uid)
+    if around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid:
+        name = caller_environment().get("USER") or name
+    if passwd and not passwd.endswith(b"\n"):
+        passwd += b"\n"
+    line = f"{name}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
+    return passwd + line.encode()
+
+
+def make_config(
+    request: ContainerRequest, image: ImageConfig, user: User, around: Surroundings
+) -> dict[str, object]:
+    """Return config.json: OCI runtime-spec, config. Raises UsageError."""
+    security = parse_security_options(request)
+    hostname = request.hostname or around.container_id[:_SHORT_ID]
+    if request.uts == "host" or (around.network.is_host and request.hostname is None):
+        hostname = os.uname().nodename
+    masked, readonly = masked_and_readonly(security, host_network=around.network.is_host)
+    config: dict[str, object] = {
+        "ociVersion": OCI_VERSION,
+        "process": _process(request, image, user, around, hostname, security.no_new_privileges),
+        "root": {"path": "rootfs", "readonly": request.read_only},
+        "hostname": hostname,
+        "mounts": _mounts(request, around),
+        "annotations": _annotations(request, image, around, security.seccomp),
+        "linux": {
+            "uidMappings": _mappings(around.namespace.maps.uids),
+            "gidMappings": _mappings(around.namespace.maps.gids),
+            "namespaces": [{"type": name} for name in _namespaces(request, around)],
+            "maskedPaths": masked,
+            "readonlyPaths": readonly,
+            "devices": _devices(request),
+            "sysctl": _sysctls(request, around),
+        },
+    }
+    if request.uts == "host":
+        del config["hostname"]
+    return config
+
+
+def _process(
+    request: ContainerRequest,
+    image: ImageConfig,
+    user: User,
+    around: Surroundings,
+    hostname: str,
+    no_new_privileges: bool,
+) -> dict[str, object]:
+    names = capabilities.resolve(request.cap_add, request.cap_drop, request.privileged)
+    sets = capabilities.sets_for_user(names, request.cap_add, uid=user.uid)
+    environment = make_environment(
+        request, image.env, caller_environment(), home=user.home, hostname=hostname
+    )
+    if request.workdir is not None and not request.workdir.startswith("/"):
+        raise UsageError(f'the working directory "{request.workdir}" is not an absolute path')
+    process: dict[str, object] = {
+        "terminal": request.tty,
+        "user": {
+            "uid": user.uid,
+            "gid": user.gid,
+            "additionalGids": list(dict.fromkeys((user.gid, *user.groups))),
+            "umask": _umask(request.umask),
+        },
+        "args": container_command(request, image),
+        "env": [f"{name}={value}" for name, value in environment.items()],
+        "cwd": request.workdir or image.working_dir or defaults.WORKING_DIRECTORY,
+        "capabilities": {name: list(value) for name, value in sets._asdict().items()},
+        "rlimits": make_rlimits(request.ulimit),
+        "noNewPrivileges": no_new_privileges,
+    }
+    if request.oom_score_adj is not None:
+        process["oomScoreAdj"] = request.oom_score_adj
+    return process
+
+
+def _umask(text: str) -> int:
+    try:
+        value = int(text, 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o777:
+        raise UsageError(f'invalid umask "{text}"', remedy="use an octal number such as 0022")
+    return value
+
+
+def _namespaces(request: ContainerRequest, around: Surroundings) -> list[str]:
+    kinds = ["user", "mount"]
+    for kind, value in (
+        ("pid", request.pid),
+        ("ipc", request.ipc),
+        ("uts", request.uts),
+        ("cgroup", request.cgroupns),
+    ):
+        if value not in ("private", "host", "", "shareable"):
+            raise UsageError(f"--{kind}={value}: unknown namespace", remedy="use private or host")
+        if value != "host":
+            kinds.append(kind)
+    if not around.network.is_host:
+        kinds.append("network")
+    return kinds
+
+
+def _mappings(ranges: tuple[tuple[int, int, int], ...]) -> list[dict[str, int]]:
+    return [
+        {"containerID": inside, "hostID": outside, "size": count}
+        for inside, outside, count in ranges
+    ]
+
+
+def _mounts(request: ContainerRequest, around: Surroundings) -> list[dict[str, object]]:
+    tty_group = to_host(around.namespace.maps.gids, defaults.TTY_GROUP) is not None
+    entries = [
+        mount.to_json()
+        for mount in defaults.mounts(
+            host_network=around.network.is_host,
+            host_pid=request.pid == "host",
+            host_ipc=request.ipc == "host",
+            privileged=request.privileged,
+            shm_size_bytes=request.shm_size,
+            tty_group_mapped=tty_group,
+        )
+    ]
+    taken = {source.mount.target for source in around.sources}
+    options = ["bind", "rprivate", "nosuid", "nodev"]
+    for name, target in generated_files(request):
+        if target not in taken:
+            path = f"{around.directory}/etc/{name}"
+            entries.append(
+                {"destination": target, "type": "bind", "source": path, "options": options}
+            )
+    kept = [entry for entry in entries if entry["destination"] not in taken]
+    return kept + [user_mounts.to_json(source.mount, source.path) for source in around.sources]
+
+
+def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:
+    """Return (name in the bundle's etc/, path in the container) of the files that rpod makes."""
+    files = [("hostname", "/etc/hostname"), (".containerenv", "/run/.containerenv")]
+    if not request.no_hosts:
+        files.append(("hosts", "/etc/hosts"))
+    if tuple(request.dns) != ("none",):
+        files.append(("resolv.conf", "/etc/resolv.conf"))
+    return files
+
+
+def _annotations(
+    request: ContainerRequest, image: ImageConfig, around: Surroundings, seccomp: str
+) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for text in request.annotation:
+        name, separator, value = text.partition("=")
+        if not name or not separator or name.startswith("dev.rpod."):
+            raise UsageError(f'invalid annotation "{text}"', remedy="use NAME=VALUE")
+        result[name] = value
+    result["dev.rpod.seccomp"] = seccomp
+    result["dev.rpod.keyring"] = around.container_id
+    result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
+    if request.init:
+        result["dev.rpod.init"] = "true"
+    if image.stop_signal:
+        result["org.opencontainers.image.stopSignal"] = image.stop_signal
+    return result
+
+
+def _devices(request: ContainerRequest) -> list[dict[str, object]]:
+    if not request.device and not request.privileged:
+        return []
+    from rootless.sandbox.devices import parse_device, privileged_devices
+
+    entries = [device.to_json() for text in request.device for device in parse_device(text)]
+    if request.privileged:
+        entries += [device.to_json() for device in privileged_devices()]
+    return entries
+
+
+def _sysctls(request: ContainerRequest, around: Surroundings) -> dict[str, str]:
+    result = {} if around.network.is_host else dict(defaults.NETWORK_SYSCTLS)
+    for text in request.sysctl:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise UsageError(f'invalid sysctl "{text}"', remedy="use --sysctl NAME=VALUE")
+        name = name.replace("/", ".")
+        allowed = (
+            (name.startswith("net.") and not around.network.is_host)
+            or (name.startswith(("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm"))
+                and request.ipc != "host")
+            or (name in ("kernel.domainname", "kernel.hostname") and request.uts != "host")
+        )  # fmt: skip
+        if not allowed:
+            raise UsageError(
+                f"--sysctl {name}: it belongs to the host, not to a namespace of the container",
+                remedy="only net.*, fs.mqueue.* and kernel.{msg,sem,shm}* of own namespaces can"
+                " be set",
+            )
+        result[name] = value
+    return result

@@ -1,0 +1,354 @@
+"""Start a container from its bundle: namespaces, id maps, network, then the go to exec.
+
+What can run side by side does: newuidmap beside newgidmap, slirp4netns beside the mounts.
+"""
+
+import _socket  # not `socket`: its enums cost 5 ms of every start
+import errno
+import json
+import os
+import signal
+from typing import NamedTuple
+
+from rootless.container.frames import ERR, OUT
+from rootless.container.logfile import STDERR, STDOUT
+from rootless.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    HostError,
+    RootlessError,
+    SandboxError,
+)
+from rootless.linux import syscalls
+from rootless.linux.procfs import start_time
+from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error
+from rootless.sandbox import child
+from rootless.sandbox.channel import Channel, parse_error
+from rootless.sandbox.operations import StepError
+from rootless.sandbox.plan import make_plan
+from rootless.sandbox.root import Root
+from storage.containers import ContainerView
+from storage.files import read_file
+from storage.layers import has_layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.host.paths import Host
+    from slirp.process import Running
+
+_NOT_FOUND = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+class StartOptions(NamedTuple):
+    """How a container is started this time. `console_size` is rows and columns."""
+
+    attach: bool
+    console_size: tuple[int, int]
+    boot_id: str
+    interactive: bool = False
+
+
+class Container:
+    """The running container as the monitor holds it: descriptors and ids."""
+
+    __slots__ = (
+        "is_terminal",
+        "listener",
+        "network",
+        "outputs",
+        "pid",
+        "pidfd",
+        "ports",
+        "start_time",
+        "stdin",
+        "terminal",
+    )
+
+    def __init__(self, listener: _socket.socket) -> None:
+        self.listener = listener
+        self.pid = 0
+        self.pidfd = -1
+        self.start_time = 0
+        self.stdin = -1
+        self.terminal = -1
+        self.is_terminal = False
+        self.outputs: list[tuple[int, int, str]] = []
+        self.network: Running | None = None
+        self.ports: list[dict[str, object]] = []
+
+    def network_ended(self) -> None:
+        """Let the network helper go."""
+        if self.network is not None:
+            self.network.release()
+
+
+class _Streams:
+    """The ends of the standard streams: what the child gets, what the monitor keeps."""
+
+    __slots__ = ("child", "stderr", "stdin", "stdout")
+
+    def __init__(self, *, interactive: bool, terminal: bool) -> None:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.stdin = self.stdout = self.stderr = -1
+        first, second, third = null, null, null
+        if not terminal:
+            if interactive:
+                first, self.stdin = os.pipe2(os.O_CLOEXEC)
+            self.stdout, second = os.pipe2(os.O_CLOEXEC)
+            self.stderr, third = os.pipe2(os.O_CLOEXEC)
+        self.child = (first, second, third)
+
+    def close_child(self) -> None:
+        for fd in set(self.child):
+            os.close(fd)
+
+
+def listen(view: ContainerView) -> _socket.socket:
+    """Make the attach socket: 0600, in the run root that only its owner may enter."""
+    path = view.paths.attach_socket
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        name = os.path.basename(path)
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        # A path in a socket address has 107 bytes (unix(7)); this one is short whatever the path.
+        listener.bind(f"/proc/self/fd/{directory}/{name}")
+        os.chmod(name, 0o600, dir_fd=directory)
+        listener.listen(16)
+        listener.setblocking(False)
+        return listener
+    finally:
+        os.close(directory)
+
+
+def start_container(host: "Host", view: ContainerView, options: StartOptions) -> Container:
+    """Start the container of a bundle; it runs its command when this returns.
+
+    Raises SandboxError and its kinds, IdMapError, NoUserNamespace, slirp.errors.SlirpError.
+    """
+    record, paths = view.record, view.paths
+    raw = json.loads(read_file(paths.config))
+    plan = make_plan(raw, make_root(host, view), seccomp=_seccomp_filter(raw, paths.directory))
+    plan.console_size = options.console_size
+    _silence_standard_streams()
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    # After the streams, so that no descriptor of the child is one of 0, 1, 2.
+    streams = _Streams(
+        interactive=record.interactive or options.interactive, terminal=plan.process.terminal
+    )
+    plan.streams = streams.child
+    channel, pid = _clone(plan)
+    streams.close_child()
+    container = Container(listen(view))
+    container.pid = pid
+    container.pidfd = os.pidfd_open(pid)
+    container.is_terminal = plan.process.terminal
+    try:
+        _bring_up(host, view, container, channel)
+    except BaseException:
+        signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+        if container.network is not None:
+            container.network.stop()
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        channel.close()
+    if container.is_terminal:
+        container.stdin = os.dup(container.terminal)
+        container.outputs = [(container.terminal, OUT, STDOUT)]
+    else:
+        container.stdin = streams.stdin
+        container.outputs = [(streams.stdout, OUT, STDOUT), (streams.stderr, ERR, STDERR)]
+    container.start_time = start_time(pid)
+    return container
+
+
+def _clone(plan: child.Plan) -> tuple[Channel, int]:
+    """Make the process that becomes the container, in its new namespaces."""
+    ours, theirs = Channel.pair()
+    try:
+        pid = syscalls.clone(plan.clone_flags)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
+            raise no_namespace_error(error) from error
+        raise HostError(f"make the container's process: {error.strerror}") from error
+    if pid == 0:
+        child.run(plan, theirs)
+    theirs.close()
+    return ours, pid
+
+
+def make_root(host: "Host", view: ContainerView) -> Root:
+    """Describe the root file system; the layers are checked to be there. Raises HostError."""
+    record, paths = view.record, view.paths
+    lower = []
+    for chain_id in reversed(record.chain_ids):
+        if not has_layer(host.layout, record.map_key, chain_id):
+            raise HostError(
+                f"start container {record.id[:12]}: its layer {chain_id[:19]} is not in the store",
+                remedy=f"pull the image again: rpod pull {record.image_name}",
+            )
+        lower.append(host.layout.layer_diff(record.map_key, chain_id))
+    return Root(record.driver, paths.rootfs, lower, paths.upper, paths.work)
+
+
+def _seccomp_filter(raw: dict[str, object], directory: str) -> bytes:
+    """Return the filter that the bundle names: the default, a profile of its own, or none."""
+    annotations = raw.get("annotations")
+    process = raw.get("process")
+    choice = annotations.get("dev.rpod.seccomp", "") if isinstance(annotations, dict) else ""
+    if choice == "unconfined":
+        return b""
+    from rootless.sandbox import seccomp
+
+    capabilities = process.get("capabilities", {}) if isinstance(process, dict) else {}
+    bounding = capabilities.get("bounding", [])
+    machine = os.uname().machine
+    if choice in ("", "default"):
+        return seccomp.default_filter(machine, bounding)
+    path = f"{directory}/seccomp.json"
+    profile = json.loads(read_file(path))
+    return seccomp.compile_profile(profile, machine, bounding, os.uname().release, where=choice)
+
+
+def _silence_standard_streams() -> None:
+    """Let go of the caller's streams: a pipe that it reads must end when it ends."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _bring_up(host: "Host", view: ContainerView, container: Container, channel: Channel) -> None:
+    record = view.record
+    apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
+    channel.send(b"m")
+    container.network = _start_network(view, container)
+    while True:
+        message, fd = channel.receive()
+        kind = message[:1]
+        if kind == b"t":
+            container.terminal = fd
+        elif kind == b"f":
+            _mount_fuse(host, view, container.pid)
+            channel.send(b"m")
+        elif kind == b"e":
+            raise explain(parse_error(message))
+        elif kind == b"r":
+            break
+        else:
+            raise SandboxError("set up the container: its process was killed")
+    if container.network is not None:
+        container.network.wait_ready()
+    _write_pidfile(record.pidfile, container.pid)
+    channel.send(b"x")
+    message, _ = channel.receive()
+    if message:
+        raise explain(parse_error(message))
+
+
+def _write_pidfile(path: str, pid: int) -> None:
+    if not path:
+        return
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(pid))
+    except OSError as error:
+        raise RootlessError(f"write --pidfile {path}: {error.strerror}") from error
+
+
+def _start_network(view: ContainerView, container: Container) -> "Running | None":
+    """Start the helper for the network namespace of the child; ports are chosen here."""
+    mode = view.record.network.partition(":")[0]
+    if mode not in ("slirp4netns", "pasta"):
+        return None
+    from slirp.model import PortMapping
+    from slirp.settings import parse_network
+
+    settings = parse_network(view.record.network)
+    ports: tuple[PortMapping, ...] = ()
+    if view.record.ports:
+        from slirp.ports import choose_host_ports
+
+        ports = choose_host_ports(PortMapping.from_json(entry) for entry in view.record.ports)
+        container.ports = [mapping.to_json() for mapping in ports]
+    if mode == "pasta":
+        from slirp import pasta
+
+        return pasta.start(container.pid, settings.pasta, ports=ports)
+    from slirp import slirp4netns
+
+    socket_path = view.paths.network_socket if ports else None
+    if socket_path and os.path.exists(socket_path):
+        os.unlink(socket_path)
+    return slirp4netns.start(container.pid, settings.slirp, ports=ports, api_socket=socket_path)
+
+
+def _mount_fuse(host: "Host", view: ContainerView, pid: int) -> None:
+    """Mount fuse-overlayfs in the child's mount namespace; its server stays outside the pids.
+
+    It goes to the background once it has mounted, and ends when the mount is gone.
+    """
+    root = make_root(host, view)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    helper = os.fork()
+    if helper == 0:
+        try:
+            os.close(reader)
+            fd = os.pidfd_open(pid)
+            syscalls.setns(fd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            os.dup2(writer, 2)
+            options = f"lowerdir={':'.join(root.lower)},upperdir={root.upper},workdir={root.work}"
+            os.execvp("fuse-overlayfs", ["fuse-overlayfs", "-o", options, root.rootfs])
+        except OSError as error:
+            os.write(writer, f"{error.strerror}".encode())
+        finally:
+            os._exit(127)
+    os.close(writer)
+    said = b""
+    _, status = os.waitpid(helper, 0)
+    if status:
+        said = os.read(reader, 4096)
+    os.close(reader)
+    if status:
+        raise HostError(
+            f"mount fuse-overlayfs on {root.rootfs}: {said.decode(errors='replace').strip()}",
+            remedy="run `rpod doctor`",
+        )
+
+
+def explain(error: StepError) -> RootlessError:
+    """Turn a step's errno into the error that a person sees, with podman's exit codes."""
+    reason = os.strerror(error.number) if error.number else "failed"
+    if error.step == "execute":
+        if error.number in _NOT_FOUND:
+            text = f'executable file "{error.path}" not found'
+            text += "" if "/" in error.path else " in $PATH"
+            return CommandNotFound(f"{text}: {reason}", remedy="check the command and the image")
+        return CommandNotExecutable(
+            f'execute "{error.path}": {reason}',
+            remedy="it must be a program for this machine with execute permission",
+        )
+    if error.step == "find the interpreter of":
+        return CommandNotFound(
+            f'execute "{error.path}": its interpreter or loader is not in the image: {reason}'
+        )
+    if error.step == "change to the working directory":
+        return CommandNotFound(f'change to the working directory "{error.path}": {reason}')
+    where = f" ({error.path})" if error.path and error.path not in error.step else ""
+    return SandboxError(f"{error.step}{where}: {reason}", remedy=_remedy(error))
+
+
+def _remedy(error: StepError) -> str:
+    if error.number == errno.ENOSPC and "mount" in error.step:
+        return "the limit of mounts is reached: raise sysctl fs.mount-max, or free disk space"
+    if error.step.startswith("mount overlay"):
+        return "run `rpod doctor`; --storage-driver=fuse-overlayfs is the next rung"
+    if error.step.startswith("bind"):
+        return "check that you may read the source and every directory above it"
+    return ""

@@ -1,0 +1,104 @@
+"""Who a container's process is: `--user` against the image's /etc/passwd and /etc/group."""
+
+from typing import NamedTuple
+
+from rootless.errors import UnknownUser, UsageError
+
+_MAX_ID = 2**31 - 1
+
+
+class Account(NamedTuple):
+    """A line of passwd(5)."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+class User(NamedTuple):
+    """The ids of a process; `name` is empty when no passwd line has the uid."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+
+def parse_passwd(data: bytes) -> list[Account]:
+    """Read passwd(5); lines that break the format are passed over, as getpwnam does."""
+    accounts = []
+    for line in data.decode(errors="surrogateescape").splitlines():
+        fields = line.split(":")
+        if len(fields) >= 6 and fields[2].isdecimal() and fields[3].isdecimal():
+            accounts.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
+    return accounts
+
+
+def parse_group(data: bytes) -> list[tuple[str, int, list[str]]]:
+    """Read group(5) as (name, gid, members)."""
+    groups = []
+    for line in data.decode(errors="surrogateescape").splitlines():
+        fields = line.split(":")
+        if len(fields) >= 4 and fields[2].isdecimal():
+            groups.append((fields[0], int(fields[2]), [m for m in fields[3].split(",") if m]))
+    return groups
+
+
+def resolve_user(text: str, passwd: bytes, group: bytes, group_add: tuple[str, ...] = ()) -> User:
+    """Resolve NAME|UID[:GROUP|GID] in the container's own files.
+
+    Raises UnknownUser, UsageError.
+    """
+    user_text, separator, group_text = text.partition(":")
+    accounts = parse_passwd(passwd)
+    account = _find_account(user_text or "0", accounts)
+    groups = parse_group(group)
+    gid = _find_group(group_text, groups) if group_text else account.gid
+    if separator and not group_text:
+        raise UsageError(f'user "{text}" has an empty group after the colon')
+    further = []
+    if not group_text and account.name:
+        further = [number for name, number, members in groups if account.name in members]
+    further += [_find_group(entry, groups) for entry in group_add]
+    home = account.home or "/"
+    return User(account.uid, gid, tuple(dict.fromkeys(further)), account.name, home)
+
+
+def _number(text: str) -> int | None:
+    if not text.isdecimal():
+        return None
+    value = int(text)
+    if value > _MAX_ID:
+        raise UsageError(f"user or group id {text} is out of range")
+    return value
+
+
+def _find_account(text: str, accounts: list[Account]) -> Account:
+    for account in accounts:
+        if account.name == text:
+            return account
+    uid = _number(text)
+    if uid is None:
+        raise UnknownUser(
+            f"unable to find user {text}: no matching entries in passwd file",
+            remedy="give a user id, or a user that the image's /etc/passwd has",
+        )
+    for account in accounts:
+        if account.uid == uid:
+            return account
+    return Account("", uid, 0, "/root" if uid == 0 else "/")
+
+
+def _find_group(text: str, groups: list[tuple[str, int, list[str]]]) -> int:
+    for name, gid, _ in groups:
+        if name == text:
+            return gid
+    number = _number(text)
+    if number is None:
+        raise UnknownUser(
+            f"unable to find group {text}: no matching entries in group file",
+            remedy="give a group id, or a group that the image's /etc/group has",
+        )
+    return number

@@ -1,0 +1,297 @@
+"""Images as commands use them: what needs ids of a range runs inside a user namespace.
+
+`on_event` gets `storage.events.Event`; it is called in this process while the work goes on in a
+child. Everything returns records and raises the packages' errors.
+"""
+
+import os
+from typing import NamedTuple
+
+from rootless.errors import HostError, UsageError
+from rootless.host.paths import Host
+from rootless.linux.userns import Emit, IdMaps, run_in_userns
+from storage.containers import ContainerRecord
+from storage.errors import ImageNotFound
+from storage.images import ImageRecord, find_image, image_config, list_images
+from storage.layers import has_layer, map_key
+from storage.oci.config import ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from storage.archive import Changes
+    from storage.gc import CollectResult
+
+    from storage.events import Event
+    from storage.images import RemoveResult
+
+    OnEvent = Callable[[Event], None]
+
+    class PullRequest(Protocol):
+        """The fields of a request that say how an image is fetched."""
+
+        @property
+        def pull(self) -> str: ...
+        @property
+        def platform(self) -> str | None: ...
+        @property
+        def tls_verify(self) -> bool | None: ...
+        @property
+        def authfile(self) -> str | None: ...
+        @property
+        def creds(self) -> str | None: ...
+
+
+class PullSettings(NamedTuple):
+    """How an image is fetched; the defaults of `rpod pull`."""
+
+    pull: str = "always"
+    platform: str | None = None
+    tls_verify: bool | None = None
+    authfile: str | None = None
+    creds: str | None = None
+
+
+_POLICIES = ("missing", "always", "never", "newer")
+
+
+def obtain(
+    host: Host, name: str, request: "PullRequest", on_event: "OnEvent | None" = None
+) -> ImageRecord:
+    """Return an image as the pull policy says: missing, always, never or newer.
+
+    Raises ImageNotFound, RegistryError, UsageError.
+    """
+    if request.pull not in _POLICIES:
+        raise UsageError(
+            f'unknown pull policy "{request.pull}"', remedy="use " + ", ".join(_POLICIES)
+        )
+    if request.pull in ("missing", "never", "newer"):
+        try:
+            found = find_image(host.layout, name)
+        except ImageNotFound:
+            if request.pull == "never":
+                raise
+        else:
+            if request.pull == "newer":
+                return _pull_newer(host, name, request, found, on_event)
+            if request.platform is None or _is_platform(found, request.platform):
+                return found
+    return pull(host, name, request, on_event)
+
+
+def _is_platform(record: ImageRecord, text: str) -> bool:
+    from storage.registry.platform import parse_platform
+
+    wanted = parse_platform(text)
+    return record.os == wanted.os and record.architecture == wanted.architecture
+
+
+def _pull_newer(
+    host: Host, name: str, request: "PullRequest", found: ImageRecord, on_event: "OnEvent | None"
+) -> ImageRecord:
+    from storage.errors import RegistryError
+
+    try:
+        return pull(host, name, request, on_event)
+    except RegistryError:
+        return found  # podman-run(1), --pull=newer: a registry that fails does not matter here
+
+
+def pull(
+    host: Host,
+    name: str,
+    request: "PullRequest | None" = None,
+    on_event: "OnEvent | None" = None,
+) -> ImageRecord:
+    """Fetch an image from its registry and unpack it.
+
+    Raises InvalidReference, RegistryError and its kinds, StoreUnusable.
+    """
+    from storage.reference import parse_reference
+    from storage.registry.options import Credentials, PullOptions
+    from storage.registry.platform import host_platform, parse_platform
+    from storage.registry.pull import pull_image
+
+    request = request or PullSettings()
+    reference = parse_reference(name)
+    platform = parse_platform(request.platform) if request.platform else host_platform()
+    credentials = None
+    if request.creds:
+        user, _, password = request.creds.partition(":")
+        credentials = Credentials(user, password)
+    options = PullOptions(
+        tls_verify=request.tls_verify, authfile=request.authfile, credentials=credentials
+    )
+
+    def work(emit: Emit) -> object:
+        record = pull_image(
+            host.layout,
+            reference,
+            map_key=default_key(host),
+            platform=platform,
+            options=options,
+            events=lambda event: emit(list(event)),
+        )
+        return record.manifest_digest
+
+    digest = _in_namespace(host, work, on_event)
+    found = find_image(host.layout, str(digest))
+    return found._replace(names=(str(reference),))
+
+
+def default_key(host: Host) -> str:
+    """Return the map key of layers that are unpacked for the default map."""
+    maps = host.id_maps()
+    return map_key(maps.uids, maps.gids)
+
+
+def _in_namespace(
+    host: Host,
+    work: "Callable[[Emit], object]",
+    on_event: "OnEvent | None",
+    maps: IdMaps | None = None,
+) -> object:
+    listener = None
+    if on_event is not None:
+        from storage.events import Event
+
+        callback = on_event
+
+        def listener(raw: object) -> None:
+            callback(Event.from_json(raw))
+
+    return run_in_userns(work, maps or host.id_maps(), on_event=listener)
+
+
+def config_of(host: Host, record: ImageRecord) -> ImageConfig:
+    """Return the image's configuration. Raises BlobMissing, InvalidDocument."""
+    return image_config(host.layout, record)
+
+
+def ensure_unpacked(
+    host: Host, record: ImageRecord, maps: IdMaps, key: str, on_event: "OnEvent | None" = None
+) -> None:
+    """Unpack the layers that are not there yet for this id map, from the stored blobs."""
+    if all(has_layer(host.layout, key, chain_id) for chain_id in record.chain_ids):
+        return
+    from storage.unpacking import ensure_layers
+
+    host.note(f"unpacking {record.names[0] if record.names else record.image_id[:12]} for this"
+              " id map, once")  # fmt: skip
+    _in_namespace(
+        host,
+        lambda emit: ensure_layers(
+            host.layout, key, record, events=lambda event: emit(list(event))
+        ),
+        on_event,
+        maps,
+    )
+
+
+def check_present(host: Host, record: ContainerRecord) -> None:
+    """Raise when a layer went between the look and the record (an image removed meanwhile)."""
+    for chain_id in record.chain_ids:
+        if not has_layer(host.layout, record.map_key, chain_id):
+            raise HostError(
+                f"make a container from {record.image_name}: the image is being removed",
+                remedy="run the command again",
+            )
+
+
+def images(host: Host) -> list[ImageRecord]:
+    """Return every image with its names."""
+    return list_images(host.layout)
+
+
+def load(host: Host, path: str | None, on_event: "OnEvent | None" = None) -> list[ImageRecord]:
+    """Take the images out of an archive; `path` None is standard input.
+
+    Raises InvalidArchive, InvalidLayer, StoreUnusable.
+    """
+    from storage.archive import load_archive
+
+    def work(emit: Emit) -> object:
+        records = load_archive(
+            host.layout, path, default_key(host), lambda event: emit(list(event))
+        )
+        return [record.manifest_digest for record in records]
+
+    digests = _in_namespace(host, work, on_event)
+    assert isinstance(digests, list)
+    return [find_image(host.layout, str(digest), all_names=True) for digest in digests]
+
+
+def import_image(
+    host: Host,
+    path: str | None,
+    reference: str | None,
+    *,
+    changes: "Changes | None" = None,
+    message: str = "",
+    on_event: "OnEvent | None" = None,
+) -> ImageRecord:
+    """Make an image of one layer from a plain root file system: archive, directory or stdin.
+
+    Raises InvalidArchive, InvalidReference, StoreUnusable.
+    """
+    from storage.archive import import_rootfs
+
+    def work(emit: Emit) -> object:
+        record = import_rootfs(
+            host.layout,
+            path,
+            default_key(host),
+            reference=reference,
+            changes=changes,
+            message=message,
+            events=lambda event: emit(list(event)),
+        )
+        return record.manifest_digest
+
+    digest = _in_namespace(host, work, on_event)
+    return find_image(host.layout, str(digest), all_names=True)
+
+
+def tag(host: Host, source: str, targets: list[str]) -> list[str]:
+    """Give an image further names; return them in full. Raises ImageNotFound, InvalidReference."""
+    from storage.images import tag_image
+
+    return [tag_image(host.layout, source, target) for target in targets]
+
+
+def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
+    """Take names from an image, all of them when none is given. Raises ImageNotFound."""
+    from storage.images import untag_image
+
+    return untag_image(host.layout, name, tuple(names))
+
+
+def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
+    """Remove a name, and with the last one the image; `force` removes its containers too.
+
+    Space is freed by `collect`. Raises ImageNotFound, InUse.
+    """
+    from storage.images import image_users, remove_image
+
+    if force:
+        record = find_image(host.layout, name)
+        from rootless.images_users import remove_users
+
+        remove_users(host, image_users(host.layout, record))
+    return remove_image(host.layout, name, force=force)
+
+
+def collect(host: Host) -> "CollectResult":
+    """Remove blobs and layers that nothing needs any more."""
+    from storage import gc
+
+    result = run_in_userns(lambda _: list(gc.collect(host.layout)), host.id_maps())
+    assert isinstance(result, list)
+    return gc.CollectResult(*result)
+
+
+def working_directory() -> str:
+    return os.getcwd()

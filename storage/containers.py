@@ -1,0 +1,299 @@
+"""Containers on disk: the record of what was asked for, and of what has happened.
+
+`container.json` is written once and replaced whole; `state.json` is written by the monitor when the
+container starts and when it ends. Neither says whether it runs *now*: the kernel does (the lock in
+the run root is held by the monitor for exactly as long).
+"""
+
+import errno
+import fcntl
+import json
+import os
+import struct
+from typing import NamedTuple
+
+from storage.errors import Ambiguous, ContainerNotFound, InvalidDocument, NameTaken, from_os_error
+from storage.files import Lock, read_file, write_file
+from storage.layout import ContainerPaths, Layout
+
+# struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
+_FLOCK = "hhqqi4x"
+_F_OFD_GETLK, _F_OFD_SETLK = 36, 37
+
+
+class ContainerRecord(NamedTuple):
+    """What was asked for when the container was made. Times are RFC 3339, in UTC."""
+
+    id: str
+    name: str
+    created_at: str
+    image_name: str
+    image_id: str
+    image_digest: str
+    command: tuple[str, ...]
+    map_key: str
+    chain_ids: tuple[str, ...]
+    uid_map: tuple[tuple[int, int, int], ...]
+    gid_map: tuple[tuple[int, int, int], ...]
+    driver: str
+    network: str
+    ports: tuple[dict[str, object], ...]
+    mounts: tuple[dict[str, object], ...]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    stop_signal: int
+    stop_timeout_s: int
+    timeout_s: int
+    tty: bool
+    interactive: bool
+    auto_remove: bool
+    init: bool
+    log_driver: str
+    anonymous_volumes: tuple[str, ...]
+    cidfile: str
+    pidfile: str
+    request: dict[str, object]
+    version: int = 1
+
+    def to_json(self) -> dict[str, object]:
+        return self._asdict()
+
+
+class ContainerState(NamedTuple):
+    """What has happened to the container. `exit_code` is None until it has ended."""
+
+    started_at: str = ""
+    finished_at: str = ""
+    pid: int = 0
+    pid_start_time: int = 0
+    monitor_pid: int = 0
+    boot_id: str = ""
+    exit_code: int | None = None
+    error: str = ""
+    ports: tuple[dict[str, object], ...] = ()
+    version: int = 1
+
+
+class ContainerView(NamedTuple):
+    """A container as it is now; `status` is created, running, paused, stopping or exited."""
+
+    record: ContainerRecord
+    state: ContainerState
+    status: str
+    paths: ContainerPaths
+
+    @property
+    def pid(self) -> int:
+        return self.state.pid if self.status in ("running", "paused", "stopping") else 0
+
+    @property
+    def exit_code(self) -> int:
+        return self.state.exit_code or 0
+
+
+def new_id() -> str:
+    """Return 64 random hex digits."""
+    return os.urandom(32).hex()
+
+
+def _tuples(value: object) -> tuple[tuple[int, int, int], ...]:
+    return tuple((int(a), int(b), int(c)) for a, b, c in value)  # type: ignore[attr-defined]
+
+
+def record_from_json(raw: object, where: str) -> ContainerRecord:
+    """Check what a file says; unknown fields are from a newer rpod and are left out.
+
+    Raises InvalidDocument.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidDocument(f"{where}: not an object")
+    known = {key: value for key, value in raw.items() if key in ContainerRecord._fields}
+    try:
+        for key in ("command", "chain_ids", "ports", "mounts", "anonymous_volumes"):
+            known[key] = tuple(known[key])
+        for key in ("uid_map", "gid_map"):
+            known[key] = _tuples(known[key])
+        return ContainerRecord(**known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidDocument(f"{where}: {error}") from error
+
+
+def read_record(layout: Layout, container_id: str) -> ContainerRecord:
+    """Raises ContainerNotFound, InvalidDocument."""
+    path = layout.container(container_id).record
+    try:
+        raw = json.loads(read_file(path))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ContainerNotFound(f"no container with name or ID {container_id!r} found") from error
+    except ValueError as error:
+        raise InvalidDocument(f"{path}: {error}") from error
+    except OSError as error:
+        raise from_os_error(f"read {path}", error) from error
+    return record_from_json(raw, path)
+
+
+def read_state(paths: ContainerPaths) -> ContainerState:
+    """Return what has happened so far; an empty state when it was never started."""
+    try:
+        raw = json.loads(read_file(paths.state))
+    except (FileNotFoundError, NotADirectoryError):
+        return ContainerState()
+    except ValueError:
+        # Only a torn write of a container whose start did not finish can be read here.
+        return ContainerState()
+    known = {key: value for key, value in raw.items() if key in ContainerState._fields}
+    known["ports"] = tuple(known.get("ports", ()))
+    return ContainerState(**known)
+
+
+def write_state(paths: ContainerPaths, state: ContainerState, *, sync: bool) -> None:
+    data = json.dumps(state._asdict()).encode()
+    try:
+        write_file(paths.state, data, sync=sync)
+    except OSError as error:
+        raise from_os_error(f"write {paths.state}", error) from error
+
+
+def write_record(paths: ContainerPaths, record: ContainerRecord, *, sync: bool) -> None:
+    try:
+        write_file(paths.record, json.dumps(record.to_json()).encode(), sync=sync)
+    except OSError as error:
+        raise from_os_error(f"write {paths.record}", error) from error
+
+
+class MonitorLock:
+    """The lock that is held exactly while a container's monitor lives (an OFD write lock).
+
+    fcntl(2) "open file description locks": unlike flock, its holder can be asked for without
+    taking it, so a reader never makes a start fail.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @staticmethod
+    def take(path: str) -> "MonitorLock | None":
+        """Take the lock; None when a monitor has it."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.fcntl(fd, _F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, 0, 0, 0, 0))
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return None
+            raise
+        return MonitorLock(fd)
+
+    @staticmethod
+    def is_held(path: str) -> bool:
+        """Whether a monitor lives."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            query = struct.pack(_FLOCK, fcntl.F_WRLCK, 0, 0, 0, 0)
+            answer = fcntl.fcntl(fd, _F_OFD_GETLK, query)
+        finally:
+            os.close(fd)
+        kind: int = struct.unpack(_FLOCK, answer)[0]
+        return kind != fcntl.F_UNLCK
+
+
+KILLED = 137
+
+
+def view(layout: Layout, record: ContainerRecord) -> ContainerView:
+    """Return the container as it is at this moment, the kernel being asked."""
+    paths = layout.container(record.id)
+    state = read_state(paths)
+    if not state.started_at:
+        return ContainerView(record, state, "created", paths)
+    if state.exit_code is None:
+        if MonitorLock.is_held(paths.lock):
+            return ContainerView(record, state, "running", paths)
+        state = read_state(paths)
+        if state.exit_code is None:
+            # Its monitor was killed or the machine went down: nothing could write the end.
+            state = state._replace(exit_code=KILLED, error="the monitor was killed")
+    return ContainerView(record, state, "exited", paths)
+
+
+def container_ids(layout: Layout) -> list[str]:
+    try:
+        return os.listdir(layout.containers_dir)
+    except FileNotFoundError:
+        return []
+
+
+def iter_views(layout: Layout) -> list[ContainerView]:
+    """Return all containers, the newest first."""
+    views = []
+    for container_id in container_ids(layout):
+        try:
+            views.append(view(layout, read_record(layout, container_id)))
+        except ContainerNotFound:
+            continue  # removed while we were looking
+    views.sort(key=lambda v: v.record.created_at, reverse=True)
+    return views
+
+
+def name_owner(layout: Layout, name: str) -> str | None:
+    """Return the id of the container that has the name, None when it is free."""
+    if not name or "/" in name or name in (".", ".."):
+        return None
+    try:
+        container_id = read_file(f"{layout.container_names_dir}/{name}").decode().strip()
+    except FileNotFoundError:
+        return None
+    # A name outlives its container only when its holder was killed between two steps.
+    return container_id if os.path.exists(layout.container(container_id).record) else None
+
+
+def take_name(layout: Layout, name: str, container_id: str, *, sync: bool) -> None:
+    """Give the name to a container whose directory exists under its final name.
+
+    Raises NameTaken.
+    """
+    with Lock(layout.lock("container-names")):
+        owner = name_owner(layout, name)
+        if owner is not None and owner != container_id:
+            raise NameTaken(
+                f'the container name "{name}" is already in use by {owner}.'
+                " You have to remove that container to be able to reuse that name",
+                remedy="remove it, use another name, or add --replace",
+            )
+        write_file(f"{layout.container_names_dir}/{name}", container_id.encode(), sync=sync)
+
+
+def free_name(layout: Layout, name: str, container_id: str) -> None:
+    """Free the name if it is still this container's."""
+    path = f"{layout.container_names_dir}/{name}"
+    with Lock(layout.lock("container-names")):
+        try:
+            if read_file(path).decode().strip() == container_id:
+                os.unlink(path)
+        except FileNotFoundError:
+            return
+
+
+def find_container(layout: Layout, text: str) -> ContainerView:
+    """Find by name, id or unambiguous id prefix; a full name beats a prefix.
+
+    Raises ContainerNotFound, Ambiguous.
+    """
+    owner = name_owner(layout, text)
+    if owner is None and text:
+        matches = [i for i in container_ids(layout) if i.startswith(text)]
+        if len(matches) > 1 and text not in matches:
+            names = ", ".join(sorted(i[:12] for i in matches)[:5])
+            raise Ambiguous(
+                f'more than one result for container name or ID "{text}": {names}',
+                remedy="give more characters of the ID",
+            )
+        owner = text if text in matches else (matches[0] if matches else None)
+    if owner is None:
+        raise ContainerNotFound(f'no container with name or ID "{text}" found: no such container')
+    return view(layout, read_record(layout, owner))
