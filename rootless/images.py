@@ -52,6 +52,9 @@ class PullSettings(NamedTuple):
     tls_verify: bool | None = None
     authfile: str | None = None
     creds: str | None = None
+    ca_dir: str | None = None
+    retries: int = 3
+    retry_delay_s: float = 2.0
 
 
 _POLICIES = ("missing", "always", "never", "newer")
@@ -122,8 +125,14 @@ def pull(
     if request.creds:
         user, _, password = request.creds.partition(":")
         credentials = Credentials(user, password)
+    extra = request if isinstance(request, PullSettings) else PullSettings()
     options = PullOptions(
-        tls_verify=request.tls_verify, authfile=request.authfile, credentials=credentials
+        tls_verify=request.tls_verify,
+        authfile=request.authfile,
+        credentials=credentials,
+        ca_dir=extra.ca_dir,
+        retries=extra.retries,
+        retry_delay_s=extra.retry_delay_s,
     )
 
     def work(emit: Emit) -> object:

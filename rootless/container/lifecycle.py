@@ -22,7 +22,7 @@ from rootless.container.terminal import parse_detach_keys, size_of
 from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.host.paths import Host, boot_id
 from rootless.linux.procfs import is_same_process
-from storage.containers import ContainerView, MonitorLock, find_container, view
+from storage.containers import ContainerRecord, ContainerView, MonitorLock, find_container, view
 from storage.errors import InUse
 
 TYPE_CHECKING = False
@@ -44,8 +44,13 @@ def run(host: Host, request: ContainerRequest, on_event: "OnEvent | None" = None
 
     Raises what `create` and `start_container` raise.
     """
+    parse_detach_keys(request.detach_keys)
+    return run_created(host, create(host, request, on_event), request)
+
+
+def run_created(host: Host, record: ContainerRecord, request: ContainerRequest) -> RunResult:
+    """Start a container that `create` has just made, attached unless `request.detach`."""
     keys = parse_detach_keys(request.detach_keys)
-    record = create(host, request, on_event)
     made = view(host.layout, record)
     if request.detach:
         _launch(host, made, AttachOptions(), attach=False)
