@@ -144,7 +144,7 @@ class _WordType(ParamType):
 
 
 class _TableOption(click.Option):
-    def __init__(self, option: table.Option) -> None:
+    def __init__(self, option: table.Option, *, hidden: bool = False) -> None:
         declarations = [f"--{option.name}", *(f"--{alias}" for alias in option.aliases)]
         if option.short:
             declarations.insert(0, f"-{option.short}")
@@ -155,6 +155,7 @@ class _TableOption(click.Option):
             type=_TableType(option),
             help=_help_text(option),
             multiple=repeatable,
+            hidden=hidden,
             metavar=f"[{'|'.join(option.choices)}]" if option.choices else option.metavar,
         )
         self.is_switch = option.kind == table.BOOL
@@ -175,6 +176,8 @@ class _TableOption(click.Option):
     @override
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         option = self.table_option
+        if self.hidden:
+            return None
         short = f"-{option.short}, " if option.short else "    "
         word = "" if self.is_switch else f" {self.metavar or option.metavar}"
         return f"{short}--{option.name}{word}", self.help or ""
@@ -200,6 +203,7 @@ class _Verb(click.Command):
             params=[
                 *(_TableOption(option) for option in command.options),
                 *(_make_argument(argument) for argument in command.arguments),
+                *(_TableOption(option, hidden=True) for option in table.PERSISTENT),
             ],
             help=f"{command.help}.\n\n{command.description}".strip(),
             short_help=command.help,
@@ -214,7 +218,9 @@ class _Verb(click.Command):
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = _canonical(
-            self.table_command.options, args, interspersed=self.table_command.interspersed
+            (*table.PERSISTENT, *self.table_command.options),
+            args,
+            interspersed=self.table_command.interspersed,
         )
         try:
             return super().parse_args(ctx, words)
@@ -229,8 +235,11 @@ class _Verb(click.Command):
             value = ctx.params[argument.name]
             if argument.most == table.UNLIMITED or value is not None:
                 values[argument.name] = value
-        root = ctx.find_root()
-        return Invocation(self.table_command, values, _given(root))
+        settings = _given(ctx.find_root())
+        for option in table.PERSISTENT:
+            if option.field in values:
+                settings[option.field] = values.pop(option.field)
+        return Invocation(self.table_command, values, settings)
 
     @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -49,7 +49,7 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
     if objects in (table.CONTAINERS, table.RUNNING):
         from rootless.container.query import list_views
 
-        for view in list_views(host, all=objects == table.CONTAINERS):
+        for view in list_views(host, all_states=objects == table.CONTAINERS):
             yield view.record.name
     elif objects == table.IMAGES:
         from storage.images import list_images

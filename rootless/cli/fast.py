@@ -38,7 +38,11 @@ def parse(argv: "Sequence[str]") -> Invocation | None:
         command = table.find_command(name)
         if command is None:
             return None
-        values, words = _split(command.options, rest, interspersed=command.interspersed)
+        options = (*table.PERSISTENT, *command.options)
+        values, words = _split(options, rest, interspersed=command.interspersed)
+        for option in table.PERSISTENT:
+            if option.field in values:
+                settings[option.field] = values.pop(option.field)
         _assign(command.arguments, words, values)
     except (_NotUnderstood, ValueError):
         return None

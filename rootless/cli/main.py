@@ -126,7 +126,8 @@ def _explain_settings(invocation: "Invocation") -> None:
 
 def _print_notes(invocation: "Invocation") -> None:
     host = invocation.opened_host
-    if host is not None:
+    # info and doctor say the same in their result.
+    if host is not None and not invocation.command.handler.startswith("system:"):
         for text in host.notes:
             _note(text)
 

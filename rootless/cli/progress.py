@@ -25,8 +25,6 @@ class Reporter:
         self._bars: _Bars | None = None
 
     def __enter__(self) -> "Reporter":
-        if not self.quiet and os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
-            self._bars = _Bars()
         return self
 
     def __exit__(
@@ -40,13 +38,19 @@ class Reporter:
             self._bars = None
 
     def __call__(self, event: events.Event) -> None:
-        """Show one event."""
+        """Show one event; the first one on a terminal loads rich."""
+        if self._bars is None and not self.quiet and _is_terminal():
+            self._bars = _Bars()
         if self._bars is not None:
             self._bars.show(event)
             return
         line = plain_line(event)
         if line and (not self.quiet or event.kind == events.NOTE):
             sys.stderr.write(f"{line}\n")
+
+
+def _is_terminal() -> bool:
+    return os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def plain_line(event: events.Event) -> str:

@@ -149,8 +149,8 @@ COMMANDS = (
         "Wait until containers end and print their exit codes",
         "container:wait",
         (
-            many("condition", "State to wait for", kind=COMMAS, metavar="STATE",
-                 choices=("created", "running", "exited", "stopped", "removing")),
+            text("condition", "State to wait for", default="stopped",
+                 choices=("created", "exited", "running", "stopped")),
             flag("ignore", "Print -1 for containers that do not exist"),
             _LATEST,
         ),

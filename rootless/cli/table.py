@@ -139,6 +139,9 @@ GLOBALS = (
     flag("version", "Print the version", short="v"),
 )  # fmt: skip
 
+# podman takes its global options after the command too.
+PERSISTENT = GLOBALS[:-1]
+
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",

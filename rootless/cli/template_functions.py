@@ -46,7 +46,8 @@ def _go_inner(value: object) -> str:
         case GoMap():
             return f"map[{' '.join(f'{key}:{_go_inner(value[key])}' for key in sorted(value))}]"
         case Mapping():
-            return f"{{{' '.join(_go_inner(item) for item in value.values())}}}"
+            fields = (item for item in value.values() if not callable(item))
+            return f"{{{' '.join(_go_inner(item) for item in fields)}}}"
         case list() | tuple():
             return f"[{' '.join(_go_inner(item) for item in value)}]"
         case _:
@@ -194,6 +195,8 @@ def _kind(value: object) -> str:
 def _json(value: object) -> str:
     if value is NO_VALUE:
         return "null"
+    # A row of a listing shows short texts to templates and the whole object as JSON.
+    value = getattr(value, "document", value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 

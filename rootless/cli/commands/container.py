@@ -161,11 +161,11 @@ def attach(invocation: "Invocation") -> int:
 def wait(invocation: "Invocation") -> int:
     """Wait for containers and print their exit codes."""
     host = invocation.host()
-    conditions = invocation.texts("condition")
+    condition = invocation.text("condition")
 
     def wait_one(name: str) -> None:
         try:
-            code = lifecycle.wait(host, name, conditions or ("stopped",))
+            code = lifecycle.wait(host, name, condition)
         except ContainerNotFound:
             if not invocation.flag("ignore"):
                 raise
@@ -287,7 +287,7 @@ def prune(invocation: "Invocation") -> int:
     ):
         return 0
     host = invocation.host()
-    views = [view for view in list_views(host, all=True) if _is_idle(view)]
+    views = [view for view in list_views(host, all_states=True) if _is_idle(view)]
     views = filter_views(views, invocation.texts("filter"))
 
     def remove_one(container_id: str) -> None:

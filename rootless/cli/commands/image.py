@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
     from storage.images import ImageRecord
-    from storage.registry.options import PullOptions
-    from storage.registry.platform import Platform
 
 
 def _say(text: str) -> None:
@@ -25,45 +23,35 @@ def _say(text: str) -> None:
 def pull(invocation: "Invocation") -> int:
     """Fetch images; the id of each is the result."""
     host = invocation.host()
-    options, platform = pull_options(invocation), chosen_platform(invocation)
+    settings = pull_settings(invocation)
 
     def pull_one(name: str) -> None:
-        with Reporter(quiet=invocation.flag("quiet")) as events:
-            record = images.pull(
-                host,
-                name,
-                options=options,
-                platform=platform,
-                policy=invocation.text("policy"),
-                events=events,
-            )
+        with Reporter(quiet=invocation.flag("quiet")) as on_event:
+            record = images.obtain(host, name, settings, on_event)
         _say(record.image_id)
 
     return exit_code(for_each(invocation.texts("images"), pull_one))
 
 
-def pull_options(invocation: "Invocation") -> "PullOptions":
-    """Return how to talk to the registry. Raises UsageError."""
+def pull_settings(invocation: "Invocation") -> images.PullSettings:
+    """Return how to fetch an image. Raises UsageError."""
     from rootless.cli.human import parse_duration
-    from storage.registry.options import Credentials, PullOptions
 
-    credentials = None
-    if text := invocation.text("creds"):
-        user, _, password = text.partition(":")
-        if not password:
-            password = _ask_password(user)
-        credentials = Credentials(user, password)
-    delay_s = parse_duration(invocation.text("retry_delay"))
+    delay = invocation.text("retry_delay")
+    delay_s = parse_duration(delay)
     if delay_s is None or delay_s < 0:
-        raise UsageError(
-            f"--retry-delay: {invocation.text('retry_delay')!r} is no duration", remedy="say 2s"
-        )
+        raise UsageError(f"--retry-delay: {delay!r} is no duration", remedy="say 2s")
+    creds = invocation.text("creds")
+    if creds and ":" not in creds:
+        creds = f"{creds}:{_ask_password(creds)}"
     verify = invocation.value("tls_verify")
-    return PullOptions(
+    return images.PullSettings(
+        pull=invocation.text("policy"),
+        platform=chosen_platform(invocation),
         tls_verify=None if verify is None else bool(verify),
-        ca_dir=invocation.text("cert_dir") or None,
-        credentials=credentials,
         authfile=invocation.text("authfile") or None,
+        creds=creds or None,
+        ca_dir=invocation.text("cert_dir") or None,
         retries=max(0, invocation.number("retry") or 0),
         retry_delay_s=delay_s,
     )
@@ -80,20 +68,20 @@ def _ask_password(user: str) -> str:
     return getpass.getpass(f"Password for {user}: ")
 
 
-def chosen_platform(invocation: "Invocation") -> "Platform | None":
+def chosen_platform(invocation: "Invocation") -> str | None:
     """Return the platform that the options name, None for this host's. Raises UsageError."""
-    from storage.registry.platform import host_platform, parse_platform
-
     arch, system, variant = (invocation.text(name) for name in ("arch", "os", "variant"))
     if text := str(invocation.given.get("platform", "")):
         if arch or system or variant:
             raise UsageError("--platform and --arch, --os or --variant do not go together")
-        return parse_platform(text)
+        return text
     if not (arch or system or variant):
         return None
+    from storage.registry.platform import host_platform
+
     own = host_platform()
     chosen = f"{system or own.os}/{arch or own.architecture}"
-    return parse_platform(f"{chosen}/{variant}" if variant else chosen)
+    return f"{chosen}/{variant}" if variant else chosen
 
 
 def load(invocation: "Invocation") -> int:
@@ -106,8 +94,8 @@ def load(invocation: "Invocation") -> int:
             "cannot read from terminal, use command-line redirection or the --input flag",
             remedy="rpod load -i FILE",
         )
-    with Reporter(quiet=invocation.flag("quiet")) as events:
-        records = images.load(invocation.host(), path or None, events)
+    with Reporter(quiet=invocation.flag("quiet")) as on_event:
+        records = images.load(invocation.host(), path or None, on_event)
     for record in records:
         _say(f"Loaded image: {record.names[0] if record.names else record.image_id}")
     return 0
@@ -159,13 +147,13 @@ def remove(invocation: "Invocation") -> int:
 
 def tag(invocation: "Invocation") -> int:
     """Give an image further names."""
-    images.tag(invocation.host(), invocation.text("image"), invocation.texts("names"))
+    images.tag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
     return 0
 
 
 def untag(invocation: "Invocation") -> int:
     """Take names from an image."""
-    images.untag(invocation.host(), invocation.text("image"), invocation.texts("names"))
+    images.untag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
     return 0
 
 

@@ -107,7 +107,8 @@ def look_at_image(host: "Host", name: str) -> object:
 
 def look_at_volume(host: "Host", name: str) -> object:
     """Return podman's document for a volume. Raises VolumeNotFound."""
-    from rootless.cli.commands.volume import find_volume, volume_document
+    from rootless.cli.commands.volume import volume_document
+    from storage.volumes import find_volume
 
     try:
         return volume_document(host, find_volume(host.layout, name))

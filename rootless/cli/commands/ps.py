@@ -46,7 +46,7 @@ def ps(invocation: "Invocation") -> int:
     filters = invocation.texts("filter")
     # A filter on the state decides itself which containers are looked at.
     by_state = any(one.partition("=")[0].strip() in ("status", "exited") for one in filters)
-    views = list_views(host, all=invocation.flag("all") or last > 0 or by_state)
+    views = list_views(host, all_states=invocation.flag("all") or last > 0 or by_state)
     if filters:
         views = filter_views(views, filters)
     if last > 0:

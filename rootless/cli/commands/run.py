@@ -3,6 +3,7 @@
 import os
 import sys
 
+from rootless.cli.progress import Reporter
 from rootless.container.request import ContainerRequest, ExecRequest
 from rootless.errors import UsageError
 
@@ -38,14 +39,18 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
 
 def run(invocation: "Invocation") -> int:
     """Run a command in a new container; the exit code is the command's."""
-    from rootless.container.lifecycle import run as run_container
+    from rootless.container.create import create as create_container
+    from rootless.container.lifecycle import run_created
+    from rootless.container.terminal import parse_detach_keys
 
     host = invocation.host()
     request = make_request(invocation, host)
-    if request.detach and request.sig_proxy and "sig_proxy" in invocation.given:
-        request = request._replace(sig_proxy=False)
+    parse_detach_keys(request.detach_keys)
     _warn_without_terminal(tty=request.tty, interactive=request.interactive)
-    result = run_container(host, request)
+    with Reporter(quiet=request.quiet) as on_event:
+        record = create_container(host, request, on_event)
+    # The progress is off the terminal before the container takes it.
+    result = run_created(host, record, request)
     if request.detach:
         sys.stdout.write(f"{result.container_id}\n")
     return result.exit_code
@@ -53,10 +58,13 @@ def run(invocation: "Invocation") -> int:
 
 def create(invocation: "Invocation") -> int:
     """Make a container and print its id."""
-    from rootless.container.lifecycle import create as create_container
+    from rootless.container.create import create as create_container
 
     host = invocation.host()
-    sys.stdout.write(f"{create_container(host, make_request(invocation, host))}\n")
+    request = make_request(invocation, host)
+    with Reporter(quiet=request.quiet) as on_event:
+        record = create_container(host, request, on_event)
+    sys.stdout.write(f"{record.id}\n")
     return 0
 
 

@@ -51,7 +51,7 @@ def _select(
     if names:
         views = [find_view(host, name) for name in names]
     else:
-        views = [view for view in list_views(host, all=True) if is_wanted(view)]
+        views = [view for view in list_views(host, all_states=True) if is_wanted(view)]
     if filters:
         views = filter_views(views, filters)
     return [view.record.id for view in views]
@@ -69,7 +69,7 @@ def latest(host: "Host") -> str:
     """Return the id of the container that was made last. Raises ContainerNotFound."""
     from rootless.container.query import list_views
 
-    views = list_views(host, all=True)
+    views = list_views(host, all_states=True)
     if not views:
         raise ContainerNotFound("no containers to take the latest from")
     return views[0].record.id

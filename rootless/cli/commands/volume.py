@@ -1,0 +1,251 @@
+"""Commands on named volumes."""
+
+import sys
+
+from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
+from rootless.cli.output import (
+    Row,
+    Table,
+    matches_label,
+    passes,
+    print_documents,
+    print_formatted,
+    split_filters,
+    write,
+)
+from rootless.errors import UsageError
+from storage.errors import VolumeNotFound
+from storage.volumes import (
+    create_volume,
+    find_volume,
+    list_volumes,
+    mountpoint,
+    read_volume,
+    remove_volume,
+    volume_users,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
+    from storage.volumes import VolumeRecord
+
+_FILTERS = ("name", "label", "label!", "driver", "dangling", "scope", "until", "opt")
+_PRUNE_FILTERS = ("until", "label", "label!")
+FIELDS = (
+    "Anonymous", "CreatedAt", "Driver", "Labels", "MountCount", "Mountpoint", "Name", "Options",
+    "Scope",
+)  # fmt: skip
+_HEADINGS = {"Name": "VOLUME NAME"}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def create(invocation: "Invocation") -> int:
+    """Make a volume and print its name."""
+    record = create_volume(
+        invocation.host().layout,
+        invocation.text("name"),
+        labels=_pairs(invocation.texts("label"), "label", bare=True),
+        options=_pairs(invocation.texts("opt"), "opt", bare=False),
+        exist_ok=invocation.flag("ignore"),
+    )
+    _say(record.name)
+    return 0
+
+
+def _pairs(texts: tuple[str, ...], option: str, *, bare: bool) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not key or (not separator and not bare):
+            raise UsageError(f"--{option} {text!r}: not KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def list_(invocation: "Invocation") -> int:
+    """List volumes."""
+    host = invocation.host()
+    records = list_volumes(host.layout)
+    pairs = split_filters(invocation.texts("filter"), _FILTERS, "volume")
+    text = invocation.text("format")
+    users = volume_users(host.layout) if pairs or text else {}
+    records = [record for record in records if _passes(record, pairs, users)]
+    if invocation.flag("quiet"):
+        write("".join(f"{record.name}\n" for record in records))
+    elif not text or text == "table":
+        Table(("DRIVER", False), ("VOLUME NAME", False)).print(
+            [("local", record.name) for record in records],
+            noheading=invocation.flag("noheading"),
+            full=True,
+        )
+    else:
+        rows = [_row(host, record, users) for record in records]
+        print_formatted(
+            rows,
+            text,
+            headings=_HEADINGS,
+            valid=FIELDS,
+            noheading=invocation.flag("noheading"),
+        )
+    return 0
+
+
+def _row(host: "Host", record: "VolumeRecord", users: dict[str, list[str]]) -> Row:
+    document = volume_document(host, record, users=users)
+    fields = {key: value for key, value in document.items() if key in FIELDS}
+    return Row(fields, document)
+
+
+def volume_document(
+    host: "Host", record: "VolumeRecord", *, users: dict[str, list[str]] | None = None
+) -> dict[str, object]:
+    """Return podman's document for a volume."""
+    known = volume_users(host.layout) if users is None else users
+    return {
+        "Name": record.name,
+        "Driver": "local",
+        "Mountpoint": mountpoint(host.layout, record),
+        "CreatedAt": record.created_at,
+        "Labels": record.labels,
+        "Scope": "local",
+        "Options": record.options,
+        "Anonymous": record.anonymous,
+        "MountCount": len(known.get(record.name, [])),
+    }
+
+
+def _passes(
+    record: "VolumeRecord", filters: list[tuple[str, str]], users: dict[str, list[str]]
+) -> bool:
+    return passes(filters, lambda key, value: _test(record, key, value, users))
+
+
+def _test(record: "VolumeRecord", key: str, value: str, users: dict[str, list[str]]) -> bool:
+    from rootless.cli.human import parse_moment, parse_rfc3339
+
+    match key:
+        case "name":
+            import re
+
+            return bool(re.search(value, record.name))
+        case "label":
+            return matches_label(record.labels, value)
+        case "label!":
+            return not matches_label(record.labels, value)
+        case "opt":
+            return matches_label(record.options, value)
+        case "dangling":
+            return (value == "true") == (record.name not in users)
+        case "until":
+            moment_s = parse_moment(value)
+            if moment_s is None:
+                raise UsageError(f"volume filter until: {value!r} is no time")
+            return (parse_rfc3339(record.created_at) or 0.0) < moment_s
+        case _:
+            return value == "local"
+
+
+def inspect(invocation: "Invocation") -> int:
+    """Show volumes."""
+    from rootless.cli.commands.inspect import look_at_volume, show_documents
+
+    host = invocation.host()
+    names = invocation.texts("names")
+    text = invocation.text("format")
+    if not invocation.flag("all"):
+        if not names:
+            raise UsageError("you must provide at least one volume name, or --all")
+        return show_documents(host, names, look_at_volume, text)
+    if names:
+        raise UsageError("--all and names of volumes do not go together")
+    users = volume_users(host.layout)
+    records = list_volumes(host.layout)
+    print_documents([volume_document(host, record, users=users) for record in records], text)
+    return 0
+
+
+def remove(invocation: "Invocation") -> int:
+    """Remove volumes; with --force the containers that use them first."""
+    host = invocation.host()
+    names = list(invocation.texts("names"))
+    if invocation.flag("all"):
+        if names:
+            raise UsageError("--all and names of volumes do not go together")
+        names = [record.name for record in list_volumes(host.layout)]
+    elif not names:
+        raise UsageError("you must provide at least one volume name, or --all")
+    force = invocation.flag("force")
+
+    def remove_one(text: str) -> None:
+        try:
+            name = find_volume(host.layout, text).name
+        except VolumeNotFound:
+            if force:
+                return
+            raise
+        if force:
+            _remove_users(host, name)
+        remove_one_volume(host, name)
+        _say(text)
+
+    return removal_exit_code(for_each(names, remove_one))
+
+
+def _remove_users(host: "Host", name: str) -> None:
+    from rootless.container.lifecycle import remove as remove_container
+
+    for container_id in volume_users(host.layout).get(name, []):
+        remove_container(host, container_id, force=True)
+
+
+def remove_one_volume(host: "Host", name: str) -> None:
+    """Remove a volume, whoever owns the files in it. Raises VolumeNotFound, InUse."""
+    try:
+        remove_volume(host.layout, name)
+    except PermissionError:
+        from rootless.linux.userns import run_in_userns
+
+        # Files of the container's other ids: root of the user namespace may remove them.
+        run_in_userns(lambda _: remove_volume(host.layout, name), host.id_maps())
+
+
+def prune(invocation: "Invocation") -> int:
+    """Remove volumes that no container uses."""
+    from rootless.cli.output import confirm
+
+    pairs = split_filters(invocation.texts("filter"), _PRUNE_FILTERS, "prune")
+    wants_all = invocation.flag("all")
+    if not invocation.flag("force"):
+        what = "all volumes" if wants_all else "all anonymous volumes"
+        if not confirm(f"WARNING! This will remove {what} not used by at least one container."):
+            return 0
+    host = invocation.host()
+    users = volume_users(host.layout)
+    chosen = [
+        record.name
+        for record in list_volumes(host.layout)
+        if record.name not in users
+        and (wants_all or record.anonymous)
+        and _passes(record, pairs, users)
+    ]
+
+    def remove_one(name: str) -> None:
+        remove_one_volume(host, name)
+        _say(name)
+
+    return exit_code(for_each(chosen, remove_one))
+
+
+def exists(invocation: "Invocation") -> int:
+    """Say by the exit code whether a volume exists."""
+    try:
+        read_volume(invocation.host().layout, invocation.text("name"))
+    except VolumeNotFound:
+        return 1
+    return 0
