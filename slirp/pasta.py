@@ -88,8 +88,13 @@ def _specification(port: PortMapping) -> str:
 
 
 def _explain(log: str) -> HelperFailed:
-    lines = [line for line in log.splitlines() if line and not line.startswith("Failed to send ")]
-    said = "; ".join(lines[-5:]) or "it ended without a word"
+    # Before its complaint about a missing log, and before the help text, it says what is wrong.
+    lines = [
+        line.strip()
+        for line in log.partition("Usage:")[0].splitlines()
+        if line.strip() and not line.startswith("Failed to send ")
+    ]
+    said = "; ".join(lines[:5]) or "it ended without a word"
     if "not found" in said:
         return HelperFailed(
             "start pasta: it is not installed",

@@ -90,6 +90,16 @@ def _arguments(options: SlirpOptions) -> list[str]:
     return arguments
 
 
+def notes(options: SlirpOptions, ports: "Sequence[PortMapping]") -> tuple[str, ...]:
+    """Return what the user should know about these ports, one line each."""
+    if options.allow_host_loopback or not any(port.protocol == "udp" for port in ports):
+        return ()
+    return (
+        "published UDP ports answer clients of other machines only, not of this host's loopback: "
+        "use --network=slirp4netns:allow_host_loopback=true or --network=pasta for those",
+    )
+
+
 def wants_ipv6(options: SlirpOptions, *, routes: str = _IPV6_ROUTES) -> bool:
     """Return what was asked for, else whether this host has an IPv6 default route."""
     if options.enable_ipv6 is not None:

@@ -44,6 +44,20 @@ def test_slirp4netns_says_that_it_has_no_ipv6_ports() -> None:
     assert "--network=pasta" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("options", "protocol", "count"),
+    [
+        pytest.param(SlirpOptions(), "udp", 1, id="udp"),
+        pytest.param(SlirpOptions(), "tcp", 0, id="tcp"),
+        pytest.param(SlirpOptions(allow_host_loopback=True), "udp", 0, id="loopback-allowed"),
+    ],
+)
+def test_slirp4netns_tells_what_udp_ports_lack(
+    options: SlirpOptions, protocol: str, count: int
+) -> None:
+    assert len(slirp4netns.notes(options, [PortMapping("", 53, 53, protocol)])) == count
+
+
 def test_pasta_publishes_nothing_by_itself() -> None:
     arguments = port_arguments((), ())
     assert arguments[:8] == ("-t", "none", "-u", "none", "-T", "none", "-U", "none")
