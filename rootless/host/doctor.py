@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LIMIT_S = 20.0
+_SYSTEMD = "/run/systemd/system"
 _DELEGATE = (
     "sudo mkdir -p /etc/systemd/system/user@.service.d && "
     "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | "
@@ -30,15 +31,19 @@ def run_checks(host: Host) -> list[Check]:
         _guard("kernel", "kernel", check_identity.check_kernel),
     ]
     namespaces = _guard("namespaces", "namespaces", lambda: check_identity.check_namespaces(host))
+    store = _guard("store", "store", lambda: check_store.check_store(host))
     checks += [
         namespaces,
         _guard("subids", "subordinate ids", lambda: check_identity.check_ranges(host)),
         _guard("newuidmap", "newuidmap, newgidmap", lambda: check_identity.check_helpers(host)),
         _guard("runroot", "run root", lambda: check_store.check_run_root(host)),
-        _guard("store", "store", lambda: check_store.check_store(host)),
+        store,
     ]
     if namespaces.status != FAIL:
-        checks += _inside_checks(host)
+        checks += [_guard("idmap", "id map", lambda: check_identity.check_id_map(host))]
+        if store.status != FAIL:
+            checks += _root_checks(host)
+        checks += _network_checks(host)
     checks += [
         _guard("cgroup", "cgroup", lambda: check_cgroup(host)),
         _guard("session", "session", lambda: check_session(host)),
@@ -53,16 +58,17 @@ def exit_code(checks: list[Check]) -> int:
     return int(any(check.status == FAIL for check in checks))
 
 
-def _inside_checks(host: Host) -> list[Check]:
+def _root_checks(host: Host) -> list[Check]:
     overlay = _guard("overlay", "native overlay", lambda: check_store.check_overlay(host))
+    needed = overlay.status != OK
     return [
-        _guard("idmap", "id map", lambda: check_identity.check_id_map(host)),
         overlay,
-        _guard(
-            "fuse",
-            "fuse-overlayfs",
-            lambda: check_store.check_fuse(host, needed=overlay.status != OK),
-        ),
+        _guard("fuse", "fuse-overlayfs", lambda: check_store.check_fuse(host, needed=needed)),
+    ]
+
+
+def _network_checks(host: Host) -> list[Check]:
+    return [
         _guard("tun", "/dev/net/tun", lambda: check_network.check_tun(host)),
         _guard("slirp4netns", "slirp4netns", lambda: check_network.check_slirp4netns(host)),
         _guard("pasta", "pasta", lambda: check_network.check_pasta(host)),
@@ -79,7 +85,7 @@ def _guard(identifier: str, title: str, function: "Callable[[], Check]") -> Chec
         return Check(identifier, title, FAIL, "", cause=str(error))
 
 
-def check_cgroup(host: Host) -> Check:
+def check_cgroup(host: Host, *, systemd: str = _SYSTEMD) -> Check:
     """Which controllers are delegated to this user, for --memory, --cpus and --pids-limit."""
     title = "cgroup"
     group = find_cgroup(host.uid, host.environ.get("XDG_RUNTIME_DIR", f"/run/user/{host.uid}"))
@@ -93,7 +99,9 @@ def check_cgroup(host: Host) -> Check:
         )
     if group.mode in ("v1", "none", "hybrid") and not group.manager:
         cause = f"the controllers are not in a cgroup v2 tree ({group.mode})"
-        fix = "boot with systemd.unified_cgroup_hierarchy=1"
+        fix = "add systemd.unified_cgroup_hierarchy=1 to the kernel's command line and reboot"
+        if not os.path.isdir(systemd):
+            fix = "mount cgroup2 with these controllers and give this user a directory in it"
     elif group.manager:
         cause = f"not delegated: {', '.join(group.missing)}"
         fix = _DELEGATE
@@ -111,7 +119,7 @@ def check_cgroup(host: Host) -> Check:
     )
 
 
-def check_session(host: Host, *, systemd: str = "/run/systemd/system") -> Check:
+def check_session(host: Host, *, systemd: str = _SYSTEMD) -> Check:
     """Whether containers outlive the last login session."""
     title = "session"
     if not os.path.isdir(systemd):

@@ -225,6 +225,18 @@ def test_missing_home_is_named(in_account: InAccount) -> None:
         in_account(body)
 
 
+def test_doctor_tries_nothing_on_a_store_that_cannot_be_made(in_account: InAccount) -> None:
+    def body() -> dict[str, Check]:
+        os.environ["HOME"] = "/nonexistent"
+        return checked()
+
+    checks = in_account(body)
+    assert checks["store"].status == FAIL
+    assert "/nonexistent does not exist" in checks["store"].cause
+    assert "overlay" not in checks
+    assert checks["slirp4netns"].status == OK
+
+
 def test_full_disk_is_named(in_account: InAccount) -> None:
     def inside() -> list[str]:
         place = f"{os.environ['HOME']}/small-{os.urandom(4).hex()}"
