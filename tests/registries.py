@@ -441,7 +441,7 @@ def token_server() -> Iterator[TokenServer]:
 class _QuietHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:  # type: ignore[explicit-override]  # typing.override is 3.12
+    def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
@@ -598,7 +598,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def handle_error(self, request: object, client_address: object) -> None:  # type: ignore[explicit-override]  # typing.override is 3.12
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is what many tests are about."""
 
 

@@ -31,7 +31,7 @@ from storage.oci.descriptor import (
 from storage.reference import DEFAULT_REGISTRY, Reference
 from storage.registry.auth import Authenticator
 from storage.registry.certificates import find_certificates
-from storage.registry.challenge import parse_challenges
+from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.credentials import find_credentials
 from storage.registry.options import Credentials, PullOptions
 from storage.registry.proxies import is_loopback, split_host
@@ -45,6 +45,8 @@ ACCEPT_MANIFESTS = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIF
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _ERROR_LIMIT_BYTES = 64 << 10
 _TAGS_LIMIT = 100_000
+# A token that was cached may have expired at the registry: once more with a new one.
+_LOG_INS = 2
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _RETRY_AFTER_LIMIT_S = 120.0
 
@@ -204,8 +206,8 @@ class RegistryClient:
         self, method: str, base: str, path: str, doing: str, headers: dict[str, str]
     ) -> Response:
         url = f"{base}/v2/{self.reference.repository}/{path}"
-        sent = self._auth.header(self._scope)
-        for _ in range(2):
+        sent = self._log_in(doing, None, refused=None)
+        for _ in range(_LOG_INS):
             response = self._transport.request(
                 method, url, doing=doing, headers=headers, authorization=sent
             )
@@ -213,14 +215,26 @@ class RegistryClient:
                 return response
             challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
             response.release()
-            sent = self._auth.answer(challenges, self._scope, refused=sent)
+            sent = self._log_in(doing, challenges, refused=sent)
         response = self._transport.request(
             method, url, doing=doing, headers=headers, authorization=sent
         )
         if response.status == 401:
             response.close()
-            raise self._auth.denied("it refuses the token that its token server gave")
+            denied = self._auth.denied("it refuses the token that its token server gave")
+            raise RegistryDenied(f"{doing}: {denied.message}", remedy=denied.remedy)
         return response
+
+    def _log_in(
+        self, doing: str, challenges: tuple[Challenge, ...] | None, *, refused: str | None
+    ) -> str | None:
+        """Return the Authorization field; an error says what it was needed for."""
+        try:
+            if challenges is None:
+                return self._auth.header(self._scope)
+            return self._auth.answer(challenges, self._scope, refused=refused)
+        except (RegistryDenied, RegistryProtocolError) as error:
+            raise type(error)(f"{doing}: {error.message}", remedy=error.remedy) from error
 
     def _check_status(self, response: Response, doing: str) -> None:
         """Return for 200 and 206, else raise what the status means."""
@@ -235,10 +249,8 @@ class RegistryClient:
         code, text = _read_error(data)
         shown = f"{text} ({response.status})" if text else f"status {response.status}"
         if response.status in (401, 403) or code in ("DENIED", "UNAUTHORIZED"):
-            raise RegistryDenied(
-                f"{doing}: {self._auth.denied(shown).message}",
-                remedy=self._auth.denied(shown).remedy,
-            )
+            denied = self._auth.denied(shown)
+            raise RegistryDenied(f"{doing}: {denied.message}", remedy=denied.remedy)
         if response.status == 404:
             raise self._unknown(code, doing)
         if response.status in _BUSY:

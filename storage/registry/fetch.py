@@ -231,7 +231,8 @@ class BlobStream:
         if self._writer.size_bytes - size_bytes < _SLOWEST_BYTES:
             self._window = (now_s, self._writer.size_bytes)
             raise RegistryTimeout(
-                f"fetch blob {self._blob.digest[:19]}: the registry is too slow: less than"
+                f"fetch blob {self._blob.digest[:19]} of {self._client.reference.name}:"
+                " the registry is too slow: less than"
                 f" {_SLOWEST_BYTES} bytes in {window_s:.0f} s",
                 remedy="try again later; what has arrived is kept",
             )

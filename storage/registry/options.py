@@ -10,7 +10,7 @@ class Credentials(NamedTuple):
     password: str
     identity_token: str = ""
 
-    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override is 3.12
+    def __repr__(self) -> str:
         """Keep secrets out of tracebacks and logs."""
         return f"Credentials(user={self.user!r})"
 

@@ -58,7 +58,7 @@ class Platform(NamedTuple):
     architecture: str
     variant: str = ""
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override is 3.12
+    def __str__(self) -> str:
         return "/".join(part for part in self if part)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from storage.blobs import has_blob, open_blob, read_blob, write_blob
 from storage.digest import is_digest
-from storage.errors import BlobMissing, InvalidDocument, InvalidLayer
+from storage.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidLayer
 from storage.events import BLOB_EXISTS, NOTE, UNPACK_DONE, Event, ignore
 from storage.images import ImageRecord, check_layer_counts, commit_image, find_image
 from storage.inflate import Source
@@ -272,10 +272,12 @@ class _Pull:
     def _unpack(self, blob: Descriptor, position: int, layers: LayerSet, source: Source) -> None:
         try:
             result = layers.unpack(position, source, blob.media_type)
-        except InvalidLayer as error:
-            raise InvalidLayer(
+        except (InvalidLayer, DigestMismatch) as error:
+            if isinstance(source, BlobStream) and source.is_rejected:
+                raise
+            raise type(error)(
                 f"unpack layer {blob.digest[:19]} of {self._where}: {error.message}",
-                remedy=error.remedy,
+                remedy=error.remedy or "the image is damaged or made wrongly: build it again",
             ) from error
         for note in result.notes:
             self._work.tell(Event(NOTE, blob.digest, text=note))

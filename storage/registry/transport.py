@@ -179,7 +179,7 @@ class Transport:
             Response(raw, url, doing).release()
             if len(location) > _URL_LIMIT:
                 raise RegistryProtocolError(f"{doing}: redirect to a URL of {len(location)} bytes")
-            url = urljoin(url, location)
+            url = _join(url, location, doing)
         raise RegistryProtocolError(
             f"{doing}: more than {_REDIRECT_LIMIT} redirects, the last one to"
             f" {_place(clean_text(url))}",
@@ -269,6 +269,15 @@ def _split_url(url: str, doing: str) -> SplitResult:
     return parts
 
 
+def _join(url: str, location: str, doing: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise RegistryProtocolError(
+            f"{doing}: redirect to {clean_text(location, 100)!r}, which is not an http URL"
+        ) from error
+
+
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return parts.scheme, (parts.hostname or "").lower(), port
@@ -330,15 +339,11 @@ def _explain(error: Exception, url: str, doing: str) -> RegistryError:
             remedy="check the spelling of the registry and the network",
         )
     if any(isinstance(inner, exceptions.ConnectTimeoutError) for inner in chain):
-        is_refused = any(isinstance(inner, ConnectionRefusedError) for inner in chain)
-        why = "connection refused" if is_refused else "no connection within the time limit"
+        # NewConnectionError is one of these, too.
+        has_cause = any(isinstance(inner, OSError) and inner.strerror for inner in chain)
+        why = _innermost(chain) if has_cause else "no connection within the time limit"
         return RegistryUnreachable(
             f"{doing}: connect to {place}: {why}",
-            remedy="check that the registry runs and the network (https_proxy) lets you reach it",
-        )
-    if any(isinstance(inner, exceptions.NewConnectionError) for inner in chain):
-        return RegistryUnreachable(
-            f"{doing}: connect to {place}: {_innermost(chain)}",
             remedy="check that the registry runs and the network (https_proxy) lets you reach it",
         )
     if any(isinstance(inner, (exceptions.ReadTimeoutError, TimeoutError)) for inner in chain):

@@ -19,8 +19,8 @@ QUICK = PullOptions(
     retries=2,
     retry_delay_s=0.01,
     connect_timeout_s=2.0,
-    read_timeout_s=1.0,
-    document_timeout_s=2.0,
+    read_timeout_s=0.5,
+    document_timeout_s=1.0,
 )
 """Options with which a test need not wait."""
 

@@ -43,7 +43,7 @@ class ScriptedTransport(Transport):
         self.answers = list(answers)
         self.sent: list[Sent] = []
 
-    def request(  # type: ignore[explicit-override]  # typing.override is 3.12
+    def request(
         self,
         method: str,
         url: str,

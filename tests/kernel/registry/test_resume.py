@@ -1,0 +1,314 @@
+"""Transfers that break off, pulls that are killed, pulls that meet."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+from storage.errors import RegistryInterrupted, RegistryProtocolError
+from storage.registry.options import Credentials
+from tests.conftest import InAccount
+from tests.kernel.registry.pulling import (
+    QUICK,
+    Outcome,
+    files_of,
+    layout_of,
+    left_over,
+    partials,
+    pull,
+)
+from tests.registries import (
+    PASSWORD,
+    USER,
+    DockerRegistry,
+    FakeHandler,
+    FakeRegistry,
+    Image,
+    basic,
+    fake_registry,
+    make_image,
+)
+from tests.support.images import File, tar
+
+_CONTENT = random.Random(7).randbytes(3 << 20)
+_LAYER = tar([File("random", _CONTENT)])
+_NAME = "team/app"
+
+
+def _image() -> Image:
+    return make_image([_LAYER], compression="none")
+
+
+def _ranges(fake: FakeRegistry, image: Image) -> list[str]:
+    return [request.range for request in fake.asked(image.layers[0])]
+
+
+def _is_right(store: str, outcome: Outcome) -> bool:
+    return dict(files_of(store, outcome.image)) == {"random": _CONTENT}
+
+
+def test_a_body_that_breaks_off_is_gone_on_with(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    fake.fault(image.layers[0], lambda handler: handler.break_off(1_000_000), times=2)
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
+    assert _ranges(fake, image) == ["", "bytes=1000000-", "bytes=2000000-"]
+
+
+def test_what_arrived_before_a_failure_is_used_by_the_next_pull(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    fake.fault(image.layers[0], lambda handler: handler.break_off(500_000), times=1)
+    fake.fault(image.layers[0], lambda handler: handler.send(503, b""))
+    outcome = in_account(lambda: pull(account_dir, name))
+    assert isinstance(outcome.error, RegistryInterrupted)
+    assert left_over(account_dir) == []
+    assert list(partials(account_dir).values()) == [500_000]
+    fake.heal()
+    fake.requests.clear()
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
+    assert _ranges(fake, image) == ["bytes=500000-"]
+    assert partials(account_dir) == {}
+
+
+def test_a_registry_without_range_sends_all_and_the_known_part_is_skipped(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    fake.fault(image.layers[0], lambda handler: handler.break_off(1_500_000), times=1)
+    fake.fault(image.layers[0], lambda handler: handler.send(200, handler.body), times=1)
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
+    assert _ranges(fake, image) == ["", "bytes=1500000-"]
+
+
+def test_a_wrong_range_is_refused(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+
+    def answer(handler: FakeHandler) -> None:
+        handler.send(206, b"x", {"Content-Range": "bytes 7-7/8"})
+
+    fake.fault(image.layers[0], lambda handler: handler.break_off(1000), times=1)
+    fake.fault(image.layers[0], answer)
+    error = in_account(lambda: pull(account_dir, name)).error
+    assert isinstance(error, RegistryProtocolError)
+    assert "bytes 7-7/8" in error.message
+
+
+def _write_partial(store: str, image: Image, data: bytes) -> None:
+    path = layout_of(store).partial(image.layers[0])
+    with open(path, "wb") as out:
+        out.write(data)
+
+
+def test_a_damaged_partial_blob_is_fetched_anew(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+
+    def body() -> tuple[bool, list[str]]:
+        pull(account_dir, f"{fake.host}/none")  # makes the store
+        _write_partial(account_dir, image, bytes(1_000_000))
+        outcome = pull(account_dir, name)
+        return _is_right(account_dir, outcome), outcome.texts("note")
+
+    right, notes = in_account(body)
+    assert right
+    assert notes == ["what had arrived before is wrong: fetched anew"]
+    assert _ranges(fake, image) == ["bytes=1000000-", ""]
+
+
+def test_a_partial_blob_that_is_too_long_is_thrown_away(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+
+    def body() -> bool:
+        pull(account_dir, f"{fake.host}/none")
+        _write_partial(account_dir, image, _LAYER + b"more")
+        return _is_right(account_dir, pull(account_dir, name))
+
+    assert in_account(body)
+    assert _ranges(fake, image) == [""]
+
+
+def test_a_partial_blob_that_is_whole_needs_no_request(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+
+    def body() -> bool:
+        pull(account_dir, f"{fake.host}/none")
+        _write_partial(account_dir, image, _LAYER)
+        return _is_right(account_dir, pull(account_dir, name))
+
+    assert in_account(body)
+    assert _ranges(fake, image) == []
+
+
+def _slowly(handler: FakeHandler) -> None:
+    """Send a third of the body at once, the rest never."""
+    body = handler.body
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    try:
+        handler.wfile.write(body[: len(body) // 3])
+        handler.wfile.flush()
+        time.sleep(20)
+    except OSError:
+        pass
+    handler.close_connection = True
+
+
+def _killed_pull(store: str, name: str, image: Image) -> int:
+    """Start a pull, kill all of it when a part of the layer is there; return the bytes there."""
+    options = QUICK._replace(read_timeout_s=30.0)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        try:
+            pull(store, name, options)
+        finally:
+            os._exit(0)
+    path = layout_of(store).partial(image.layers[0])
+    deadline_s = time.monotonic() + 20
+    wanted = len(_LAYER) // 3
+    while not os.path.exists(path) or os.stat(path).st_size < wanted:
+        assert time.monotonic() < deadline_s, "the layer did not begin to arrive"
+        time.sleep(0.01)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return os.stat(path).st_size
+
+
+def test_a_killed_pull_is_gone_on_with_by_the_next(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    fake.fault(image.layers[0], _slowly, times=1)
+    arrived = in_account(lambda: _killed_pull(account_dir, name, image))
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
+    assert _ranges(fake, image) == ["", f"bytes={arrived}-"]
+    assert partials(account_dir) == {}
+
+
+def test_a_killed_client_takes_its_pull_with_it(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    fake.fault(image.layers[0], _slowly, times=1)
+
+    def body() -> bool:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                pull(account_dir, name, QUICK._replace(read_timeout_s=30.0))
+            finally:
+                os._exit(0)
+        path = layout_of(account_dir).partial(image.layers[0])
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        started_s = time.monotonic()
+        outcome = pull(account_dir, name)
+        return _is_right(account_dir, outcome) and time.monotonic() - started_s < 10
+
+    assert in_account(body)
+
+
+def test_two_pulls_at_once_fetch_each_blob_once(
+    plain_registry: DockerRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    layers = [tar([File(f"file{n}", random.Random(n).randbytes(1 << 20))]) for n in range(4)]
+    image = make_image(layers)
+    name = plain_registry.push("twice/at-once", image)
+    before = len(plain_registry.requests())
+
+    def body() -> list[int]:
+        pids = []
+        for _ in range(3):
+            pid = os.fork()
+            if pid == 0:
+                outcome = pull(account_dir, name)
+                os._exit(0 if outcome.record else 1)
+            pids.append(pid)
+        return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+    assert in_account(body) == [0, 0, 0]
+    paths = [path for _, path, _ in plain_registry.requests(before) if "/blobs/" in path]
+    expected = [f"/v2/twice/at-once/blobs/{digest}" for digest in (image.config, *image.layers)]
+    assert sorted(paths) == sorted(expected)
+    assert os.listdir(layout_of(account_dir).tmp_dir) == []
+
+
+def test_one_pull_waits_for_another_and_says_so(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    release = threading.Event()
+
+    def answer(handler: FakeHandler) -> None:
+        release.wait(10)
+        handler.serve()
+
+    fake.fault(image.layers[0], answer, times=1)
+
+    def body() -> Outcome:
+        options = QUICK._replace(read_timeout_s=20.0)
+        pid = os.fork()
+        if pid == 0:
+            outcome = pull(account_dir, name, options)
+            os._exit(0 if outcome.record else 1)
+        time.sleep(0.5)
+        outcome = pull(account_dir, name, options)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        return outcome
+
+    timer = threading.Timer(1.5, release.set)
+    timer.start()
+    outcome = in_account(body)
+    timer.join()
+    assert outcome.texts("note") == ["waiting for another command that fetches this"]
+    assert len(_ranges(fake, image)) == 1
+
+
+def test_credentials_stay_with_their_host(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    with fake_registry() as elsewhere:
+        elsewhere.add(_NAME, image)
+
+        def answer(handler: FakeHandler) -> None:
+            if handler.headers.get("Authorization") != basic(USER, PASSWORD):
+                handler.send(401, b"", {"WWW-Authenticate": 'Basic realm="r"'})
+            elif "/blobs/" in handler.path:
+                target = f"http://{elsewhere.host}{handler.path}"
+                handler.send(307, b"", {"Location": target})
+            else:
+                handler.serve()
+
+        fake.fault("/v2/", answer)
+        options = QUICK._replace(credentials=Credentials(USER, PASSWORD))
+        assert in_account(lambda: pull(account_dir, name, options)).image.names == (name,)
+        asked = elsewhere.asked("/blobs/")
+    assert len(asked) == 2
+    assert all("Authorization" not in request.headers for request in asked)
+    assert all("Authorization" in request.headers for request in fake.asked("/blobs/"))
