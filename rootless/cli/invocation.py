@@ -60,8 +60,10 @@ class Invocation:
             raise TypeError(f"{name} is {value!r}")
         return value
 
-    def host(self) -> "Host":
+    def host(self, *, prepare: bool = True) -> "Host":
         """Open the store and the run root that the global options name, once.
+
+        Without `prepare` nothing is made, and what cannot be used is no error yet.
 
         Raises StoreUnusable, HostError, UsageError.
         """
@@ -71,7 +73,9 @@ class Invocation:
             environ = dict(os.environ) if "storage_driver" in self.settings else os.environ
             if driver := self.settings.get("storage_driver"):
                 environ["RPOD_STORAGE_DRIVER"] = "copy" if driver == "vfs" else str(driver)
-            self._host = open_host(self._setting("root"), self._setting("runroot"), environ)
+            self._host = open_host(
+                self._setting("root"), self._setting("runroot"), environ, prepare=prepare
+            )
         return self._host
 
     @property

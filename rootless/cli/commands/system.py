@@ -50,7 +50,7 @@ def info(invocation: "Invocation") -> int:
     """Print what was found out about this host."""
     from rootless.host.info import gather
 
-    document = gather(invocation.host())
+    document = gather(invocation.host(prepare=False))
     text = invocation.text("format")
     if text == "json":
         write_json(document, indent=2)
@@ -101,7 +101,7 @@ def doctor(invocation: "Invocation") -> int:
     """Try what a container needs; 1 when something that it needs fails."""
     from rootless.host.doctor import exit_code, run_checks
 
-    checks = run_checks(invocation.host())
+    checks = run_checks(invocation.host(prepare=False))
     if invocation.text("format") == "json":
         write_json([check._asdict() for check in checks], indent=2)
     else:
