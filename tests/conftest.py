@@ -20,11 +20,11 @@ import pytest
 from tests.support import accounts, images
 from tests.support import registry as registries
 from tests.support.accounts import Account
-from tests.support.command import is_podman
+from tests.support.command import TIME_FACTOR, is_podman
 
 R = TypeVar("R")
 
-TIME_LIMIT_S = 60
+TIME_LIMIT_S = 60 * TIME_FACTOR
 MUST_RUN = os.environ.get("RPOD_TESTS_MUST_RUN") == "1"
 _FIRST_MARKERS = ("kernel", "system", "lab")
 
@@ -84,7 +84,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     marker = item.get_closest_marker("time_limit")
-    limit_s = float(marker.args[0]) if marker else TIME_LIMIT_S
+    limit_s = float(marker.args[0]) * TIME_FACTOR if marker else TIME_LIMIT_S
 
     def expire(number: int, frame: FrameType | None) -> None:
         raise AssertionError(f"the test was not done after {limit_s:g} s")

@@ -12,6 +12,9 @@ import pexpect
 
 from tests.support.accounts import Account
 
+# A slow machine (the emulated one of contrib/lab) multiplies every time limit.
+TIME_FACTOR = float(os.environ.get("RPOD_TESTS_TIME_FACTOR", "1"))
+
 
 class Done(NamedTuple):
     """What one command left: exit status and both streams."""
@@ -92,7 +95,7 @@ class Command:
         """Run to the end. Fails the test when `check` and the exit status is not 0."""
         process = self.spawn(*argv, stdin=subprocess.PIPE, env=env, cwd=cwd)
         try:
-            out, err = process.communicate(input, timeout=timeout_s)
+            out, err = process.communicate(input, timeout=timeout_s * TIME_FACTOR)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -133,7 +136,7 @@ class Command:
             whole[0],
             whole[1:],
             env={**self._environment(None), "TERM": "xterm"},
-            timeout=timeout_s,
+            timeout=timeout_s * TIME_FACTOR,
             dimensions=size,
             encoding="utf-8",
             codec_errors="replace",
@@ -149,7 +152,7 @@ class Command:
             capture_output=True,
             check=False,
             cwd="/",
-            timeout=60,
+            timeout=60 * TIME_FACTOR,
             start_new_session=True,
         )
         result = Done(("sh", "-c", script), done.returncode, done.stdout, done.stderr)

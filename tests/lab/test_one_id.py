@@ -1,0 +1,20 @@
+"""A user without subordinate ids: one id inside, and everything that works with it."""
+
+from tests.support.command import Command
+
+
+def test_run(one_id_rpod: Command, image: str) -> None:
+    done = one_id_rpod("run", "--rm", image, "sh", "-c", "id -u; cat /proc/self/uid_map")
+    assert done.lines[0] == "0"
+    assert done.lines[1].split() == ["0", str(one_id_rpod.account.uid), "1"]
+
+
+def test_exec(one_id_rpod: Command, image: str) -> None:
+    one_id_rpod("run", "-d", "--name", "box", image, "sleep", "1000")
+    assert one_id_rpod("exec", "box", "echo", "hello").out == "hello\n"
+
+
+def test_another_user_is_refused_by_name(one_id_rpod: Command, image: str) -> None:
+    done = one_id_rpod("run", "--rm", "-u", "alice", image, "true", check=False)
+    assert done.code == 125, done.told
+    assert "alice" in done.err or "1000" in done.err
