@@ -24,8 +24,10 @@ def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
         host = slirp.gateway if slirp.allow_host_loopback else find_host_address()
         return slirp.address, host, slirp.dns
     if settings.mode == "pasta":
-        address = find_host_address()
-        return address, address, ""
+        from slirp.pasta import DNS_FORWARDER
+
+        # The container has the host's own address, so the host itself cannot be named by it.
+        return find_host_address(), "", DNS_FORWARDER
     if settings.mode == "host":
         return "", "127.0.0.1", ""
     return "", "", ""
