@@ -431,10 +431,26 @@ def _own_name(record: ImageRecord, text: str) -> str:
 
 
 def _delete_record(layout: Layout, manifest_digest: str) -> None:
+    """Set the record aside: it tells the garbage collection what nothing may need any more."""
     path = layout.image_record(manifest_digest)
     try:
-        os.unlink(path)
+        os.rename(path, layout.gone_record(manifest_digest))
     except FileNotFoundError:
         pass
     except OSError as error:
         raise from_os_error(f"remove {path}", error) from error
+
+
+def take_gone(layout: Layout) -> list[ImageRecord]:
+    """Return the records of removed images and forget them; to be held: `images`, exclusively."""
+    records = []
+    for entry in listdir(layout.images_dir):
+        if entry.endswith(".gone"):
+            path = f"{layout.images_dir}/{entry}"
+            try:
+                records.append(ImageRecord.from_json(json.loads(read_file(path)), path))
+            except (OSError, ValueError, InvalidDocument):
+                # Unreadable: what it needed is found by its age, a day later.
+                pass
+            os.unlink(path)
+    return records

@@ -106,8 +106,15 @@ class LayerBuilder:
             raise from_os_error(f"make {self.diff}", error) from error
         return self
 
+    def publish_as(self, chain_id: str, result: "UnpackResult") -> LayerRecord:
+        """Publish a layer whose chain id was not known before. Raises StoreUnusable, DiskFull."""
+        self._chain_id = chain_id
+        return self.publish(result)
+
     def publish(self, result: "UnpackResult") -> LayerRecord:
         """Let the layer appear under its final name. Raises StoreUnusable, DiskFull."""
+        from storage.durable import sync_file_system
+
         record = LayerRecord(
             self._chain_id, result.diff_id, result.size_bytes, result.entries, result.notes
         )
@@ -115,7 +122,8 @@ class LayerBuilder:
         final = self._layout.layer(self._map_key, self._chain_id)
         try:
             data = json.dumps({"version": _VERSION, **record._asdict()}).encode()
-            write_file(f"{built}/{_RECORD}", data)
+            write_file(f"{built}/{_RECORD}", data, sync=False)
+            sync_file_system(built)
             os.makedirs(os.path.dirname(final), 0o711, exist_ok=True)
             os.rename(built, final)
         except OSError as error:

@@ -5,7 +5,7 @@
       oci-layout  index.json        OCI image-spec, image layout: other tools read the store in place
       blobs/sha256/<hex>            manifests, configs and layers, byte for byte as they came
       partial/<hex>                 the arrived bytes of a blob that is still being fetched
-      images/<manifest hex>.json    one record for each image
+      images/<manifest hex>.json    one record for each image; .gone: its garbage is to be removed
       names/<escaped reference>     one record for each name: the manifest digest it stands for
       layers/<map key>/<chain hex>/ an unpacked layer: layer.json, diff/
       containers/<id>/              OCI runtime bundle and records of a container
@@ -129,6 +129,10 @@ class Layout:
 
     def image_record(self, manifest_digest: str) -> str:
         return f"{self.store}/images/{manifest_digest.removeprefix('sha256:')}.json"
+
+    def gone_record(self, manifest_digest: str) -> str:
+        """The record of a removed image, until what only it needed is collected."""
+        return f"{self.store}/images/{manifest_digest.removeprefix('sha256:')}.gone"
 
     @property
     def names_dir(self) -> str:

@@ -72,3 +72,14 @@ def copy_all(source: int | str, target: int | str) -> None:
         if is_allowed(os.fsencode(name)) or name == OPAQUE:
             value = xattr.getxattr(source, name, nofollow)
             xattr.setxattr(target, name, value, 0, isinstance(target, str))
+
+
+def read_allowed(path: str) -> dict[bytes, bytes]:
+    """Return the attributes of a path that a layer may have; a link is not followed."""
+    import xattr
+
+    return {
+        os.fsencode(name): xattr.getxattr(path, name, True)
+        for name in xattr.listxattr(path, True)
+        if is_allowed(os.fsencode(name))
+    }

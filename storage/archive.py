@@ -1,0 +1,81 @@
+"""Images out of files: archives of docker and podman, OCI image layouts, root file systems."""
+
+import os
+
+from storage.archive_formats import ArchivedImage, read_images
+from storage.errors import InvalidArchive, StorageError, from_os_error
+from storage.events import BLOB_DONE, Event, ignore
+from storage.files import make_store
+from storage.images import ImageRecord, commit_image
+from storage.layout import Layout
+from storage.rootfs import Changes, import_rootfs
+from storage.scratch import Scratch
+from storage.spool import Files, OciDirectory, Spool
+from storage.unpacking import unpack_stored
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.events import Events
+
+__all__ = ["Changes", "import_rootfs", "load_archive"]
+
+
+def load_archive(
+    layout: Layout, source: str | None, map_key: str, events: "Events | None" = None
+) -> list[ImageRecord]:
+    """Store and unpack every image of an archive; None is standard input.
+
+    Takes what docker save and podman save write, OCI archives, each compressed or not, and
+    directories that are OCI image layouts. Raises InvalidArchive, InvalidDocument, InvalidLayer,
+    DigestMismatch, StoreUnusable, DiskFull.
+    """
+    make_store(layout)
+    where = source if source is not None else "standard input"
+    with Scratch(layout, "load") as scratch:
+        files = _open(where, source, scratch.path)
+        images = read_images(files)
+        if not images:
+            raise InvalidArchive(f"load {where}: there is no image in it")
+        return [_store(layout, files, image, map_key, events or ignore) for image in images]
+
+
+def _open(where: str, source: str | None, scratch: str) -> Files:
+    if source is not None and os.path.isdir(source):
+        return OciDirectory(where, source, scratch)
+    spool = Spool(where)
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if source is not None else os.dup(0)
+    except OSError as error:
+        raise InvalidArchive(f"load {where}: {error.strerror}") from error
+    with open(fd, "rb", buffering=0) as file:
+        try:
+            spool.fill(file, scratch)
+        except InvalidArchive as error:
+            raise InvalidArchive(
+                f"load {error.message}", remedy="`rpod load` takes what `rpod save` writes"
+            ) from error
+    return spool
+
+
+def _store(
+    layout: Layout, files: Files, image: ArchivedImage, map_key: str, events: "Events"
+) -> ImageRecord:
+    for member in image.members:
+        files.adopt(layout, member)
+        events(Event(BLOB_DONE, member.digest, member.size, member.size))
+    manifest_digest = image.write_manifest(layout)
+    layers = tuple((layer.digest, layer.media_type) for layer in image.manifest.layers)
+    try:
+        unpack_stored(layout, map_key, image.config.diff_ids, layers, events)
+        record = None
+        for name in image.names or (None,):
+            record = commit_image(
+                layout, manifest_digest=manifest_digest, name=name, map_key=map_key
+            )
+    except OSError as error:
+        raise from_os_error(f"load {files.where}", error) from error
+    except StorageError as error:
+        error.message = f"load {files.where}: {error.message}"
+        raise
+    assert record is not None
+    return record

@@ -1,0 +1,148 @@
+"""Remove what no image and no container needs any more.
+
+What a removed image needed goes at once. Anything else that nothing needs may be the work of a
+command that is still running, so it goes when it is a day old. Runs inside the user namespace of
+the layers' id map, whose root may remove files of any owner in it.
+"""
+
+import os
+import time
+from typing import NamedTuple
+
+from storage.containers import read_record
+from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
+from storage.files import Lock
+from storage.images import ImageRecord, list_images, take_gone
+from storage.layout import Layout
+from storage.names import listdir
+from storage.remove import remove_tree
+from storage.scratch import Scratch, sweep
+
+_STRAY_AGE_S = 24 * 3600.0
+_PARTIAL_AGE_S = 7 * 24 * 3600.0
+
+
+class CollectResult(NamedTuple):
+    """How much was removed; `freed_bytes` counts blobs, not layers."""
+
+    blobs: int
+    layers: int
+    freed_bytes: int
+
+
+class _Needs(NamedTuple):
+    """What must stay: blobs by file name, layers by chain (all maps) and by (map key, chain)."""
+
+    blobs: frozenset[str]
+    chains: frozenset[str]
+    layers: frozenset[tuple[str, str]]
+    is_certain: bool
+
+
+def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
+    """Remove unneeded blobs and layers, old partial downloads and abandoned temporary files.
+
+    Works on a full disk: everything is first renamed away, then removed. Raises StoreUnusable.
+    """
+    now_s = time.time() if now_s is None else now_s
+    blobs = layers = freed_bytes = 0
+    with Scratch(layout, "gone") as scratch:
+        try:
+            with Lock(layout.lock("images")):
+                needs = _find_needs(layout)
+                if needs.is_certain:
+                    condemned = _condemned(take_gone(layout))
+                    limit_s = now_s - _STRAY_AGE_S
+                    layers = _move_layers(layout, needs, condemned, limit_s, scratch.path)
+                    blobs, freed_bytes = _move_blobs(
+                        layout, needs, condemned, limit_s, scratch.path
+                    )
+            _remove_partials(layout, now_s - _PARTIAL_AGE_S)
+        except OSError as error:
+            raise from_os_error(f"collect garbage in {layout.store}", error) from error
+    sweep(layout)
+    return CollectResult(blobs, layers, freed_bytes)
+
+
+def _condemned(gone: list[ImageRecord]) -> frozenset[str]:
+    return frozenset(
+        _hex(digest)
+        for record in gone
+        for digest in (
+            record.manifest_digest,
+            record.config_digest,
+            *record.layer_digests,
+            *record.chain_ids,
+        )
+    )
+
+
+def _find_needs(layout: Layout) -> _Needs:
+    blobs: set[str] = set()
+    chains: set[str] = set()
+    layers: set[tuple[str, str]] = set()
+    is_certain = True
+    for record in list_images(layout):
+        blobs.update(map(_hex, (record.manifest_digest, record.config_digest)))
+        blobs.update(map(_hex, record.layer_digests))
+        chains.update(map(_hex, record.chain_ids))
+    for container_id in listdir(layout.containers_dir):
+        try:
+            container = read_record(layout, container_id)
+        except ContainerNotFound:
+            continue
+        except InvalidDocument:
+            # It may need anything: until it is removed nothing is collected.
+            is_certain = False
+            continue
+        layers.update((container.map_key, _hex(chain)) for chain in container.chain_ids)
+    return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
+
+
+def _move_layers(
+    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float, scratch: str
+) -> int:
+    moved = 0
+    for map_key in listdir(layout.all_layers_dir):
+        for name in listdir(layout.layers_dir(map_key)):
+            path = layout.layer(map_key, name)
+            if name in needs.chains or (map_key, name) in needs.layers:
+                continue
+            if name in condemned or os.lstat(path).st_mtime < limit_s:
+                os.rename(path, f"{scratch}/{map_key}-{name}")
+                moved += 1
+    return moved
+
+
+def _move_blobs(
+    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float, scratch: str
+) -> tuple[int, int]:
+    moved = freed_bytes = 0
+    for name in listdir(layout.blobs_dir):
+        if name in needs.blobs:
+            continue
+        path = layout.blob(name)
+        found = os.lstat(path)
+        if name in condemned or found.st_mtime < limit_s:
+            os.rename(path, f"{scratch}/{name}")
+            moved += 1
+            freed_bytes += found.st_size
+    return moved, freed_bytes
+
+
+def _remove_partials(layout: Layout, limit_s: float) -> None:
+    for name in listdir(layout.partial_dir):
+        path = f"{layout.partial_dir}/{name}"
+        lock = Lock(layout.lock(f"blob-{name}"))
+        try:
+            if os.lstat(path).st_mtime < limit_s and lock.acquire(wait=False):
+                remove_tree(path)
+        except FileNotFoundError:
+            # Completed just now.
+            continue
+        finally:
+            lock.release()
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
