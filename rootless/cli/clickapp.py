@@ -53,12 +53,19 @@ def _print_usage_error(error: click.UsageError) -> None:
     from rootless.cli.main import print_error
 
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        # Each release of click has its own words for this one.
+        message = f"No such option '{error.option_name}'.{_hint(error.possibilities or ())}"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{message}\n")
         return
     path = error.ctx.command_path if error.ctx is not None else PROGRAM
     print_error(message)
     sys.stderr.write(f"See '{path} --help'\n")
+
+
+def _hint(names: "Sequence[str]") -> str:
+    return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def complete(instruction: str) -> int:
@@ -332,8 +339,7 @@ class _Noun(click.Group):
             from difflib import get_close_matches
 
             close = get_close_matches(name, self.list_commands(ctx))
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            ctx.fail(f"No such command '{name}'.{hint}")
+            ctx.fail(f"No such command '{name}'.{_hint(close)}")
         return name, command, args[1:]
 
 

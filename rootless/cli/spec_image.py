@@ -63,13 +63,10 @@ COMMANDS = (
         "Make an image from a plain root file system",
         "image:import_",
         (
-            text("arch", "Architecture of the image", metavar="ARCH"),
             many("change", "Set a part of the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, "
                  "STOPSIGNAL, USER, VOLUME or WORKDIR", short="c", metavar="INSTRUCTION"),
             text("message", "Comment in the image's history", short="m"),
-            text("os", "Operating system of the image", metavar="OS"),
             _QUIET,
-            text("variant", "Variant of the architecture", metavar="VARIANT"),
         ),
         (
             Argument("path", 1, 1, "PATH|-", FILES),

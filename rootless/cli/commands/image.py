@@ -71,7 +71,7 @@ def _ask_password(user: str) -> str:
 def chosen_platform(invocation: "Invocation") -> str | None:
     """Return the platform that the options name, None for this host's. Raises UsageError."""
     arch, system, variant = (invocation.text(name) for name in ("arch", "os", "variant"))
-    if text := str(invocation.given.get("platform", "")):
+    if text := invocation.text("platform"):
         if arch or system or variant:
             raise UsageError("--platform and --arch, --os or --variant do not go together")
         return text
@@ -103,15 +103,15 @@ def load(invocation: "Invocation") -> int:
 
 def import_(invocation: "Invocation") -> int:
     """Make an image from a plain root file system."""
-    with Reporter(quiet=invocation.flag("quiet")) as events:
+    path = invocation.text("path")
+    with Reporter(quiet=invocation.flag("quiet")) as on_event:
         record = images.import_image(
             invocation.host(),
-            invocation.text("path"),
-            reference=invocation.text("reference") or None,
+            None if path == "-" else path,
+            invocation.text("reference") or None,
             changes=invocation.texts("change"),
             message=invocation.text("message"),
-            platform=chosen_platform(invocation),
-            events=events,
+            on_event=on_event,
         )
     _say(f"sha256:{record.image_id}")
     return 0

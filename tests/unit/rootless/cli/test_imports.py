@@ -1,0 +1,105 @@
+"""What each command loads is pinned: every module costs time at every start."""
+
+import subprocess
+import sys
+
+import pytest
+
+FORBIDDEN = {
+    "asyncio",
+    "click",
+    "concurrent.futures",
+    "ctypes.util",
+    "datetime",
+    "email",
+    "hashlib",
+    "http.client",
+    "importlib.metadata",
+    "inspect",
+    "logging",
+    "pathlib",
+    "pyroute2",
+    "rich",
+    "shutil",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tarfile",
+    "tempfile",
+    "threading",
+    "tomli",
+    "traceback",
+    "urllib.parse",
+    "urllib3",
+    "zstandard",
+}
+MAX_DATACLASSES = 15
+# -I -S: neither the environment nor site-packages' own imports count.
+PROGRAM = """
+import sys
+sys.path[:0] = {path!r}
+import rootless.cli.main
+from rootless.cli.fast import parse
+invocation = parse({argv!r})
+assert invocation is not None
+module, _, function = invocation.command.handler.partition(":")
+getattr(__import__("rootless.cli.commands." + module, fromlist=[function]), function)
+{extra}
+classes = sum(
+    hasattr(one, "__dataclass_fields__")
+    for module in list(sys.modules.values())
+    for one in vars(module).values()
+    if isinstance(one, type)
+)
+print(classes, *sys.modules)
+"""
+
+
+def loaded(argv: list[str], extra: str = "") -> tuple[int, set[str]]:
+    """Return the number of dataclasses and the modules that a command's start loads."""
+    program = PROGRAM.format(path=sys.path, argv=argv, extra=extra)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True
+    )
+    classes, *modules = done.stdout.split()
+    return int(classes), set(modules)
+
+
+@pytest.mark.parametrize(
+    ("argv", "extra"),
+    [
+        (
+            ["run", "--rm", "-it", "i", "sh"],
+            "import rootless.container.create, rootless.container.lifecycle",
+        ),
+        (["create", "i"], "import rootless.container.create"),
+        (["exec", "-it", "c", "sh"], "import rootless.container.exec"),
+        (["start", "c"], ""),
+        (["stop", "c"], ""),
+        (["rm", "-f", "c"], ""),
+        (["logs", "-f", "c"], "import rootless.container.logs"),
+        (["ps", "-a"], ""),
+        (["images"], ""),
+        (["inspect", "c"], "import rootless.container.query"),
+        (["container", "exists", "c"], ""),
+        (["volume", "ls"], ""),
+        (["image", "exists", "i"], ""),
+        (["version"], ""),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_start_loads_nothing_heavy(argv: list[str], extra: str) -> None:
+    classes, modules = loaded(argv, extra)
+    assert modules & FORBIDDEN == set()
+    assert classes <= MAX_DATACLASSES
+
+
+def test_templates_are_loaded_when_used() -> None:
+    _, modules = loaded(["ps", "--format", "{{.ID}}"])
+    assert "rootless.cli.template" not in modules
+
+
+def test_only_the_commands_own_table_is_loaded() -> None:
+    _, modules = loaded(["run", "i"])
+    tables = {name for name in modules if name.startswith("rootless.cli.spec_")}
+    assert tables == {"rootless.cli.spec_run"}
