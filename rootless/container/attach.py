@@ -33,6 +33,66 @@ class AttachOptions(NamedTuple):
     detach_keys: bytes = b""
 
 
+class catch_signals:
+    """Have signals written to a pipe, the descriptor of which is the value of the `with`."""
+
+    def __init__(self, *, proxy: bool = True, resize: bool = False) -> None:
+        self._numbers = {int(signal.SIGWINCH)} if resize else set()
+        if proxy:
+            self._numbers |= {int(n) for n in signal.valid_signals() if n not in _OWN_SIGNALS}
+        self._fds = (-1, -1)
+        self._old_fd = -1
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> int:
+        self._fds = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # Writing to a closed pipe is an error to handle, not an end.
+        self._old[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._old_fd = signal.set_wakeup_fd(self._fds[1], warn_on_full_buffer=False)
+        for number in self._numbers:
+            try:
+                self._old[number] = signal.signal(number, _ignore)
+            except (OSError, ValueError):
+                continue  # the two that the C library keeps for threads
+        return self._fds[0]
+
+    def __exit__(self, *unused: object) -> None:
+        signal.set_wakeup_fd(self._old_fd)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
+        for fd in self._fds:
+            os.close(fd)
+
+
+def _ignore(number: int, stack: object) -> None:
+    """A handler has to be there for the wakeup descriptor to be written to."""
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process that may have gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def write_all(fd: int, data: bytes) -> bool:
+    """Write everything, also to a descriptor that does not block; false when nobody reads it."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            return False
+    return True
+
+
 class _End(Exception):
     """The container has ended, or the keys to leave were typed."""
 
@@ -63,51 +123,30 @@ class Session:
         return self._serve()
 
     def _serve(self) -> int:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._wakeup = reader
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        old_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        old_handlers = self._catch_signals()
-        self._poll.register(self._connection.fileno(), select.POLLIN)
-        self._poll.register(reader, select.POLLIN)
-        if self._options.stdin:
-            self._poll.register(0, select.POLLIN)
-        if self._options.terminal:
-            self._send_size()
-        try:
-            while True:
-                for fd, event in self._poll.poll():
-                    self._handle(fd, event)
-        except _End as end:
-            return end.code
-        finally:
-            signal.set_wakeup_fd(old_fd)
-            for number, handler in old_handlers.items():
-                signal.signal(number, handler)  # type: ignore[arg-type] # as it came from signal()
-            os.close(reader)
-            os.close(writer)
-
-    def _catch_signals(self) -> dict[int, object]:
-        """Have every signal written to the wakeup pipe."""
-        caught: set[int] = {signal.SIGWINCH} if self._options.terminal else set()
-        if self._options.sig_proxy:
-            caught |= {int(n) for n in signal.valid_signals() if n not in _OWN_SIGNALS}
-        old: dict[int, object] = {}
-        for number in caught:
+        options = self._options
+        with catch_signals(proxy=options.sig_proxy, resize=options.terminal) as wakeup:
+            self._wakeup = wakeup
+            self._poll.register(self._connection.fileno(), select.POLLIN)
+            self._poll.register(wakeup, select.POLLIN)
+            if options.stdin:
+                self._poll.register(0, select.POLLIN)
+            if options.terminal:
+                self._send_size()
             try:
-                old[number] = signal.signal(number, _ignore)
-            except (OSError, ValueError):
-                continue  # the two that the C library keeps for threads
-        return old
+                while True:
+                    for fd, _ in self._poll.poll():
+                        self._handle(fd)
+            except _End as end:
+                return end.code
 
-    def _handle(self, fd: int, event: int) -> None:
+    def _handle(self, fd: int) -> None:
         if fd == self._connection.fileno():
             self._from_monitor()
         elif fd == self._wakeup:
             for number in os.read(fd, 512):
                 self._signal(number)
         else:
-            self._from_stdin(event)
+            self._from_stdin()
 
     def _from_monitor(self) -> None:
         data = self._connection.recv(1 << 18)
@@ -128,24 +167,13 @@ class Session:
                 raise _End(int(payload))
 
     def _write(self, fd: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(fd, select.POLLOUT)
-                poll.poll()
-            except OSError as error:
-                if error.errno not in (errno.EPIPE, errno.EIO):
-                    raise
-                # Nobody reads any more: `rpod run IMAGE yes | head` ends as it would without rpod.
-                if fd not in self._broken:
-                    self._broken.add(fd)
-                    self._send(frames.frame(frames.BROKEN, bytes([fd])))
-                return
+        if fd in self._broken or write_all(fd, data):
+            return
+        # Nobody reads any more: `rpod run IMAGE yes | head` ends as it would without rpod.
+        self._broken.add(fd)
+        self._send(frames.frame(frames.BROKEN, bytes([fd])))
 
-    def _from_stdin(self, event: int) -> None:
+    def _from_stdin(self) -> None:
         try:
             data = os.read(0, _CHUNK_BYTES)
         except BlockingIOError:
@@ -167,7 +195,7 @@ class Session:
         if number == signal.SIGWINCH:
             self._send_size()
         elif self._pid:
-            _kill(self._pid, number)
+            send_signal(self._pid, number)
 
     def _send_size(self) -> None:
         rows, columns = size_of(1)
@@ -181,17 +209,6 @@ class Session:
             self._connection.sendall(data)
         except OSError:
             return  # its end is read next
-
-
-def _ignore(number: int, stack: object) -> None:
-    """A handler has to be there for the wakeup descriptor to be written to."""
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def revive(fields: list[str]) -> Exception:

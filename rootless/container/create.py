@@ -7,7 +7,6 @@ command removes.
 
 import json
 import os
-import shutil
 import signal
 import time
 
@@ -328,6 +327,8 @@ def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
     assert isinstance(annotations, dict)
     path = annotations["dev.rpod.seccomp"]
     if path not in ("default", "unconfined"):
+        import shutil  # rare, and costs every start milliseconds
+
         shutil.copyfile(path, f"{bundle}/seccomp.json")
 
 

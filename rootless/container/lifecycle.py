@@ -235,8 +235,17 @@ def _wait_ended(found: ContainerView, timeout_s: float) -> bool:
     return True
 
 
-def remove(host: Host, text: str, *, force: bool = False, timeout_s: int | None = None) -> str:
+def remove(
+    host: Host,
+    text: str,
+    *,
+    force: bool = False,
+    volumes: bool = False,
+    timeout_s: int | None = None,
+) -> str:
     """Remove a container; a running one only with `force`, which stops it first.
+
+    Its anonymous volumes stay unless `volumes` is set.
 
     Returns its name. Raises ContainerNotFound, InUse.
     """
@@ -250,7 +259,7 @@ def remove(host: Host, text: str, *, force: bool = False, timeout_s: int | None 
             )
         _end_now(host, found, timeout_s)
     kill_left_over(found)
-    remove_container(host, found.record)
+    remove_container(host, found.record, volumes=volumes)
     return found.record.name
 
 
@@ -289,3 +298,10 @@ def wait(host: Host, text: str, condition: str = "stopped", interval_s: float = 
 def _code_of_removed(found: ContainerView) -> int:
     """A container with --rm has gone with its end; its exit code went to its client."""
     return found.exit_code
+
+
+def top(host: Host, text: str, descriptors: list[str]) -> list[list[str]]:
+    """Return the heading and one row for each process of a running container."""
+    from rootless.container.top import top as make_rows
+
+    return make_rows(host, text, descriptors)

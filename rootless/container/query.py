@@ -1,8 +1,19 @@
-"""Look at containers: lists, filters, what a dead monitor has left."""
+"""Look at containers: lists, filters, published ports, what a dead monitor has left."""
 
 from rootless.container.lifecycle import kill_left_over
+from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, find_container, iter_views
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RUNNING = ("running", "paused", "stopping")
+_FILTERS = (
+    "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume",
+    "network", "until", "command",
+)  # fmt: skip
 
 
 def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
@@ -14,7 +25,7 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
             continue
         if found.status == "exited" and found.state.error:
             kill_left_over(found)
-        if all_states or found.status in ("running", "paused", "stopping"):
+        if all_states or found.status in RUNNING:
             views.append(found)
     return views
 
@@ -22,6 +33,13 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
 def find_view(host: Host, text: str) -> ContainerView:
     """Return one container by name, id or id prefix. Raises ContainerNotFound, Ambiguous."""
     return find_container(host.layout, text)
+
+
+def inspect_container(found: ContainerView, host: Host) -> dict[str, object]:
+    """Return the document of `inspect`, with podman's field names."""
+    from rootless.container.document import make_document
+
+    return make_document(found, host)
 
 
 def _is_left_over(found: ContainerView) -> bool:
@@ -41,3 +59,110 @@ def sweep_dead(host: Host, container_id: str) -> None:
     found = find_container(host.layout, container_id)
     if _is_left_over(found):
         _sweep(host, found)
+
+
+def ports_text(found: ContainerView) -> str:
+    """Return the PORTS column: 0.0.0.0:8080->80/tcp, ..."""
+    entries = found.state.ports if found.status in RUNNING else found.record.ports
+    if not entries:
+        return ""
+    from slirp.model import PortMapping
+
+    return ", ".join(PortMapping.from_json(entry).text for entry in entries)
+
+
+def filter_views(views: "Iterable[ContainerView]", filters: "Iterable[str]") -> list[ContainerView]:
+    """Keep what passes: one value of a key is enough, labels must all match, keys must all pass.
+
+    Raises UsageError for an unknown key.
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in filters:
+        key, separator, value = text.partition("=")
+        if key == "label" and not separator:
+            raise UsageError(f'invalid filter "{text}"')
+        if key.endswith("!"):
+            key = key.strip()
+        if key not in _FILTERS or not separator:
+            raise UsageError(f'invalid filter "{text}"', remedy="known: " + " ".join(_FILTERS))
+        wanted.setdefault(key, []).append(value)
+    every = list(views)
+    moments = _moments(every, wanted)
+    return [found for found in every if _passes(found, wanted, moments)]
+
+
+def _moments(views: list[ContainerView], wanted: dict[str, list[str]]) -> dict[str, str]:
+    """Return when the containers named by `before` and `since` were made."""
+    result = {}
+    for key in ("before", "since"):
+        for text in wanted.get(key, ()):
+            matches = [v for v in views if v.record.name == text or v.record.id.startswith(text)]
+            if not matches:
+                raise UsageError(f'filter {key}: no container with name or ID "{text}" found')
+            result[key] = matches[0].record.created_at
+    return result
+
+
+def _passes(found: ContainerView, wanted: dict[str, list[str]], moments: dict[str, str]) -> bool:
+    for key, values in wanted.items():
+        results = [_matches(found, key, value, moments) for value in values]
+        if not (all(results) if key in ("label", "label!") else any(results)):
+            return False
+    return True
+
+
+def _matches(found: ContainerView, key: str, value: str, moments: dict[str, str]) -> bool:
+    record = found.record
+    if key in ("label", "label!"):
+        name, separator, text = value.partition("=")
+        has = name in record.labels and (not separator or record.labels[name] == text)
+        return has is (key == "label")
+    if key in ("id", "name", "command"):
+        return _matches_text(key, value, record.id, record.name, " ".join(record.command))
+    if key in ("before", "since"):
+        older = record.created_at < moments[key]
+        return older if key == "before" else record.created_at > moments[key]
+    if key == "status":
+        return found.status == ("exited" if value == "stopped" else value)
+    if key == "exited":
+        return found.status == "exited" and str(found.exit_code) == value
+    if key == "ancestor":
+        return _is_ancestor(found, value)
+    if key == "volume":
+        return any(value in (m.get("Name"), m.get("Destination")) for m in record.mounts)
+    if key == "network":
+        return record.network.partition(":")[0] == value
+    return record.created_at < _moment(value)
+
+
+def _matches_text(key: str, value: str, container_id: str, name: str, command: str) -> bool:
+    import re
+
+    if key == "id":
+        return container_id.startswith(value)
+    try:
+        return re.search(value, name if key == "name" else command) is not None
+    except re.error as error:
+        raise UsageError(f'filter {key}: "{value}" is no regular expression: {error}') from error
+
+
+def _is_ancestor(found: ContainerView, value: str) -> bool:
+    name = found.record.image_name
+    return (
+        value in (name, name.rpartition(":")[0], name.rpartition("/")[2])
+        or value == name.rpartition("/")[2].rpartition(":")[0]
+        or found.record.image_id.startswith(value.removeprefix("sha256:"))
+    )
+
+
+def _moment(text: str) -> str:
+    """Return a moment, given as a time or as a duration before now, as records write it."""
+    import time
+
+    from rootless.container.logfile import timestamp
+    from rootless.container.moments import parse_moment
+
+    moment_s = parse_moment(text, time.time())
+    if moment_s is None:
+        raise UsageError(f'filter until: "{text}" is no time')
+    return timestamp(int(moment_s * 1e9))

@@ -12,8 +12,8 @@ from storage.remove import remove_tree
 from storage.scratch import Scratch
 
 
-def remove_container(host: Host, record: ContainerRecord) -> None:
-    """Remove an ended container with its anonymous volumes, whoever owns the files in it."""
+def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = True) -> None:
+    """Remove an ended container, whoever owns the files in it, and its anonymous volumes."""
     paths = host.layout.container(record.id)
     free_name(host.layout, record.name, record.id)
     with Scratch(host.layout, "removed") as scratch:
@@ -24,7 +24,7 @@ def remove_container(host: Host, record: ContainerRecord) -> None:
         _remove(host, record, scratch.path)
     _remove_cidfile(record)
     remove_tree(paths.run_dir)
-    if record.anonymous_volumes:
+    if volumes and record.anonymous_volumes:
         _remove_volumes(host, record)
 
 

@@ -131,7 +131,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     """
     record, paths = view.record, view.paths
     raw = json.loads(read_file(paths.config))
-    plan = make_plan(raw, make_root(host, view), seccomp=_seccomp_filter(raw, paths.directory))
+    plan = make_plan(raw, make_root(host, view), seccomp=seccomp_filter(raw, paths.directory))
     plan.console_size = options.console_size
     _silence_standard_streams()
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
@@ -195,7 +195,7 @@ def make_root(host: "Host", view: ContainerView) -> Root:
     return Root(record.driver, paths.rootfs, lower, paths.upper, paths.work)
 
 
-def _seccomp_filter(raw: dict[str, object], directory: str) -> bytes:
+def seccomp_filter(raw: dict[str, object], directory: str) -> bytes:
     """Return the filter that the bundle names: the default, a profile of its own, or none."""
     annotations = raw.get("annotations")
     process = raw.get("process")

@@ -1,0 +1,245 @@
+"""What `inspect` shows of a container: podman's field names, so that tools find what they read."""
+
+import json
+import signal
+
+from rootless.container.request import ContainerRequest
+from rootless.host.paths import Host
+from storage.containers import ContainerView
+from storage.errors import InvalidDocument
+from storage.files import read_file
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def make_document(found: ContainerView, host: Host) -> dict[str, object]:
+    """Return the document. Raises InvalidDocument when config.json is broken."""
+    record, paths = found.record, found.paths
+    config = _read_config(paths.config)
+    request = _read_request(record.request)
+    process = _object(config, "process")
+    return {
+        "Id": record.id,
+        "Created": record.created_at,
+        "Path": record.command[0],
+        "Args": list(record.command[1:]),
+        "State": _state(found),
+        "Image": record.image_id,
+        "ImageDigest": record.image_digest,
+        "ImageName": record.image_name,
+        "Rootfs": "",
+        "Pod": "",
+        "ResolvConfPath": f"{paths.etc}/resolv.conf",
+        "HostnamePath": f"{paths.etc}/hostname",
+        "HostsPath": f"{paths.etc}/hosts",
+        "StaticDir": paths.directory,
+        "OCIConfigPath": paths.config,
+        "OCIRuntime": "rpod",
+        "ConmonPidFile": "",
+        "PidFile": record.pidfile,
+        "Name": record.name,
+        "RestartCount": 0,
+        "Driver": record.driver,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "EffectiveCaps": _object(process, "capabilities").get("effective", []),
+        "BoundingCaps": _object(process, "capabilities").get("bounding", []),
+        "ExecIDs": [],
+        "GraphDriver": _graph_driver(found, host),
+        "Mounts": list(record.mounts),
+        "Dependencies": [],
+        "NetworkSettings": _network(found),
+        "Namespace": "",
+        "IsInfra": False,
+        "Config": _config(found, config, request),
+        "HostConfig": _host_config(found, config, request),
+    }
+
+
+def _read_request(raw: dict[str, object]) -> ContainerRequest:
+    """Read what the record kept of the request: the fields that are not the default."""
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()
+    }
+    return ContainerRequest._make(
+        values.get(name, default) for name, default in ContainerRequest._field_defaults.items()
+    )
+
+
+def _read_config(path: str) -> dict[str, object]:
+    try:
+        raw = json.loads(read_file(path))
+    except (OSError, ValueError) as error:
+        raise InvalidDocument(f"read {path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise InvalidDocument(f"read {path}: an object was expected")
+    return raw
+
+
+def _object(raw: dict[str, object], key: str) -> dict[str, object]:
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _state(found: ContainerView) -> dict[str, object]:
+    state = found.state
+    running = found.status == "running"
+    return {
+        "OciVersion": "1.0.2",
+        "Status": found.status,
+        "Running": running,
+        "Paused": found.status == "paused",
+        "Restarting": False,
+        "OOMKilled": False,
+        "Dead": False,
+        "Pid": found.pid,
+        "ConmonPid": state.monitor_pid if running else 0,
+        "ExitCode": found.exit_code,
+        "Error": state.error,
+        "StartedAt": state.started_at or _NEVER,
+        "FinishedAt": state.finished_at or _NEVER,
+        "Healthcheck": {"Status": "", "FailingStreak": 0, "Log": None},
+        "CgroupPath": "",
+    }
+
+
+def _graph_driver(found: ContainerView, host: Host) -> dict[str, object]:
+    record, paths = found.record, found.paths
+    lower = [host.layout.layer_diff(record.map_key, c) for c in reversed(record.chain_ids)]
+    return {
+        "Name": record.driver,
+        "Data": {"LowerDir": ":".join(lower), "UpperDir": paths.upper, "WorkDir": paths.work},
+    }
+
+
+def _network(found: ContainerView) -> dict[str, object]:
+    from slirp.settings import parse_network
+
+    settings = parse_network(found.record.network)
+    is_slirp = settings.mode == "slirp4netns"
+    return {
+        "EndpointID": "",
+        "Gateway": settings.slirp.gateway if is_slirp else "",
+        "IPAddress": settings.slirp.address if is_slirp else "",
+        "IPPrefixLen": 24 if is_slirp else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+        "Bridge": "",
+        "SandboxID": "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "Ports": _ports(found),
+        "SandboxKey": f"/proc/{found.pid}/ns/net" if found.pid else "",
+    }
+
+
+def _ports(found: ContainerView) -> dict[str, list[dict[str, str]]]:
+    result: dict[str, list[dict[str, str]]] = {}
+    for entry in found.state.ports or found.record.ports:
+        key = f"{entry['container_port']}/{entry['protocol']}"
+        binding = {"HostIp": str(entry["host_ip"]), "HostPort": str(entry["host_port"])}
+        result.setdefault(key, []).append(binding)
+    return result
+
+
+def _config(
+    found: ContainerView, config: dict[str, object], request: ContainerRequest
+) -> dict[str, object]:
+    record = found.record
+    process = _object(config, "process")
+    user = _object(process, "user")
+    return {
+        "Hostname": str(config.get("hostname", "")),
+        "Domainname": "",
+        "User": request.user or _user_text(user),
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": record.tty,
+        "OpenStdin": record.interactive,
+        "StdinOnce": False,
+        "Env": process.get("env", []),
+        "Cmd": list(record.command),
+        "Image": record.image_name,
+        "Volumes": None,
+        "WorkingDir": process.get("cwd", "/"),
+        "Entrypoint": request.entrypoint or "",
+        "OnBuild": None,
+        "Labels": record.labels or None,
+        "Annotations": config.get("annotations"),
+        "StopSignal": record.stop_signal,
+        "CreateCommand": [],
+        "Umask": f"{int(str(user.get('umask', 0o022))):04o}",
+        "Timeout": record.timeout_s,
+        "StopTimeout": record.stop_timeout_s,
+        "Passwd": True,
+        "StopSignalName": signal.Signals(record.stop_signal).name
+        if record.stop_signal in signal.valid_signals() and record.stop_signal < 32
+        else str(record.stop_signal),
+    }
+
+
+def _user_text(user: dict[str, object]) -> str:
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    return "" if not uid and not gid else f"{uid}:{gid}"
+
+
+def _host_config(
+    found: ContainerView, config: dict[str, object], request: ContainerRequest
+) -> dict[str, object]:
+    record = found.record
+    binds = [
+        f"{m.get('Name') or m['Source']}:{m['Destination']}:{'rw' if m['RW'] else 'ro'}"
+        for m in record.mounts
+        if m["Type"] != "tmpfs"
+    ]
+    return {
+        "Binds": binds,
+        "CgroupManager": "disabled",
+        "CgroupMode": request.cgroupns,
+        "ContainerIDFile": record.cidfile,
+        "LogConfig": {
+            "Type": record.log_driver,
+            "Config": None,
+            "Path": found.paths.log if record.log_driver != "none" else "",
+            "Tag": "",
+            "Size": "0B",
+        },
+        "NetworkMode": record.network,
+        "PortBindings": _ports(found),
+        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
+        "AutoRemove": record.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "CapAdd": list(request.cap_add),
+        "CapDrop": list(request.cap_drop),
+        "Dns": list(request.dns),
+        "DnsOptions": list(request.dns_option),
+        "DnsSearch": list(request.dns_search),
+        "ExtraHosts": list(request.add_host),
+        "GroupAdd": list(request.group_add),
+        "IpcMode": request.ipc,
+        "Cgroup": "",
+        "Links": None,
+        "OomScoreAdj": request.oom_score_adj or 0,
+        "PidMode": request.pid,
+        "Privileged": request.privileged,
+        "PublishAllPorts": request.publish_all,
+        "ReadonlyRootfs": request.read_only,
+        "SecurityOpt": list(request.security_opt),
+        "Tmpfs": {text.partition(":")[0]: text.partition(":")[2] for text in request.tmpfs},
+        "UTSMode": request.uts,
+        "UsernsMode": request.userns if request.userns != "host" else "",
+        "ShmSize": request.shm_size,
+        "Runtime": "rpod",
+        "Ulimits": _object(config, "process").get("rlimits", []),
+        "Init": record.init,
+        "IDMappings": {
+            "UidMap": [f"{a}:{b}:{c}" for a, b, c in record.uid_map],
+            "GidMap": [f"{a}:{b}:{c}" for a, b, c in record.gid_map],
+        },
+    }

@@ -1,0 +1,157 @@
+"""`top`: the processes of a container, as AIX format descriptors or options of ps(1)."""
+
+import os
+
+from rootless.errors import ContainerStateError, UsageError
+from rootless.host.paths import Host
+from rootless.linux.procfs import read_stat
+from storage.containers import ContainerView, find_container
+
+_DEFAULT = ("user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args")
+_HEADINGS = {
+    "user": "USER", "uid": "UID", "group": "GROUP", "gid": "GID", "pid": "PID", "ppid": "PPID",
+    "pgid": "PGID", "pcpu": "%CPU", "etime": "ELAPSED", "tty": "TTY", "time": "TIME",
+    "args": "COMMAND", "comm": "COMMAND", "nice": "NI", "vsz": "VSZ", "rss": "RSS",
+    "state": "STATE", "hpid": "HPID", "huser": "HUSER", "hgroup": "HGROUP",
+    "capeff": "EFFECTIVE CAPS", "seccomp": "SECCOMP",
+}  # fmt: skip
+_SECCOMP = {"0": "disabled", "1": "strict", "2": "filter"}
+
+
+def top(host: Host, text: str, descriptors: list[str]) -> list[list[str]]:
+    """Return the heading and one row for each process.
+
+    Raises ContainerNotFound, ContainerStateError, UsageError.
+    """
+    found = find_container(host.layout, text)
+    if found.status != "running":
+        raise ContainerStateError(
+            f"top can only be used on running containers: {found.record.name} is {found.status}"
+        )
+    wanted = _parse(descriptors)
+    names = _account_names(found)
+    rows = [[_HEADINGS[name] for name in wanted]]
+    for pid in _pids(found.state.pid):
+        facts = _facts(pid, found, names)
+        if facts:
+            rows.append([facts[name] for name in wanted])
+    return rows
+
+
+def _parse(descriptors: list[str]) -> tuple[str, ...]:
+    words = [word for text in descriptors for word in text.split(",") if word]
+    for word in words:
+        if word not in _HEADINGS:
+            raise UsageError(
+                f'unknown descriptor "{word}"', remedy="known: " + " ".join(sorted(_HEADINGS))
+            )
+    return tuple(words) or _DEFAULT
+
+
+def _pids(init: int) -> list[int]:
+    """Return the host pids of all processes in the pid namespace of `init`, in order."""
+    namespace = os.readlink(f"/proc/{init}/ns/pid")
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            if os.readlink(f"/proc/{name}/ns/pid") == namespace:
+                found.append(int(name))
+        except OSError:
+            continue  # somebody else's, or gone
+    return sorted(found)
+
+
+def _account_names(found: ContainerView) -> dict[str, dict[int, str]]:
+    from rootless.container.exec import read_inside
+    from rootless.container.users import parse_group, parse_passwd
+
+    pid = found.state.pid
+    return {
+        "user": {a.uid: a.name for a in reversed(parse_passwd(read_inside(pid, "/etc/passwd")))},
+        "group": {
+            gid: name for name, gid, _ in reversed(parse_group(read_inside(pid, "/etc/group")))
+        },
+    }
+
+
+def _inside(ranges: tuple[tuple[int, int, int], ...], host_id: int) -> int:
+    for inside, outside, count in ranges:
+        if outside <= host_id < outside + count:
+            return inside + host_id - outside
+    return 65534
+
+
+def _facts(pid: int, found: ContainerView, names: dict[str, dict[int, str]]) -> dict[str, str]:
+    fields = read_stat(pid)
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            arguments = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return {}
+    if not fields:
+        return {}
+    host_uid, host_gid = int(status["Uid"].split()[1]), int(status["Gid"].split()[1])
+    uid = _inside(found.record.uid_map, host_uid)
+    gid = _inside(found.record.gid_map, host_gid)
+    ticks = os.sysconf("SC_CLK_TCK")
+    cpu_s = (int(fields[11]) + int(fields[12])) / ticks
+    with open("/proc/uptime", encoding="ascii") as file:
+        up_s = float(file.read().split()[0])
+    elapsed_s = max(0.01, up_s - int(fields[19]) / ticks)
+    return {
+        "user": names["user"].get(uid, str(uid)),
+        "uid": str(uid),
+        "group": names["group"].get(gid, str(gid)),
+        "gid": str(gid),
+        "huser": str(host_uid),
+        "hgroup": str(host_gid),
+        "pid": status.get("NSpid", str(pid)).split()[-1],
+        "ppid": _parent_inside(int(fields[1])),
+        "pgid": status.get("NSpgid", fields[2].decode()).split()[-1],
+        "hpid": str(pid),
+        "pcpu": f"{100 * cpu_s / elapsed_s:.3f}",
+        "etime": _duration(elapsed_s),
+        "time": _duration(cpu_s),
+        "tty": _terminal(int(fields[4])),
+        "args": arguments or f"[{status.get('Name', '')}]",
+        "comm": status.get("Name", ""),
+        "nice": fields[16].decode(),
+        "vsz": str(int(fields[20]) // 1024),
+        "rss": status.get("VmRSS", "0 kB").split()[0],
+        "state": fields[0].decode(),
+        "capeff": status.get("CapEff", ""),
+        "seccomp": _SECCOMP.get(status.get("Seccomp", ""), "?"),
+    }
+
+
+def _parent_inside(host_pid: int) -> str:
+    """The parent's pid as the container sees it; 0 when it is outside."""
+    try:
+        with open(f"/proc/{host_pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("NSpid:"):
+                    pids = line.split()[1:]
+                    return pids[-1] if len(pids) > 1 else "0"
+    except OSError:
+        pass
+    return "0"
+
+
+def _terminal(number: int) -> str:
+    if not number:
+        return "?"
+    major, minor = number >> 8 & 0xFFF, (number & 0xFF) | (number >> 12 & 0xFFF00)
+    return f"pts/{minor}" if 136 <= major <= 143 else f"{major}:{minor}"
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}h{minute}m{second}s" if hours else f"{minute}m{second}s"

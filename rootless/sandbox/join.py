@@ -1,0 +1,93 @@
+"""Run a further process in the namespaces of a running container: what `exec` does.
+
+The process that joins still has the caller's memory while it is already inside, so it stops being
+dumpable first: nothing in the container can trace it or read /proc/PID of it (CVE-2016-9962).
+"""
+
+import os
+import signal
+
+from rootless.linux import syscalls as sc
+from rootless.sandbox.channel import Channel
+from rootless.sandbox.operations import StepError
+from rootless.sandbox.process import (
+    Process,
+    enter_directory,
+    execute,
+    open_terminal,
+    set_limits,
+    take_identity,
+    use_streams,
+    use_terminal,
+)
+
+
+def join(
+    pidfd: int,
+    namespaces: int,
+    process: Process,
+    streams: tuple[int, int, int],
+    console_size: tuple[int, int],
+    channel: Channel,
+) -> None:
+    """Enter the namespaces of `pidfd` and start the process there. Never returns.
+
+    The process becomes a grandchild: a pid namespace is entered by children only (setns(2)). This
+    one waits for it and ends with its status, 128+n when a signal ended it.
+    """
+    try:
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
+        sc.setns(pidfd, namespaces)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        os.chdir("/")
+        pid = os.fork()
+        if pid == 0:
+            _become(process, streams, console_size, channel)
+        channel.send(b"p%d" % pid)
+        channel.close()
+        sc.close_range(0)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
+    except OSError as error:
+        notes = getattr(error, "__notes__", [""])
+        channel.send_error(StepError(f"join the container: {notes[0]}", "", error.errno or 0))
+    finally:
+        os._exit(1)
+
+
+def _become(
+    process: Process,
+    streams: tuple[int, int, int],
+    console_size: tuple[int, int],
+    channel: Channel,
+) -> None:
+    """Become the program. Never returns."""
+    try:
+        os.setsid()
+        if process.terminal:
+            master, path = open_terminal(*console_size)
+            channel.send(b"t", master)
+            os.close(master)
+            use_terminal(path, process.uid, process.gid)
+        else:
+            use_streams(streams, process.uid, process.gid)
+        keep = channel.fileno()
+        if keep > 3:
+            sc.close_range(3, keep - 1)
+        sc.close_range(keep + 1)
+        set_limits(process)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        take_identity(process)
+        enter_directory(process.cwd)
+        execute(process)
+    except StepError as error:
+        channel.send_error(error)
+    except OSError as error:
+        notes = getattr(error, "__notes__", [""])
+        channel.send_error(StepError(f"set up the process: {notes[0]}", "", error.errno or 0))
+    finally:
+        os._exit(1)
