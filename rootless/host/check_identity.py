@@ -6,7 +6,7 @@ import os
 from rootless.errors import IdMapError, NoUserNamespace, RootlessError
 from rootless.host.check import FAIL, OK, WARN, Check
 from rootless.host.identity import add_ranges_command, check_map_program, single_id
-from rootless.host.paths import Host
+from rootless.host.paths import Host, is_initial_namespace
 from rootless.host.programs import read_text
 
 TYPE_CHECKING = False
@@ -22,6 +22,8 @@ def check_user(host: Host) -> Check:
     found = f"{host.user_name}, uid {host.uid}"
     if host.uid != 0:
         return Check("user", "user", OK, found)
+    if not is_initial_namespace():
+        return Check("user", "user", OK, f"{found} of a container")
     return Check(
         "user",
         "user",

@@ -106,6 +106,7 @@ def _is_usable(path: str, uid: int) -> bool:
 def check_overlay(host: Host) -> Check:
     """Mount an overlay on the store and change, delete and replace files in it."""
     title = "native overlay"
+    probe.forget(host)
     try:
         problem = probe.try_overlay(host)
     except (RootlessError, StorageError) as error:

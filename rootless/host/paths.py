@@ -93,7 +93,7 @@ class Host:
                     f"{ranges.problem}: containers have a single id, so other owners in images "
                     f"become root; fix: {ranges.remedy}"
                 )
-            if self.uid == 0:
+            if self.uid == 0 and is_initial_namespace():
                 self.note(
                     "running as root: root in a container is root on this host for every file "
                     "it is given; rpod is made for regular users"
@@ -310,6 +310,11 @@ def _make_directory(path: str) -> os.stat_result:
 
 def _unusable(path: str, why: str, *, remedy: str = _RUNROOT_ELSEWHERE) -> HostError:
     return HostError(f"use the runtime directory {path}: {why}", remedy=remedy)
+
+
+def is_initial_namespace(*, uid_map: str = "/proc/self/uid_map") -> bool:
+    """Whether ids here are those of the machine (user_namespaces(7)), not of a container."""
+    return read_text(uid_map).split() == ["0", "0", "4294967295"]
 
 
 def boot_id() -> str:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 TUN = "/dev/net/tun"
 FUSE = "/dev/fuse"
 
-DRIVERS = ("overlay", "fuse-overlayfs", "copy")
-
 
 class StorageChoice(NamedTuple):
     """The driver and, for each better one, why it was not taken."""
@@ -61,6 +59,15 @@ def storage_choice(host: Host) -> StorageChoice:
     return choice
 
 
+def forget(host: Host) -> None:
+    """Let the next command try everything again."""
+    try:
+        os.unlink(host.layout.host_file)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # No usable run root: nothing is remembered there either.
+        pass
+
+
 def _try_drivers(host: Host) -> StorageChoice:
     reasons: list[str] = []
     for driver, attempt in (("overlay", try_overlay), ("fuse-overlayfs", try_fuse_overlayfs)):
@@ -82,7 +89,8 @@ def _cache_key(host: Host) -> str:
 def _read_cache(host: Host, key: str) -> StorageChoice | None:
     try:
         found = json.loads(read_file(host.layout.host_file, limit_bytes=65536))
-        if found["key"] == key and found["driver"] in DRIVERS:
+        # Copying is dear enough to look each time whether something better has been installed.
+        if found["key"] == key and found["driver"] in ("overlay", "fuse-overlayfs"):
             return StorageChoice(found["driver"], tuple(map(str, found["reasons"])))
     except (OSError, ValueError, KeyError, TypeError):
         # Missing, or written by something else: it is only a cache.

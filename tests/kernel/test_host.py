@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from rootless.errors import NetworkError
 from rootless.host import doctor, info, probe
 from rootless.host.check import FAIL, OK, WARN, Check
+from rootless.host.check_identity import check_user
 from rootless.host.paths import open_host
 from rootless.linux import syscalls
 from storage.errors import DiskFull, StoreUnusable
@@ -115,7 +117,10 @@ def test_storage_driver_is_native_overlay_and_remembered(in_account: InAccount) 
         first = probe.storage_driver(host)
         remembered = os.path.exists(host.layout.host_file)
         os.rmdir(host.layout.tmp_dir)  # A second probe would need it.
-        return first, probe.storage_driver(open_host()), remembered
+        try:
+            return first, probe.storage_driver(open_host()), remembered
+        finally:
+            os.mkdir(host.layout.tmp_dir)
 
     assert in_account(body) == ("overlay", "overlay", True)
 
@@ -155,6 +160,38 @@ def test_without_overlay_and_fuse_the_image_is_copied(in_account: InAccount) -> 
     driver, *notes = in_account(lambda: in_own_namespace(on_overlay(chosen)))
     assert driver == "copy"
     assert any("/dev/fuse: No such device or address" in note for note in notes)
+
+
+def test_doctor_makes_the_next_command_try_again(in_account: InAccount) -> None:
+    def body() -> tuple[bool, bool]:
+        host = open_host()
+        probe.storage_driver(host)
+        before = os.path.exists(host.layout.host_file)
+        checked()
+        return before, os.path.exists(host.layout.host_file)
+
+    assert in_account(body) == (True, False)
+
+
+def test_root_of_a_container_is_a_user_like_any_other(in_account: InAccount) -> None:
+    def inside() -> list[str]:
+        check = checked()["user"]
+        host = open_host(prepare=False)
+        host.id_maps()
+        return [check.status, check.found, *host.notes]
+
+    status, found, *notes = in_account(lambda: in_own_namespace(inside))
+    assert (status, found) == (OK, "root, uid 0 of a container")
+    assert not any("running as root" in note for note in notes)
+
+
+def test_root_of_the_machine_is_told(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root is told what root in a container means")
+    host = open_host(f"{tmp_path}/store", f"{tmp_path}/run")
+    host.id_maps()
+    assert any(note.startswith("running as root: ") for note in host.notes)
+    assert check_user(host).status == WARN
 
 
 def test_doctor_names_the_device_that_is_hidden(in_account: InAccount) -> None:
