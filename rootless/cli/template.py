@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rootless.cli import template_functions as functions
 from rootless.cli import template_parser as parser
-from rootless.cli.template_functions import NO_VALUE, GoMap, TemplateError, go_text, is_true
+from rootless.cli.template_functions import (
+    NIL_MAP,
+    NO_VALUE,
+    GoMap,
+    TemplateError,
+    go_text,
+    is_true,
+)
 
 __all__ = ["Template", "TemplateError"]
 
@@ -208,6 +215,8 @@ def _field(value: object, name: str) -> object:
                     remedy=f"valid fields: {', '.join(sorted(str(key) for key in value))}",
                 )
             name, found = key, value[key]
+        if name in _MAPS and found is None:
+            return NIL_MAP
         if name in _MAPS and isinstance(found, Mapping) and not isinstance(found, GoMap):
             return GoMap(found)
         return found

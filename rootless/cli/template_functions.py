@@ -14,11 +14,18 @@ class GoMap(dict[str, object]):
     """A Go map: a missing key is no error."""
 
 
+class _NilMap(GoMap):
+    """A Go map that was never made: prints as an empty one, is null in JSON."""
+
+    document = None
+
+
 class NoValue:
     """What a missing key of a map is."""
 
 
 NO_VALUE = NoValue()
+NIL_MAP = _NilMap()
 
 
 def is_true(value: object) -> bool:

@@ -130,6 +130,8 @@ def remove(invocation: "Invocation") -> int:
     if wants_all:
         names = [record.image_id for record in list_images(host.layout)]
 
+    gone: list[str] = []
+
     def remove_one(name: str) -> None:
         try:
             result = images.remove(host, name, force=force or wants_all)
@@ -141,8 +143,12 @@ def remove(invocation: "Invocation") -> int:
             _say(f"Untagged: {one}")
         for one in result.deleted:
             _say(f"Deleted: {one}")
+            gone.append(one)
 
-    return removal_exit_code(for_each(names, remove_one))
+    errors = for_each(names, remove_one)
+    if gone:
+        images.collect(host)
+    return removal_exit_code(errors)
 
 
 def tag(invocation: "Invocation") -> int:
@@ -192,4 +198,7 @@ def prune(invocation: "Invocation") -> int:
             _say(one)
 
     chosen = [record.image_id for record in records if is_unneeded(record)]
-    return exit_code(for_each(chosen, remove_one))
+    errors = for_each(chosen, remove_one)
+    # Also what interrupted pulls have left goes now.
+    images.collect(host)
+    return exit_code(errors)

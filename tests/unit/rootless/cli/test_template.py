@@ -18,6 +18,7 @@ DOCUMENT: dict[str, object] = {
     "Config": {
         "Cmd": ["sh", "-c"],
         "Env": ["A=1", "B=2"],
+        "Volumes": None,
         "Labels": {"b": "2", "a": "1", "x.y": "dotted"},
     },
     "Mounts": [
@@ -45,6 +46,7 @@ def render(text: str) -> str:
         ("{{.State}}", "{running 3 true}"),
         ("{{.Config.Labels}}", "map[a:1 b:2 x.y:dotted]"),
         ("{{.Config.Labels.a}}", "1"),
+        ("{{.Config.Volumes}} {{json .Config.Volumes}}", "map[] null"),
         ("{{.Config.Labels.missing}}", "<no value>"),
         ('{{index .Config.Labels "x.y"}}', "dotted"),
         ('{{index .Config.Labels "missing"}}', "<no value>"),
