@@ -70,6 +70,7 @@ def _condemned(gone: list[ImageRecord]) -> frozenset[str]:
         for record in gone
         for digest in (
             record.manifest_digest,
+            record.view_digest,
             record.config_digest,
             *record.layer_digests,
             *record.chain_ids,
@@ -83,7 +84,7 @@ def _find_needs(layout: Layout) -> _Needs:
     layers: set[tuple[str, str]] = set()
     is_certain = True
     for record in list_images(layout):
-        blobs.update(map(_hex, (record.manifest_digest, record.config_digest)))
+        blobs.update(map(_hex, (record.manifest_digest, record.view_digest, record.config_digest)))
         blobs.update(map(_hex, record.layer_digests))
         chains.update(map(_hex, record.chain_ids))
     for container_id in listdir(layout.containers_dir):

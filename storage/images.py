@@ -9,7 +9,7 @@ import os
 import time
 from typing import NamedTuple
 
-from storage.blobs import has_blob, read_blob
+from storage.blobs import has_blob, read_blob, write_blob
 from storage.digest import hex_of
 from storage.errors import (
     Ambiguous,
@@ -39,7 +39,7 @@ from storage.oci.checks import (
     parse_json,
 )
 from storage.oci.config import ImageConfig
-from storage.oci.descriptor import OCI_INDEX
+from storage.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 from storage.reference import LOCAL_REGISTRY, local_candidates, parse_reference
 
 TYPE_CHECKING = False
@@ -53,7 +53,11 @@ _ID_LENGTH = 64
 
 
 class ImageRecord(NamedTuple):
-    """What the store knows about one image; `names` holds the name it was found by, or all."""
+    """What the store knows about one image; `names` holds the name it was found by, or all.
+
+    `view_digest` is the manifest that index.json shows: other tools look only for OCI manifests in
+    an image layout, so one of docker's has a twin of that type.
+    """
 
     image_id: str
     manifest_digest: str
@@ -70,6 +74,7 @@ class ImageRecord(NamedTuple):
     variant: str
     labels: dict[str, str]
     added_at: str
+    view_digest: str
     names: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -105,6 +110,7 @@ class ImageRecord(NamedTuple):
             variant=text("variant"),
             labels=get_string_map(fields, "labels", where),
             added_at=text("added_at"),
+            view_digest=text("view_digest") or text("manifest_digest"),
         )
 
 
@@ -351,12 +357,12 @@ def _write_index(layout: Layout) -> None:
     manifests: list[dict[str, object]] = []
     for record in list_images(layout):
         try:
-            size = os.stat(layout.blob(record.manifest_digest)).st_size
+            size = os.stat(layout.blob(record.view_digest)).st_size
         except FileNotFoundError:
             continue
         entry: dict[str, object] = {
-            "mediaType": record.media_type,
-            "digest": record.manifest_digest,
+            "mediaType": OCI_MANIFEST,
+            "digest": record.view_digest,
             "size": size,
             "platform": {"architecture": record.architecture, "os": record.os},
         }
@@ -405,7 +411,15 @@ def _describe(layout: Layout, manifest_digest: str, map_key: str | None) -> Imag
         variant=config.variant,
         labels=config.labels,
         added_at=rfc3339_now(),
+        view_digest=_view(layout, manifest, manifest_digest),
     )
+
+
+def _view(layout: Layout, manifest: "Manifest", manifest_digest: str) -> str:
+    if manifest.media_type == OCI_MANIFEST:
+        return manifest_digest
+    twin = manifest.as_oci().to_json()
+    return write_blob(layout, json.dumps(twin, separators=(",", ":"), sort_keys=True).encode())
 
 
 def check_layer_counts(manifest: "Manifest", config: ImageConfig) -> None:

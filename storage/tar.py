@@ -159,7 +159,7 @@ class TarReader:
         try:
             expected = int(field.strip(b" \0"), 8)
         except ValueError as error:
-            raise self._broken("there is no header checksum") from error
+            raise self._no_tar("there is no header checksum") from error
         total = expected + sum(field) - 8 * 0x20
         if (zlib.adler32(block) & 0xFFFF) == (total + 1) % _ADLER_MODULUS:
             return
@@ -167,7 +167,7 @@ class TarReader:
         if sum(byte - 256 if byte > 127 else byte for byte in block) != (
             expected + sum(byte - 256 if byte > 127 else byte for byte in field) - 8 * 0x20
         ):
-            raise self._broken("the header checksum is wrong")
+            raise self._no_tar("the header checksum is wrong")
 
     def _cached(self, field: bytes) -> int:
         value = self._numbers.get(field)
@@ -307,6 +307,11 @@ class TarReader:
 
     def _where(self) -> str:
         return f"tar archive, byte {self.offset}"
+
+    def _no_tar(self, why: str) -> InvalidLayer:
+        if self.offset <= BLOCK:
+            return InvalidLayer(f"it is not a tar archive ({why})")
+        return self._broken(why)
 
     def _broken(self, why: str) -> InvalidLayer:
         return InvalidLayer(f"{self._where()}: {why}")

@@ -8,6 +8,9 @@ from storage.oci.descriptor import (
     DOCKER_CONFIG,
     DOCKER_MANIFEST,
     OCI_CONFIG,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
     OCI_MANIFEST,
     Descriptor,
     check_schema_version,
@@ -15,6 +18,7 @@ from storage.oci.descriptor import (
 )
 
 LAYERS_LIMIT = 1000
+_OCI_LAYERS = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 
 
 class Manifest(NamedTuple):
@@ -55,6 +59,15 @@ class Manifest(NamedTuple):
                 f"{where}.mediaType: {media_type[:100]!r} is not an image manifest"
             )
         return cls(media_type, config, layers, get_string_map(fields, "annotations", where))
+
+    def as_oci(self) -> "Manifest":
+        """Return the manifest with the media types of the OCI; blobs are the same in both."""
+        layers = tuple(
+            layer._replace(media_type=_OCI_LAYERS[layer_compression(layer.media_type)], urls=())
+            for layer in self.layers
+        )
+        config = self.config._replace(media_type=OCI_CONFIG)
+        return self._replace(media_type=OCI_MANIFEST, config=config, layers=layers)
 
     def to_json(self) -> dict[str, object]:
         """Return the manifest as a JSON object."""
