@@ -187,7 +187,7 @@ def _record(
         gid_map=around.namespace.maps.gids,
         driver=storage_driver(host),
         network=around.network.mode,
-        ports=_ports(request, config, around),
+        ports=_ports(host, request, config, around),
         mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
         labels=config.labels | _labels(request),
         annotations={},
@@ -225,7 +225,7 @@ def _labels(request: ContainerRequest) -> dict[str, str]:
 
 
 def _ports(
-    request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
+    host: Host, request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
 ) -> tuple[dict[str, object], ...]:
     if not request.publish and not request.publish_all:
         return ()
@@ -239,7 +239,13 @@ def _ports(
         )
     mappings = parse_publish_all(request.publish)
     if request.publish_all:
-        mappings = publish_exposed((*config.exposed_ports, *request.expose), mappings)
+        mappings += publish_exposed((*config.exposed_ports, *request.expose), mappings)
+    if mode == "slirp4netns":
+        from slirp import slirp4netns
+        from slirp.settings import parse_network
+
+        for text in slirp4netns.notes(parse_network(around.network.mode).slirp, mappings):
+            host.note(text)
     return tuple(mapping.to_json() for mapping in mappings)
 
 

@@ -3,7 +3,6 @@
 It never fails and never hangs: what cannot be found out is empty.
 """
 
-import fcntl
 import os
 import sys
 
@@ -18,6 +17,7 @@ from rootless.host.paths import Host
 from rootless.host.programs import find_program, os_release, read_text
 from rootless.sandbox import capabilities
 from slirp.errors import SlirpError
+from storage.containers import iter_views
 from storage.errors import StorageError
 
 TYPE_CHECKING = False
@@ -175,16 +175,10 @@ def _store(host: Host) -> dict[str, object]:
     layout = host.layout
     existing = existing_part(layout.store)
     space = os.statvfs(existing)
-    running, stopped = _count_containers(host)
     driver = _attempt("storage driver", lambda: probe.storage_driver(host))
     return {
         "configFile": ", ".join(host.config.sources),
-        "containerStore": {
-            "number": running + stopped,
-            "paused": 0,
-            "running": running,
-            "stopped": stopped,
-        },
+        "containerStore": _count_containers(host),
         "graphDriverName": driver,
         "graphOptions": {},
         "graphRoot": layout.store,
@@ -216,25 +210,11 @@ def _count(directory: str) -> int:
         return 0
 
 
-def _count_containers(host: Host) -> tuple[int, int]:
-    try:
-        names = os.listdir(host.layout.containers_dir)
-    except OSError:
-        return 0, 0
-    running = sum(_is_locked(host.layout.container(name).lock) for name in names)
-    return running, len(names) - running
-
-
-def _is_locked(path: str) -> bool:
-    """Whether a monitor lives: it holds its container's lock until it dies."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+def _count_containers(host: Host) -> dict[str, int]:
+    statuses = [view.status for view in iter_views(host.layout)]
+    return {
+        "number": len(statuses),
+        "paused": statuses.count("paused"),
+        "running": statuses.count("running"),
+        "stopped": len(statuses) - statuses.count("running") - statuses.count("paused"),
+    }
