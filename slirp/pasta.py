@@ -7,7 +7,7 @@ help: the kernel clears it when pasta gains capabilities by joining the user nam
 
 from slirp.errors import HelperFailed
 from slirp.model import PortMapping
-from slirp.process import Pipes, Running, spawn
+from slirp.process import Namespaces, Pipes, Running, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ _KEEPER = '"$@" </dev/null & pasta=$!; exec >/dev/null; read -r _; kill "$pasta"
 
 
 def start(
-    pid: int, arguments: "Sequence[str]" = (), *, ports: "Sequence[PortMapping]" = ()
+    pid: int,
+    arguments: "Sequence[str]" = (),
+    *,
+    ports: "Sequence[PortMapping]" = (),
+    namespaces: Namespaces | None = None,
 ) -> Running:
     """Start pasta for the network namespace of `pid`; call `wait_ready` before its exec.
 
@@ -39,13 +43,14 @@ def start(
         "--pid=/proc/self/fd/1",
         *port_arguments(arguments, ports),
         *arguments,
-        str(pid),
+        *_target(pid, namespaces),
     ]
     keeper = spawn(
         ["/bin/sh", "-c", _KEEPER, "rpod-pasta", *command],
         pipes,
         stdin=pipes.exit_read,
         stdout=pipes.ready_write,
+        inherit=namespaces or (),
     )
     return Running(
         "pasta",
@@ -55,6 +60,13 @@ def start(
         log=pipes.log,
         explain=_explain,
     )
+
+
+def _target(pid: int, namespaces: Namespaces | None) -> tuple[str, ...]:
+    if namespaces is None:
+        return (str(pid),)
+    user, net = namespaces.paths()
+    return (f"--userns={user}", f"--netns={net}")
 
 
 def port_arguments(arguments: "Sequence[str]", ports: "Sequence[PortMapping]") -> tuple[str, ...]:

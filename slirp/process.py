@@ -11,6 +11,7 @@ import fcntl
 import os
 import select
 import time
+from typing import NamedTuple
 
 from slirp.errors import HelperFailed, HelperMissing
 
@@ -121,6 +122,28 @@ def _reap(pid: int, timeout_s: float) -> None:
         pass
     finally:
         os.close(pidfd)
+
+
+class Namespaces(NamedTuple):
+    """Descriptors of a process's namespaces, for a helper that may not look at the process."""
+
+    user: int
+    net: int
+
+    @classmethod
+    def open(cls, pid: int) -> "Namespaces":
+        """Open them while `pid` still has the caller's id: later ptrace(2) rules forbid it."""
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        return cls(os.open(f"/proc/{pid}/ns/user", flags), os.open(f"/proc/{pid}/ns/net", flags))
+
+    def paths(self) -> tuple[str, str]:
+        """Return paths by which a child that inherits both can open them."""
+        return f"/proc/self/fd/{self.user}", f"/proc/self/fd/{self.net}"
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.user)
+        os.close(self.net)
 
 
 class Pipes:

@@ -12,7 +12,7 @@ import os
 from slirp.errors import HelperFailed
 from slirp.model import PortMapping, SlirpOptions
 from slirp.ports import check_host_port
-from slirp.process import Pipes, Running, spawn
+from slirp.process import Namespaces, Pipes, Running, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ def start(
     ports: "Sequence[PortMapping]" = (),
     api_socket: str | None = None,
     interface: str = "tap0",
+    namespaces: Namespaces | None = None,
 ) -> Running:
     """Start slirp4netns for the network namespace of `pid`; call `wait_ready` before its exec.
 
     `ports` have their host ports; they need `api_socket`, a path of any length that is not there.
+    `namespaces` are given when the caller's id is not root of them; they stay open until ready.
     Raises HelperMissing, HelperFailed.
     """
     _check_ports(ports)
@@ -44,13 +46,16 @@ def start(
     directory = _open_parent(api_socket) if api_socket is not None else -1
     pipes = Pipes("slirp4netns")
     arguments = _arguments(options)
+    if namespaces is None:
+        # Otherwise it lacks the ids for it: its sandbox wants to be gid 0 where it is another.
+        arguments.append("--enable-sandbox")
     arguments += [f"--ready-fd={pipes.ready_write}", f"--exit-fd={pipes.exit_read}"]
-    inherit = [pipes.ready_write, pipes.exit_read]
+    inherit = [pipes.ready_write, pipes.exit_read, *(namespaces or ())]
     if api_socket is not None:
         inherit.append(directory)
         arguments.append(f"--api-socket=/proc/self/fd/{directory}/{os.path.basename(api_socket)}")
     try:
-        helper = spawn([*arguments, str(pid), interface], pipes, inherit=inherit)
+        helper = spawn([*arguments, *_target(pid, namespaces), interface], pipes, inherit=inherit)
     finally:
         if directory >= 0:
             os.close(directory)
@@ -76,7 +81,6 @@ def _arguments(options: SlirpOptions) -> list[str]:
         "--configure",
         f"--mtu={options.mtu}",
         f"--cidr={options.cidr}",
-        "--enable-sandbox",
         "--enable-seccomp",
     ]
     if not options.allow_host_loopback:
@@ -98,6 +102,13 @@ def notes(options: SlirpOptions, ports: "Sequence[PortMapping]") -> tuple[str, .
         "published UDP ports answer clients of other machines only, not of this host's loopback: "
         "use --network=slirp4netns:allow_host_loopback=true or --network=pasta for those",
     )
+
+
+def _target(pid: int, namespaces: Namespaces | None) -> tuple[str, ...]:
+    if namespaces is None:
+        return (str(pid),)
+    user, net = namespaces.paths()
+    return ("--netns-type=path", f"--userns-path={user}", net)
 
 
 def wants_ipv6(options: SlirpOptions, *, routes: str = _IPV6_ROUTES) -> bool:

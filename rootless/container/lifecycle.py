@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 from rootless.container.attach import AttachOptions, Session
 from rootless.container.client import Client
-from rootless.container.create import create
 from rootless.container.limits import parse_signal
 from rootless.container.remove import remove_container
 from rootless.container.request import ContainerRequest
-from rootless.container.starting import StartOptions
 from rootless.container.terminal import parse_detach_keys, size_of
 from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.host.paths import Host, boot_id
@@ -44,6 +42,9 @@ def run(host: Host, request: ContainerRequest, on_event: "OnEvent | None" = None
 
     Raises what `create` and `start_container` raise.
     """
+    # stop, rm and wait do without the modules that make and start containers.
+    from rootless.container.create import create
+
     parse_detach_keys(request.detach_keys)
     return run_created(host, create(host, request, on_event), request)
 
@@ -98,6 +99,8 @@ def start(
 
 def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach: bool) -> int:
     """Fork the monitor and be its first client."""
+    from rootless.container.starting import StartOptions
+
     os.makedirs(found.paths.run_dir, mode=0o700, exist_ok=True)
     lock = MonitorLock.take(found.paths.lock)
     if lock is None:

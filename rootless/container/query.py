@@ -1,6 +1,5 @@
 """Look at containers: lists, filters, published ports, what a dead monitor has left."""
 
-from rootless.container.lifecycle import kill_left_over
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, find_container, iter_views
@@ -24,6 +23,8 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
             _sweep(host, found)
             continue
         if found.status == "exited" and found.state.error:
+            from rootless.container.lifecycle import kill_left_over
+
             kill_left_over(found)
         if all_states or found.status in RUNNING:
             views.append(found)
@@ -48,6 +49,7 @@ def _is_left_over(found: ContainerView) -> bool:
 
 
 def _sweep(host: Host, found: ContainerView) -> None:
+    from rootless.container.lifecycle import kill_left_over
     from rootless.container.remove import remove_container
 
     kill_left_over(found)

@@ -21,7 +21,7 @@ from rootless.errors import (
 )
 from rootless.linux import syscalls
 from rootless.linux.procfs import start_time
-from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error
+from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.operations import StepError
@@ -34,7 +34,7 @@ from storage.layers import has_layer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.host.paths import Host
-    from slirp.process import Running
+    from slirp.process import Namespaces, Running
 
 _NOT_FOUND = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -225,8 +225,9 @@ def _silence_standard_streams() -> None:
 def _bring_up(host: "Host", view: ContainerView, container: Container, channel: Channel) -> None:
     record = view.record
     apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
+    namespaces = _open_namespaces(view, container.pid)
     channel.send(b"m")
-    container.network = _start_network(view, container)
+    container.network = _start_network(view, container, namespaces)
     while True:
         message, fd = channel.receive()
         kind = message[:1]
@@ -243,6 +244,8 @@ def _bring_up(host: "Host", view: ContainerView, container: Container, channel: 
             raise SandboxError("set up the container: its process was killed")
     if container.network is not None:
         container.network.wait_ready()
+    if namespaces is not None:
+        namespaces.close()
     _write_pidfile(record.pidfile, container.pid)
     channel.send(b"x")
     message, _ = channel.receive()
@@ -260,7 +263,18 @@ def _write_pidfile(path: str, pid: int) -> None:
         raise RootlessError(f"write --pidfile {path}: {error.strerror}") from error
 
 
-def _start_network(view: ContainerView, container: Container) -> "Running | None":
+def _open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":
+    """Open them for the network helper when root of the namespace is not the caller's id."""
+    if to_host(view.record.uid_map, 0) == os.geteuid():
+        return None
+    from slirp.process import Namespaces
+
+    return Namespaces.open(pid)
+
+
+def _start_network(
+    view: ContainerView, container: Container, namespaces: "Namespaces | None"
+) -> "Running | None":
     """Start the helper for the network namespace of the child; ports are chosen here."""
     mode = view.record.network.partition(":")[0]
     if mode not in ("slirp4netns", "pasta"):
@@ -278,13 +292,21 @@ def _start_network(view: ContainerView, container: Container) -> "Running | None
     if mode == "pasta":
         from slirp import pasta
 
-        return pasta.start(container.pid, settings.pasta, ports=ports)
+        return pasta.start(
+            container.pid, settings.pasta, ports=ports, namespaces=namespaces
+        )
     from slirp import slirp4netns
 
     socket_path = view.paths.network_socket if ports else None
     if socket_path and os.path.exists(socket_path):
         os.unlink(socket_path)
-    return slirp4netns.start(container.pid, settings.slirp, ports=ports, api_socket=socket_path)
+    return slirp4netns.start(
+        container.pid,
+        settings.slirp,
+        ports=ports,
+        api_socket=socket_path,
+        namespaces=namespaces,
+    )
 
 
 def _mount_fuse(host: "Host", view: ContainerView, pid: int) -> None:

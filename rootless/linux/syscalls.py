@@ -121,24 +121,24 @@ _libc.ioctl.argtypes = [_int, _ulong, _ptr]
 
 
 class _OpenHow(ctypes.Structure):
-    _fields_ = (
+    _fields_ = [  # type: ignore[mutable-override]  # typeshed's is wider
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),
-    )
+    ]
 
 
 class _MountAttr(ctypes.Structure):
-    _fields_ = (
+    _fields_ = [  # type: ignore[mutable-override]  # typeshed's is wider
         ("attr_set", ctypes.c_uint64),
         ("attr_clr", ctypes.c_uint64),
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
-    )
+    ]
 
 
 class _SockFprog(ctypes.Structure):
-    _fields_ = (("len", ctypes.c_ushort), ("filter", _ptr))
+    _fields_ = [("len", ctypes.c_ushort), ("filter", _ptr)]  # type: ignore[mutable-override]
 
 
 def _fail(call: str, subject: str | None = None) -> OSError:
@@ -255,6 +255,13 @@ def set_process_name(name: str) -> None:
     """Name shown by ps for this process (PR_SET_NAME, 15 bytes)."""
     buffer = ctypes.create_string_buffer(os.fsencode(name)[:15])
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def overwrite_arguments(start: int, end: int, text: str) -> None:
+    """Replace what /proc/PID/cmdline of this process shows; the addresses are in proc(5), stat."""
+    data = os.fsencode(text)[: end - start - 1]
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, data, len(data))
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

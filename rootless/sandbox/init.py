@@ -9,16 +9,19 @@ import os
 import signal
 
 from rootless.linux import syscalls as sc
+from rootless.linux.procfs import read_stat
 from rootless.sandbox.channel import Channel
 from rootless.sandbox.operations import StepError
 from rootless.sandbox.process import Process, enter_directory, execute, take_identity
 
+# proc(5), stat: fields 48 and 49; the list begins with field 3.
+_ARG_START, _ARG_END = 45, 46
 _NOT_PASSED_ON = (signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP)
 
 
 def run(process: Process, channel: Channel) -> None:
     """Start the program as a child and be its init. Never returns."""
-    sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    _hide_caller()
     everything = signal.valid_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
     pid = os.fork()
@@ -32,6 +35,14 @@ def run(process: Process, channel: Channel) -> None:
         pass  # no terminal
     _drop_rights(process)
     _serve(pid, everything)
+
+
+def _hide_caller() -> None:
+    """Let nothing in the container read the memory, the environment or the arguments."""
+    fields = read_stat(os.getpid())
+    if len(fields) > _ARG_END:
+        sc.overwrite_arguments(int(fields[_ARG_START]), int(fields[_ARG_END]), "rpod-init")
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
 
 
 def _become_program(process: Process, channel: Channel) -> None:
