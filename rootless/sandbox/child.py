@@ -17,6 +17,7 @@ from rootless.sandbox.process import (
     enter_directory,
     execute,
     open_terminal,
+    reset_signals,
     set_limits,
     take_identity,
     use_streams,
@@ -129,7 +130,7 @@ def _become(plan: Plan, channel: Channel) -> None:
         _new_keyring(plan.keyring)
     _close_others(channel)
     set_limits(process)
-    _reset_signals()
+    reset_signals()
     if plan.init:
         init.run(process, channel)
     take_identity(process)
@@ -150,10 +151,3 @@ def _close_others(channel: Channel) -> None:
     keep = channel.fileno()
     sc.close_range(FIRST_FREE_FD, keep - 1) if keep > FIRST_FREE_FD else None
     sc.close_range(keep + 1)
-
-
-def _reset_signals() -> None:
-    """Python ignores two signals; a program starts with the defaults and none blocked."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -5,7 +5,6 @@ dumpable first: nothing in the container can trace it or read /proc/PID of it (C
 """
 
 import os
-import signal
 
 from rootless.linux import syscalls as sc
 from rootless.sandbox.channel import Channel
@@ -15,6 +14,7 @@ from rootless.sandbox.process import (
     enter_directory,
     execute,
     open_terminal,
+    reset_signals,
     set_limits,
     take_identity,
     use_streams,
@@ -78,9 +78,7 @@ def _become(
             sc.close_range(3, keep - 1)
         sc.close_range(keep + 1)
         set_limits(process)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        reset_signals()
         take_identity(process)
         enter_directory(process.cwd)
         execute(process)

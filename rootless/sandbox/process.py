@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import struct
 import termios
 
@@ -117,6 +118,17 @@ def set_limits(process: Process) -> None:
             os.write(fd, b"%d" % process.oom_score_adj)
         finally:
             os.close(fd)
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and block none: execve(2) keeps what is ignored.
+
+    Python ignores two, the monitor those of a terminal, and a caller may have been under nohup(1).
+    """
+    for number in range(1, signal.NSIG):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def take_identity(process: Process) -> None:
