@@ -22,7 +22,7 @@ from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerRecord, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error
-from storage.files import Lock
+from storage.files import Lock, read_file
 from storage.images import ImageRecord
 from storage.layers import map_key
 from storage.oci.config import ImageConfig
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
 _ETC_MODE = 0o644
+_SECCOMP_LIMIT_BYTES = 1 << 20
 
 
 def create(
@@ -332,10 +333,23 @@ def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
     annotations = runtime_config["annotations"]
     assert isinstance(annotations, dict)
     path = annotations["dev.rpod.seccomp"]
-    if path not in ("default", "unconfined"):
-        import shutil  # rare, and costs every start milliseconds
+    if path in ("default", "unconfined"):
+        return
+    from rootless.container.starting import seccomp_filter
 
-        shutil.copyfile(path, f"{bundle}/seccomp.json")
+    try:
+        data = read_file(path, limit_bytes=_SECCOMP_LIMIT_BYTES)
+        json.loads(data)
+    except OSError as error:
+        raise UsageError(f"read seccomp profile {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(
+            f"read seccomp profile {path}: not JSON: {error}",
+            remedy="use an OCI or docker seccomp profile, or seccomp=unconfined",
+        ) from error
+    _write(f"{bundle}/seccomp.json", data)
+    # What is wrong with it is said now, not at every start.
+    seccomp_filter(runtime_config, bundle)
 
 
 def _write_etc(
