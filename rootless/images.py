@@ -279,17 +279,13 @@ def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
 
 
 def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
-    """Remove a name, and with the last one the image; `force` removes its containers too.
+    """Remove a name, and with the last one the image; `force` takes all names from an id.
 
-    Space is freed by `collect`. Raises ImageNotFound, InUse.
+    Containers of the image are the caller's to remove first. Space is freed by `collect`.
+    Raises ImageNotFound, InUse.
     """
-    from storage.images import image_users, remove_image
+    from storage.images import remove_image
 
-    if force:
-        record = find_image(host.layout, name)
-        from rootless.images_users import remove_users
-
-        remove_users(host, image_users(host.layout, record))
     return remove_image(host.layout, name, force=force)
 
 

@@ -12,6 +12,7 @@ from storage.images import find_image, image_users, list_images
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
     from storage.images import ImageRecord
 
 
@@ -134,6 +135,8 @@ def remove(invocation: "Invocation") -> int:
 
     def remove_one(name: str) -> None:
         try:
+            if force:
+                _remove_containers(host, name)
             result = images.remove(host, name, force=force or wants_all)
         except ImageNotFound:
             if invocation.flag("ignore") or force or wants_all:
@@ -149,6 +152,18 @@ def remove(invocation: "Invocation") -> int:
     if gone:
         images.collect(host)
     return removal_exit_code(errors)
+
+
+def _remove_containers(host: "Host", name: str) -> None:
+    """Remove the containers of an image that is about to go with this name."""
+    from rootless.container.lifecycle import remove as remove_container
+
+    record = find_image(host.layout, name, all_names=True)
+    # A name of several is only taken away; the image and its containers stay.
+    if len(record.names) > 1 and not record.image_id.startswith(name.removeprefix("sha256:")):
+        return
+    for container_id in image_users(host.layout, record):
+        remove_container(host, container_id, force=True, volumes=True)
 
 
 def tag(invocation: "Invocation") -> int:
