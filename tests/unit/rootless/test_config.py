@@ -66,3 +66,9 @@ def test_wrong_variable_is_named() -> None:
 def test_named_file_must_exist() -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_config({"RPOD_CONFIG": "/nonexistent/rpod.toml"})
+
+
+def test_manual_page_names_every_key() -> None:
+    page = Path(__file__).parents[3] / "contrib" / "man" / "rpod.toml.5.md"
+    keys = [line.strip("*") for line in page.read_text().splitlines() if line.startswith("**")]
+    assert keys == [key for key in Config._fields if key != "sources"]
