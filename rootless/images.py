@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from storage.archive import Changes
-    from storage.gc import CollectResult
-
     from storage.events import Event
+    from storage.gc import CollectResult
     from storage.images import RemoveResult
+    from storage.registry.options import PullOptions
 
     OnEvent = Callable[[Event], None]
 
@@ -114,26 +114,33 @@ def pull(
     Raises InvalidReference, RegistryError and its kinds, StoreUnusable.
     """
     from storage.reference import parse_reference
-    from storage.registry.options import Credentials, PullOptions
     from storage.registry.platform import host_platform, parse_platform
-    from storage.registry.pull import pull_image
+    from storage.registry.unchanged import find_unchanged
 
     request = request or PullSettings()
     reference = parse_reference(name)
     platform = parse_platform(request.platform) if request.platform else host_platform()
-    credentials = None
-    if request.creds:
-        user, _, password = request.creds.partition(":")
-        credentials = Credentials(user, password)
-    extra = request if isinstance(request, PullSettings) else PullSettings()
-    options = PullOptions(
-        tls_verify=request.tls_verify,
-        authfile=request.authfile,
-        credentials=credentials,
-        ca_dir=extra.ca_dir,
-        retries=extra.retries,
-        retry_delay_s=extra.retry_delay_s,
+    options = _pull_options(request)
+    unchanged = find_unchanged(
+        host.layout,
+        reference,
+        map_key=default_key(host),
+        platform=platform,
+        options=options,
+        environment=host.environ,
     )
+    if unchanged is not None:
+        return unchanged._replace(names=(str(reference),))
+
+    from storage.registry.credentials import find_credentials
+    from storage.registry.pull import pull_image
+
+    if options.credentials is None:
+        # Here, not in the user namespace: a credential helper may ask the user's session bus.
+        found_credentials = find_credentials(
+            reference, environment=host.environ, authfile=options.authfile
+        )
+        options = options._replace(credentials=found_credentials)
 
     def work(emit: Emit) -> object:
         record = pull_image(
@@ -143,12 +150,32 @@ def pull(
             platform=platform,
             options=options,
             events=lambda event: emit(list(event)),
+            environment=host.environ,
         )
         return record.manifest_digest
 
     digest = _in_namespace(host, work, on_event)
     found = find_image(host.layout, str(digest))
     return found._replace(names=(str(reference),))
+
+
+def _pull_options(request: "PullRequest") -> "PullOptions":
+    from storage.registry.options import PullOptions
+
+    credentials = None
+    if request.creds:
+        from storage.registry.credentials import parse_credentials
+
+        credentials = parse_credentials(request.creds)
+    extra = request if isinstance(request, PullSettings) else PullSettings()
+    return PullOptions(
+        tls_verify=request.tls_verify,
+        authfile=request.authfile,
+        credentials=credentials,
+        ca_dir=extra.ca_dir,
+        retries=extra.retries,
+        retry_delay_s=extra.retry_delay_s,
+    )
 
 
 def default_key(host: Host) -> str:

@@ -21,9 +21,9 @@ from storage.errors import (
 )
 from storage.oci.checks import DOCUMENT_LIMIT_BYTES
 from storage.oci.descriptor import (
-    DOCKER_LIST,
-    DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
@@ -33,15 +33,15 @@ from storage.registry.auth import Authenticator
 from storage.registry.certificates import find_certificates
 from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.credentials import find_credentials
+from storage.registry.hosts import is_loopback, split_host
 from storage.registry.options import Credentials, PullOptions
-from storage.registry.proxies import is_loopback, split_host
 from storage.registry.transport import Response, Transport, clean_text, origin_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ACCEPT_MANIFESTS = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+ACCEPT_MANIFESTS = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _ERROR_LIMIT_BYTES = 64 << 10
 _TAGS_LIMIT = 100_000
@@ -321,7 +321,7 @@ def _media_type(data: bytes, kind: str, doing: str) -> str:
     found = own if isinstance(own, str) and own else kind
     if found in DOCKER_SCHEMA1 or raw.get("schemaVersion") == 1:
         return DOCKER_SCHEMA1[0]
-    if found in (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST):
+    if found in INDEX_TYPES + MANIFEST_TYPES:
         return found
     return OCI_INDEX if "manifests" in raw else OCI_MANIFEST
 

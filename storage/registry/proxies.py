@@ -9,28 +9,11 @@ import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 from storage.errors import RegistryUnreachable
+from storage.registry.hosts import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address, without port, can only be this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def split_host(text: str) -> tuple[str, int | None]:
-    """Split HOST[:PORT] or [ADDRESS]:PORT."""
-    try:
-        parts = urlsplit(f"//{text}")
-        port = parts.port
-    except ValueError as error:
-        raise RegistryUnreachable(f"{text[:100]!r} is not a host") from error
-    return parts.hostname or "", port
 
 
 def choose_proxy(url: SplitResult, environment: "Mapping[str, str]") -> str | None:

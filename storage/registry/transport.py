@@ -19,8 +19,9 @@ from storage.errors import (
     RegistryUnreachable,
 )
 from storage.registry.certificates import make_context
+from storage.registry.hosts import is_loopback
 from storage.registry.options import PullOptions
-from storage.registry.proxies import choose_proxy, is_loopback
+from storage.registry.proxies import choose_proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

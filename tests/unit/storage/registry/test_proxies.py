@@ -3,7 +3,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage.errors import RegistryUnreachable
-from storage.registry.proxies import choose_proxy, is_loopback, split_host
+from storage.registry.hosts import is_loopback, split_host
+from storage.registry.proxies import choose_proxy
 
 _PROXIES = {"https_proxy": "http://proxy:3128", "HTTP_PROXY": "http://plain:3128"}
 
@@ -33,10 +34,17 @@ def test_loopback_is_recognized(host: str, expected: bool) -> None:
         ("quay.io", ("quay.io", None)),
         ("localhost:5000", ("localhost", 5000)),
         ("[::1]:5000", ("::1", 5000)),
+        ("[::1]", ("::1", None)),
     ],
 )
 def test_host_is_split(text: str, expected: tuple[str, int | None]) -> None:
     assert split_host(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":5000", "host:port", "host:65536", "host:\u0661"])
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(RegistryUnreachable, match="is not a host"):
+        split_host(text)
 
 
 @pytest.mark.parametrize(
