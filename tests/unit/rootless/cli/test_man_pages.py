@@ -49,7 +49,7 @@ def listed(options: tuple[table.Option, ...]) -> dict[frozenset[str], str]:
 
 
 def test_there_is_one_page_for_each_command() -> None:
-    pages = {name for name in os.listdir(MAN) if name.endswith(".md")}
+    pages = {name for name in os.listdir(MAN) if name.endswith(".1.md")}
     assert pages == {page_name(command) for command in COMMANDS} | {"rpod.1.md"}
 
 
