@@ -98,6 +98,7 @@ class TarReader:
 
     def drain(self) -> None:
         """Read to the end of the stream: its digest covers what follows the archive."""
+        self._position = len(self._buffer)
         while self._fill():
             self._position = len(self._buffer)
 
