@@ -145,9 +145,6 @@ def _print_template(
     is_table = text.startswith("table ")
     source = text.removeprefix("table ").strip() if is_table else text
     template = Template(source)
-    names = {name: headings.get(name, _heading(name)) for name in valid}
-    # A wrong field is an error also when there is nothing to list.
-    title = template.render([names] if _ranges(source) else names)
     if _ranges(source):
         # The template loops by itself, over the whole list.
         body = template.render(list(rows))
@@ -158,6 +155,9 @@ def _print_template(
         return
     lines = body.splitlines()
     if not noheading:
+        names: dict[str, object] = {name: headings.get(name, _heading(name)) for name in valid}
+        names["Label"] = str
+        title = template.render([names] if _ranges(source) else names)
         lines = [*title.splitlines(), *lines]
     write(_tabulate(lines))
 

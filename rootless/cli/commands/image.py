@@ -138,10 +138,10 @@ def remove(invocation: "Invocation") -> int:
             if force:
                 _remove_containers(host, name)
             result = images.remove(host, name, force=force or wants_all)
-        except ImageNotFound:
+        except ImageNotFound as error:
             if invocation.flag("ignore") or force or wants_all:
                 return
-            raise
+            raise ImageNotFound(f"{name}: image not known") from error
         for one in result.untagged:
             _say(f"Untagged: {one}")
         for one in result.deleted:

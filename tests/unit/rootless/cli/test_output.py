@@ -72,10 +72,14 @@ def test_json_lines_are_one_document_each(capsys: pytest.CaptureFixture[str], te
     assert show(capsys, text) == '{"Id":"55e8"}\n{"Id":"2a69"}\n'
 
 
-@pytest.mark.parametrize("rows", [ROWS, []], ids=["rows", "none"])
-def test_unknown_field_is_an_error_that_names_the_valid(rows: list[Row]) -> None:
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [(ROWS, "{{.Bogus}}"), (ROWS, "table {{.Bogus}}"), ([], "table {{.Bogus}}")],
+    ids=["rows", "table", "empty table"],
+)
+def test_unknown_field_is_an_error_that_names_the_valid(rows: list[Row], text: str) -> None:
     with pytest.raises(TemplateError) as caught:
-        print_formatted(rows, "{{.Bogus}}", headings=HEADINGS, valid=VALID)
+        print_formatted(rows, text, headings=HEADINGS, valid=VALID)
     assert caught.value.message == 'template: no field "Bogus"'
     assert "Names" in caught.value.remedy
 
