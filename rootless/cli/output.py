@@ -140,11 +140,13 @@ def _print_template(
     *,
     noheading: bool,
 ) -> None:
-    from rootless.cli.template import Template
+    from rootless.cli.template import Template, check_fields
 
     is_table = text.startswith("table ")
     source = text.removeprefix("table ").strip() if is_table else text
     template = Template(source)
+    # A wrong field is an error also when there is nothing to list.
+    check_fields(template, valid)
     if _ranges(source):
         # The template loops by itself, over the whole list.
         body = template.render(list(rows))

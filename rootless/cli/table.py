@@ -4,7 +4,7 @@ Two readers share them: `rootless.cli.fast` parses an argument vector in microse
 `rootless.cli.clickapp` makes real click commands for help, usage errors and completion.
 """
 
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 BOOL = "bool"
 TEXT = "text"

@@ -4,7 +4,7 @@ Values are what JSON has; a dict is a Go struct, whose fields must exist, unless
 field of `_MAPS`, which Go declares as a map.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rootless.cli import template_functions as functions
 from rootless.cli import template_parser as parser
@@ -51,6 +51,35 @@ class Template:
         except (_Break, _Continue):
             raise TemplateError("template: break or continue outside of range") from None
         return "".join(out)
+
+    def fields(self) -> set[str]:
+        """Return the fields of the value itself that the template may ask for."""
+        return set(_fields_of(self._nodes))
+
+
+def _fields_of(nodes: Sequence[parser.Node]) -> Iterator[str]:
+    """Yield what is looked up where the dot is the whole value: not inside range and with."""
+    for node in nodes:
+        match node:
+            case parser.Action(pipe):
+                yield from _fields_of_pipe(pipe)
+            case parser.If(pipe, body, other):
+                yield from _fields_of_pipe(pipe)
+                yield from _fields_of((*body, *other))
+            case parser.With(pipe, _, other) | parser.Range(pipe, _, other):
+                yield from _fields_of_pipe(pipe)
+                yield from _fields_of(other)
+            case parser.Text() | parser.Jump():
+                pass
+
+
+def _fields_of_pipe(pipe: parser.Pipe) -> Iterator[str]:
+    for command in pipe.commands:
+        for operand in command:
+            if isinstance(operand, parser.Field):
+                yield from operand.chain[:1]
+            elif isinstance(operand, parser.Group):
+                yield from _fields_of_pipe(operand.pipe)
 
 
 class _Rendering:
@@ -210,10 +239,7 @@ def _field(value: object, name: str) -> object:
         else:
             key = _similar(value, name)
             if key is None:
-                raise TemplateError(
-                    f'template: no field "{name}"',
-                    remedy=f"valid fields: {', '.join(sorted(str(key) for key in value))}",
-                )
+                raise no_field(name, value)
             name, found = key, value[key]
         if name in _MAPS and found is None:
             return NIL_MAP
@@ -225,7 +251,22 @@ def _field(value: object, name: str) -> object:
     raise TemplateError(f'template: no field "{name}" in {go_text(value)!r}, which has no fields')
 
 
-def _similar(value: Mapping[str, object], name: str) -> str | None:
+def no_field(name: str, valid: Iterable[str]) -> TemplateError:
+    """Return the error for a field that is none of the valid ones."""
+    return TemplateError(
+        f'template: no field "{name}"',
+        remedy=f"valid fields: {', '.join(sorted(valid))}",
+    )
+
+
+def check_fields(template: Template, valid: Sequence[str]) -> None:
+    """Raise TemplateError when a template asks for a field that no value will have."""
+    for name in sorted(template.fields()):
+        if name not in valid and _similar(valid, name) is None:
+            raise no_field(name, valid)
+
+
+def _similar(value: Iterable[str], name: str) -> str | None:
     """Find a field in another case (`.ID` for Id), or under docker's short name."""
     wanted = _ALIASES.get(name.lower(), name.lower())
     return next((key for key in value if key.lower() == wanted), None)

@@ -1,7 +1,7 @@
 """From a template's text to its tree: text/template's grammar without define and template."""
 
 import re
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.cli.template_functions import FUNCTION_NAMES, TemplateError
 

@@ -1,7 +1,7 @@
 """images: the list of images."""
 
 import time
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.cli.commands.image_filters import (
     FILTERS,

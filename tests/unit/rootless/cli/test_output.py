@@ -74,8 +74,13 @@ def test_json_lines_are_one_document_each(capsys: pytest.CaptureFixture[str], te
 
 @pytest.mark.parametrize(
     ("rows", "text"),
-    [(ROWS, "{{.Bogus}}"), (ROWS, "table {{.Bogus}}"), ([], "table {{.Bogus}}")],
-    ids=["rows", "table", "empty table"],
+    [
+        (ROWS, "{{.Bogus}}"),
+        (ROWS, "table {{.Bogus}}"),
+        ([], "{{.Bogus}}"),
+        ([], "{{if .Names}}{{upper (.Bogus)}}{{end}}"),
+    ],
+    ids=["rows", "table", "nothing to list", "nested"],
 )
 def test_unknown_field_is_an_error_that_names_the_valid(rows: list[Row], text: str) -> None:
     with pytest.raises(TemplateError) as caught:
