@@ -29,7 +29,7 @@ missing_packages() {
         package=${pair%%:*} proof=${pair#*:}
         case $proof in
         /*) [ -e "$proof" ] || printf '%s ' "$package" ;;
-        python-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || printf '%s ' "$package" ;;
+        python-venv) "$python" -c 'import ensurepip, venv' 2>/dev/null || printf '%s ' "$package" ;;
         *) PATH=$PATH:/usr/sbin:/sbin command -v "$proof" >/dev/null 2>&1 || printf '%s ' "$package" ;;
         esac
     done
@@ -56,10 +56,12 @@ install_packages() {
     exit 1
 }
 
+# Set $python: the system's, which every account can run, else the one in PATH.
 check_python() {
-    command -v python3 >/dev/null 2>&1 || install_packages python3:python3
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
+    for python in /usr/bin/python3 python3; do
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return 0
+    done
+    die "Python 3.11 or newer is needed and was not found: sudo apt-get install -y python3"
 }
 
 # slirp4netns opens /dev/net/tun, fuse-overlayfs /dev/fuse; udev makes both 0666.
@@ -127,7 +129,7 @@ install_project() {
     directory=$1 extras=$2
     if ! "$directory/.venv/bin/python" -m pip --version >/dev/null 2>&1; then
         rm -rf "$directory/.venv"
-        python3 -m venv "$directory/.venv" || die "python3 -m venv failed"
+        "$python" -m venv "$directory/.venv" || die "$python -m venv failed"
     fi
     rm -rf "$directory/build" # a stale one would be installed
     say "installing rpod$extras into $directory/.venv"

@@ -21,6 +21,7 @@ import pwd
 import secrets
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,6 +49,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="measurements of each command")
     parser.add_argument("--account", help="run as this existing user (root only)")
     parser.add_argument("--rpod", help="path of the rpod to measure")
+    parser.add_argument(
+        "--install", action="store_true", help="install this checkout, measure that"
+    )
     parser.add_argument("--no-podman", action="store_true", help="measure rpod alone")
     parser.add_argument("--only-podman", action="store_true", help="measure podman alone")
     parser.add_argument("--json", metavar="FILE", help="also write every sample")
@@ -129,6 +133,25 @@ def prepare(engine: Engine, archive: str) -> None:
     engine.call("run", "--rm", images.NAME, "true")
 
 
+def installed_checkout() -> str:
+    """Install this checkout into a virtual environment of the cache and return its rpod.
+
+    An editable installation is slower to start: it adds an import hook, and an account that
+    cannot write the checkout compiles every changed module each time.
+    """
+    root = os.path.dirname(os.path.dirname(HERE))
+    place = "/var/tmp/rpod-bench-venv" if os.getuid() == 0 else material.cache_directory() + "/venv"
+    if not os.path.exists(f"{place}/bin/pip"):
+        # the system's Python: one in somebody's home could be closed to the account
+        python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+        subprocess.run([python, "-m", "venv", place], check=True)
+    shutil.rmtree(f"{root}/build", ignore_errors=True)  # a stale one would be installed
+    pip = [f"{place}/bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, root], check=True)
+    shutil.rmtree(f"{root}/build", ignore_errors=True)
+    return f"{place}/bin/rpod"
+
+
 def engines(arguments: argparse.Namespace, who: accounts.Account) -> list[Engine]:
     found = []
     podman = None if arguments.no_podman else shutil.which("podman")
@@ -136,7 +159,8 @@ def engines(arguments: argparse.Namespace, who: accounts.Account) -> list[Engine
         found.append(Engine("podman", podman, who))
     elif not arguments.no_podman:
         print("podman is not installed: rpod is measured alone")
-    rpod = None if arguments.only_podman else find_rpod(arguments.rpod)
+    wanted = installed_checkout() if arguments.install else arguments.rpod
+    rpod = None if arguments.only_podman else find_rpod(wanted)
     if rpod:
         found.append(Engine("rpod", rpod, who))
     elif not arguments.only_podman:
