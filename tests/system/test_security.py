@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -161,6 +163,19 @@ def test_exec_reads_accounts_inside_even_when_the_container_has_changed_them(
 # The host's interpreter, memory and descriptors
 
 
+def host_libraries() -> list[File]:
+    """Return what the host's Python needs to start: an attacker's image would have it."""
+    program = os.path.realpath(sys.executable)
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    paths = re.findall(r"(/\S+) \(0x", listed)
+    assert any("ld-" in path for path in paths), listed
+    files = []
+    for path in paths:
+        with open(path, "rb") as library:
+            files.append(File(path[1:], library.read(), 0o755))
+    return files
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -180,7 +195,7 @@ def test_exec_reads_accounts_inside_even_when_the_container_has_changed_them(
 def test_the_hosts_interpreter_is_not_executed_inside(
     rpod: Command, make_image: MakeImage, files: list[File]
 ) -> None:
-    image = make_image(*files)
+    image = make_image(*files, *host_libraries())
     for command in (["evil", "-c", "print(6*7)"], ["/bin/evil"]):
         done = rpod("run", "--rm", image, *command, check=False)
         assert done.code in (126, 127), done.told
@@ -223,28 +238,43 @@ def test_no_signal_is_ignored_or_blocked(rpod: Command, image: str, options: lis
     assert done.out.split() == found
 
 
-@pytest.mark.parametrize("options", [[], ["-i"], ["-t"], ["--init"]], ids=str)
+LIST_DESCRIPTORS = "ls -l /proc/$$/fd /proc/1/fd | grep -o '[0-9]* -> .*'"
+HARMLESS_DESCRIPTOR = re.compile(r"\d+ -> (pipe:\[\d+\]|/dev/null|/dev/pts/\d+)\r?$")
+# What a careless caller hands down: a file, a directory, a socket's worth of numbers in between.
+INHERITED = "7</etc/passwd 8</ 63</etc/passwd"
+
+
+@pytest.mark.parametrize("options", ["", "-i", "-t", "--init"])
 def test_descriptors_of_the_first_process_lead_nowhere(
-    rpod: Command, image: str, options: list[str]
+    rpod: Command, image: str, options: str
 ) -> None:
-    script = "ls -l /proc/$$/fd | grep -o '[0-9]* -> .*'"
-    found = rpod("run", "--rm", *options, image, "sh", "-c", script).lines
-    allowed = re.compile(r"\d+ -> (pipe:\[\d+\]|/dev/null|/dev/pts/\d+)\r?$")
-    assert found
-    assert [line for line in found if not allowed.match(line)] == []
+    script = shlex.quote(LIST_DESCRIPTORS)
+    found = rpod.shell(f"$RPOD run --rm {options} {image} sh -c {script} {INHERITED}").lines
+    assert len(found) >= 3
+    assert [line for line in found if not HARMLESS_DESCRIPTOR.match(line)] == []
 
 
 def test_descriptors_of_exec_lead_nowhere(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--name", "target", image, "sleep", "60")
-    read_end, write_end = os.pipe()
-    os.set_inheritable(write_end, True)
-    script = "ls -l /proc/$$/fd | grep -o '[0-9]* -> .*'; ls -l /proc/1/fd | grep -o '[0-9]* -> .*'"
-    found = rpod("exec", "target", "sh", "-c", script).lines
-    os.close(read_end)
-    os.close(write_end)
+    script = shlex.quote(LIST_DESCRIPTORS)
+    found = rpod.shell(f"$RPOD exec target sh -c {script} {INHERITED}").lines
     rpod("rm", "-f", "-t", "0", "target")
-    allowed = re.compile(r"\d+ -> (pipe:\[\d+\]|/dev/null)$")
-    assert [line for line in found if not allowed.match(line)] == []
+    assert len(found) >= 6
+    assert [line for line in found if not HARMLESS_DESCRIPTOR.match(line)] == []
+
+
+def test_the_monitor_keeps_nothing_of_the_callers_open(rpod: Command, image: str) -> None:
+    """A script that reads the output of `run -d` must see its end, and may unmount its disk."""
+    done = rpod.shell(f"$RPOD run -d --name target {image} sleep 60 {INHERITED} | cat")
+    assert len(done.out.strip()) == 64
+    init = rpod("inspect", "--format", "{{.State.Pid}}", "target").out.strip()
+    with open(f"/proc/{init}/stat", encoding="ascii") as file:
+        monitor = file.read().rpartition(")")[2].split()[1]
+    found = rpod.shell(f"ls -l /proc/{monitor}/fd").out
+    rpod("rm", "-f", "-t", "0", "target")
+    assert "/dev/null" in found
+    assert "/etc/passwd" not in found
+    assert not re.search(r"-> /$", found, re.MULTILINE)
 
 
 def test_a_process_that_joins_cannot_be_looked_into(rpod: Command, image: str) -> None:
