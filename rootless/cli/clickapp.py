@@ -37,8 +37,9 @@ USAGE_EXIT_CODE = 125
 def explain(argv: "Sequence[str]") -> "int | Invocation":
     """Print the help or the usage error for `argv`; what click understands is returned."""
     app = make_app()
+    words = [*argv[1:], "--help"] if argv and argv[0] == "help" else list(argv)
     try:
-        result: object = app.main(list(argv), prog_name=PROGRAM, standalone_mode=False)
+        result: object = app.main(words, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.UsageError as error:

@@ -3,7 +3,6 @@
 Only standard output is written here; errors and notes go through `rootless.cli.main`.
 """
 
-import json
 import os
 import sys
 
@@ -36,6 +35,8 @@ def write(text: str) -> None:
 
 def write_json(value: object, *, indent: int = 5) -> None:
     """Print a document; podman's inspect indents by five."""
+    import json
+
     write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
@@ -126,6 +127,8 @@ def print_formatted(
     if text == "json":
         write_json([row.document for row in rows], indent=indent)
     elif text == "jsonl":
+        import json
+
         for row in rows:
             write(json.dumps(row.document, separators=(",", ":"), ensure_ascii=False) + "\n")
     else:

@@ -1,9 +1,9 @@
 """From a template's text to its tree: text/template's grammar without define and template."""
 
 import re
-from storage.record import NamedTuple
 
 from rootless.cli.template_functions import FUNCTION_NAMES, TemplateError
+from storage.record import NamedTuple
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)

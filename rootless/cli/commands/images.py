@@ -1,7 +1,6 @@
 """images: the list of images."""
 
 import time
-from storage.record import NamedTuple
 
 from rootless.cli.commands.image_filters import (
     FILTERS,
@@ -13,6 +12,7 @@ from rootless.cli.commands.image_filters import (
 from rootless.cli.human import ago_text, go_time, parse_rfc3339, size_text, unix_time
 from rootless.cli.output import Row, Table, print_formatted, split_filters, write
 from storage.images import image_users, list_images
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -69,7 +69,11 @@ def test_usage_errors_suggest_and_end_with_125(
         assert captured.err == text
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["image", "--help"], ["ps", "-h"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], ["run", "--help"], ["image", "--help"], ["ps", "-h"], ["help"], ["help", "run"]],
+    ids=" ".join,
+)
 def test_help_goes_to_standard_output(capsys: Reporting, argv: list[str]) -> None:
     assert main(argv) == 0
     captured = capsys.readouterr()
