@@ -6,7 +6,7 @@ RPOD_CONFIG=FILE names one file to be read instead of the two.
 """
 
 import os
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.errors import UsageError
 

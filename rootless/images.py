@@ -5,22 +5,23 @@ child. Everything returns records and raises the packages' errors.
 """
 
 import os
-from typing import NamedTuple
 
 from rootless.errors import HostError, UsageError
 from rootless.host.paths import Host
-from rootless.linux.userns import Emit, IdMaps, run_in_userns
+from rootless.linux.userns import IdMaps, run_in_userns
 from storage.containers import ContainerRecord
 from storage.errors import ImageNotFound
 from storage.images import ImageRecord, find_image, image_config, list_images
 from storage.layers import has_layer, map_key
 from storage.oci.config import ImageConfig
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from rootless.linux.userns import Emit
     from storage.archive import Changes
     from storage.events import Event
     from storage.gc import CollectResult
@@ -142,7 +143,7 @@ def pull(
         )
         options = options._replace(credentials=found_credentials)
 
-    def work(emit: Emit) -> object:
+    def work(emit: "Emit") -> object:
         record = pull_image(
             host.layout,
             reference,
@@ -249,7 +250,7 @@ def load(host: Host, path: str | None, on_event: "OnEvent | None" = None) -> lis
     """
     from storage.archive import load_archive
 
-    def work(emit: Emit) -> object:
+    def work(emit: "Emit") -> object:
         records = load_archive(
             host.layout, path, default_key(host), lambda event: emit(list(event))
         )
@@ -275,7 +276,7 @@ def import_image(
     """
     from storage.archive import import_rootfs
 
-    def work(emit: Emit) -> object:
+    def work(emit: "Emit") -> object:
         record = import_rootfs(
             host.layout,
             path,

@@ -5,9 +5,9 @@ The host's own file is no base: it names the host's addresses and interests, and
 """
 
 import _socket
-from typing import NamedTuple
 
 from slirp.errors import InvalidNetwork
+from slirp.record import NamedTuple
 from slirp.resolv import is_address
 
 _LOOPBACK = (

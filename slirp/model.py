@@ -1,6 +1,6 @@
 """The records of a container's network."""
 
-from typing import NamedTuple
+from slirp.record import NamedTuple
 
 
 class PortMapping(NamedTuple):

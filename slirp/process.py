@@ -11,9 +11,9 @@ import fcntl
 import os
 import select
 import time
-from typing import NamedTuple
 
 from slirp.errors import HelperFailed, HelperMissing
+from slirp.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

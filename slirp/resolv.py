@@ -1,8 +1,7 @@
 """The text of a container's /etc/resolv.conf (resolv.conf(5); podman-run(1), --dns*)."""
 
-from typing import NamedTuple
-
 from slirp.errors import InvalidNetwork
+from slirp.record import NamedTuple
 
 RESOLV_CONF = "/etc/resolv.conf"
 # systemd-resolved(8): the servers behind its stub, kept up to date by it.

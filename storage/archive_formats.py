@@ -1,7 +1,6 @@
 """What an image archive contains: manifest.json of docker archives, index.json of OCI layouts."""
 
 import json
-from typing import NamedTuple
 
 from storage.blobs import write_blob
 from storage.errors import InvalidArchive, InvalidDocument, InvalidReference
@@ -21,6 +20,7 @@ from storage.oci.descriptor import (
 )
 from storage.oci.index import Index
 from storage.oci.manifest import Manifest
+from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
 from storage.registry.platform import Platform, choose_manifest, host_platform
 from storage.spool import Files, Member, get_blob, read_blob_of

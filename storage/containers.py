@@ -7,14 +7,14 @@ the run root is held by the monitor for exactly as long).
 
 import errno
 import fcntl
-import json
 import os
 import struct
-from typing import NamedTuple
 
+from storage import lightjson as json
 from storage.errors import Ambiguous, ContainerNotFound, InvalidDocument, NameTaken, from_os_error
 from storage.files import Lock, read_file, write_file
 from storage.layout import ContainerPaths, Layout
+from storage.record import NamedTuple
 
 # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK = "hhqqi4x"

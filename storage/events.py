@@ -4,9 +4,9 @@ An event is small and JSON-able: it crosses a pipe from the namespace child to t
 """
 
 import time
-from typing import NamedTuple
 
 from storage.errors import InvalidDocument
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ the layers' id map, whose root may remove files of any owner in it.
 
 import os
 import time
-from typing import NamedTuple
 
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
@@ -15,6 +14,7 @@ from storage.files import Lock
 from storage.images import ImageRecord, list_images, take_gone
 from storage.layout import Layout
 from storage.names import listdir
+from storage.record import NamedTuple
 from storage.remove import remove_tree
 from storage.scratch import Scratch, sweep
 

@@ -4,11 +4,10 @@ On the path of `rpod run`: loads nothing heavy at import. Truth about names lies
 `index.json` is a view for other tools, written after each change and never read here.
 """
 
-import json
 import os
 import time
-from typing import NamedTuple
 
+from storage import lightjson as json
 from storage.blobs import has_blob, read_blob, write_blob
 from storage.digest import hex_of
 from storage.errors import (
@@ -40,6 +39,7 @@ from storage.oci.checks import (
 )
 from storage.oci.config import ImageConfig
 from storage.oci.descriptor import OCI_INDEX, OCI_MANIFEST
+from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, local_candidates, parse_reference
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ _ID_LENGTH = 64
 
 
 class ImageRecord(NamedTuple):
-    """What the store knows about one image; `names` holds the name it was found by, or all.
+    """What the store knows about one image; `names`: the one it was found by, or all.
 
     `view_digest` is the manifest that index.json shows: other tools look only for OCI manifests in
     an image layout, so one of docker's has a twin of that type.
@@ -213,7 +213,8 @@ def _find_by_id(layout: Layout, text: str) -> ImageRecord | None:
         shown = ", ".join(sorted({record.image_id[:16] for record in matches})[:4])
         raise Ambiguous(f"image id {text!r} stands for several images: {shown}")
     # Two manifests, say gzip and zstd, may share one configuration and so one id.
-    return next((record for record in matches if record.names), matches[0] if matches else None)
+    best = next((record for record in matches if record.names), matches[0] if matches else None)
+    return best._replace(names=()) if best is not None else None
 
 
 def _recorded_digests(layout: Layout) -> list[str]:
@@ -419,7 +420,7 @@ def _view(layout: Layout, manifest: "Manifest", manifest_digest: str) -> str:
     if manifest.media_type == OCI_MANIFEST:
         return manifest_digest
     twin = manifest.as_oci().to_json()
-    return write_blob(layout, json.dumps(twin, separators=(",", ":"), sort_keys=True).encode())
+    return write_blob(layout, json.dumps(twin).encode())
 
 
 def check_layer_counts(manifest: "Manifest", config: ImageConfig) -> None:

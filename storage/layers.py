@@ -3,15 +3,15 @@
 On the path of `rpod run`: loads nothing heavy at import.
 """
 
-import json
 import os
-from typing import NamedTuple
 
+from storage import lightjson as json
 from storage.digest import digest_of, short_hash
 from storage.errors import BlobMissing, InvalidDocument, from_os_error
 from storage.files import Lock, read_file, write_file
 from storage.layout import Layout
 from storage.oci.checks import as_object, get_size, get_strings, get_text
+from storage.record import NamedTuple
 from storage.scratch import Scratch
 
 TYPE_CHECKING = False

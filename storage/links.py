@@ -83,19 +83,24 @@ def _copy(source: int, directory: int, base: bytes) -> int:
     except FileExistsError:
         return 0
     try:
-        offset = 0
-        while offset < found.st_size:
-            count = _copy_range(source, fd, offset, found.st_size - offset)
-            if not count:
-                break
-            offset += count
-        os.chown(fd, found.st_uid, found.st_gid)
-        os.chmod(fd, stat.S_IMODE(found.st_mode))
-        copy_all(source, fd)
-        os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
+        copy_content(source, fd, found)
     finally:
         os.close(fd)
     return found.st_size
+
+
+def copy_content(source: int, target: int, found: os.stat_result) -> None:
+    """Copy the bytes of a file and what `found` and its attributes say of it. Raises OSError."""
+    offset = 0
+    while offset < found.st_size:
+        count = _copy_range(source, target, offset, found.st_size - offset)
+        if not count:
+            break
+        offset += count
+    os.chown(target, found.st_uid, found.st_gid)
+    os.chmod(target, stat.S_IMODE(found.st_mode))
+    copy_all(source, target)
+    os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
 
 def _copy_range(source: int, target: int, offset: int, count: int) -> int:

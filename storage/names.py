@@ -1,8 +1,8 @@
 """Names of images: one file each, replaced by rename, so a name moves between images at once."""
 
-import json
 import os
 
+from storage import lightjson as json
 from storage.digest import short_hash
 from storage.errors import InvalidDocument, from_os_error
 from storage.files import read_file, write_file

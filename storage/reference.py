@@ -4,10 +4,9 @@ reference := name [":" tag] ["@" digest]; name := [domain "/"] component *("/" c
 Written without `re`: this module is on the path of `rpod run`.
 """
 
-from typing import NamedTuple
-
 from storage.digest import is_digest
 from storage.errors import InvalidReference
+from storage.record import NamedTuple
 
 DEFAULT_REGISTRY = "docker.io"
 LOCAL_REGISTRY = "localhost"

@@ -8,7 +8,6 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from storage.digest import digest_of
 from storage.errors import (
@@ -22,6 +21,7 @@ from storage.inflate import Source, inflate, peek
 from storage.layout import Layout
 from storage.oci.checks import DOCUMENT_LIMIT_BYTES, parse_json
 from storage.readahead import ReadAhead
+from storage.record import NamedTuple
 from storage.tar import LINK, REGULAR, SYMLINK, Entry, TarReader
 
 _MEMBERS_LIMIT = 100_000

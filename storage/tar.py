@@ -7,10 +7,10 @@ Names and values stay bytes, as the kernel has them.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from storage.errors import InvalidLayer
 from storage.pax import PaxHeaders, Segments, parse_pax, parse_sparse_map
+from storage.record import NamedTuple
 
 BLOCK = 512
 REGULAR, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = (

@@ -7,12 +7,12 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from storage.errors import DigestMismatch, InvalidLayer, StorageError, from_os_error
 from storage.inflate import Source, inflate, peek
 from storage.oci.descriptor import layer_compression
 from storage.readahead import ReadAhead
+from storage.record import NamedTuple
 from storage.tar import (
     BLOCK_DEVICE,
     CHARACTER,

@@ -10,11 +10,10 @@ from `ensure_volume` until the container's record is in its place: a volume in u
 """
 
 import errno
-import json
 import os
 import time
-from typing import NamedTuple
 
+from storage import lightjson as json
 from storage.errors import (
     Ambiguous,
     InUse,
@@ -26,6 +25,7 @@ from storage.errors import (
 )
 from storage.files import Lock, read_file, write_file
 from storage.layout import Layout
+from storage.record import NamedTuple
 from storage.scratch import Scratch
 
 TYPE_CHECKING = False

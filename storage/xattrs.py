@@ -60,18 +60,35 @@ def make_opaque(directory: int) -> None:
     xattr.setxattr(directory, OPAQUE, b"y")
 
 
+def is_opaque(directory: int) -> bool:
+    """Tell whether a directory hides what lower layers have in it. Raises OSError."""
+    import xattr
+
+    try:
+        return bool(xattr.getxattr(directory, OPAQUE) == b"y")
+    except OSError as error:
+        # ENOTSUP: a file system without user attributes holds no marks either.
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
+        return False
+
+
 def copy_all(source: int | str, target: int | str) -> None:
     """Copy the attributes that a layer may have, between descriptors or paths.
 
-    Links are not followed. Raises OSError.
+    Links are not followed; what the target refuses is left out. Raises OSError.
     """
     import xattr
 
     nofollow = isinstance(source, str)
     for name in xattr.listxattr(source, nofollow):
-        if is_allowed(os.fsencode(name)) or name == OPAQUE:
+        if is_allowed(os.fsencode(name)):
             value = xattr.getxattr(source, name, nofollow)
-            xattr.setxattr(target, name, value, 0, isinstance(target, str))
+            try:
+                xattr.setxattr(target, name, value, 0, isinstance(target, str))
+            except OSError as error:
+                if error.errno not in _REFUSALS:
+                    raise
 
 
 def read_allowed(path: str) -> dict[bytes, bytes]:

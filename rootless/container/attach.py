@@ -2,17 +2,17 @@
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import errno
-import json
 import os
 import select
-import signal
-from typing import NamedTuple
 
 from rootless.container import frames
 from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
 from rootless.errors import ContainerStateError, RootlessError
 from rootless.host.paths import Host
+from rootless.linux import signals as signal
+from storage import lightjson as json
 from storage.containers import ContainerView, find_container
+from storage.record import NamedTuple
 
 _CHUNK_BYTES = 1 << 16
 # The ones that cannot be caught, that belong to the client itself, or that tell about its children.

@@ -5,9 +5,7 @@ leaves at most a nameless container, which `ps -a` shows, or an entry in `tmp/` 
 command removes.
 """
 
-import json
 import os
-import signal
 import time
 
 from rootless import images
@@ -20,6 +18,8 @@ from rootless.container.names import check_name, make_name
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.host.paths import Host
+from rootless.linux import signals as signal
+from storage import lightjson as json
 from storage.containers import ContainerRecord, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error
 from storage.files import Lock, read_file
@@ -96,7 +96,7 @@ def _check_free(host: Host, name: str) -> None:
 
 
 def _remove_named(host: Host, name: str) -> None:
-    from rootless.container.lifecycle import remove
+    from rootless.container.ending import remove
 
     if name_owner(host.layout, name) is not None:
         remove(host, name, force=True)

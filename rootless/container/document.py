@@ -1,8 +1,8 @@
 """What `inspect` shows of a container: podman's field names, so that tools find what they read."""
 
 import json
-import signal
 
+from rootless.container.limits import signal_name
 from rootless.container.request import ContainerRequest
 from rootless.host.paths import Host
 from storage.containers import ContainerView
@@ -177,9 +177,7 @@ def _config(
         "Timeout": record.timeout_s,
         "StopTimeout": record.stop_timeout_s,
         "Passwd": True,
-        "StopSignalName": signal.Signals(record.stop_signal).name
-        if record.stop_signal in signal.valid_signals() and record.stop_signal < 32
-        else str(record.stop_signal),
+        "StopSignalName": signal_name(record.stop_signal),
     }
 
 

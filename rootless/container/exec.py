@@ -1,10 +1,8 @@
 """`exec`: a further process in a running container. The client itself is its parent and relay."""
 
 import errno
-import json
 import os
 import select
-import signal
 
 from rootless.container.attach import (
     DETACHED,
@@ -19,6 +17,7 @@ from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_ke
 from rootless.container.users import resolve_user
 from rootless.errors import ContainerStateError, SandboxError, UsageError
 from rootless.host.paths import Host
+from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import is_same_process
 from rootless.sandbox import capabilities
@@ -26,6 +25,7 @@ from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.join import join
 from rootless.sandbox.plan import CLONE_FLAGS, Config, make_process
 from rootless.sandbox.process import Process, set_window_size
+from storage import lightjson as json
 from storage.containers import ContainerView, find_container
 from storage.files import read_file
 

@@ -8,8 +8,9 @@ started the container; both speak the same.
                         BROKEN kind (its OUT or ERR goes nowhere any more)
 """
 
-import json
 import struct
+
+from storage import lightjson as json
 
 OUT, ERR, STARTED, FAILED, EXIT = 1, 2, 3, 4, 5
 IN, EOF, RESIZE, LEAVE, BROKEN = 10, 11, 12, 13, 14

@@ -4,10 +4,9 @@ Layers lie on disk with host ids, so each kind of map has unpacked layers of its
 they come from the stored blobs the first time.
 """
 
-from typing import NamedTuple
-
 from rootless.errors import HostError, UsageError
 from rootless.linux.userns import IdMaps, IdRange
+from storage.record import NamedTuple
 
 HOST, KEEP_ID, NOMAP = "host", "keep-id", "nomap"
 

@@ -1,33 +1,23 @@
-"""Start, stop, kill, remove, wait: what happens to a container after it was made.
-
-The state is the kernel's (the monitor's lock, the first process): these functions look, signal,
-and wait on a pidfd; nobody is asked to agree.
-"""
+"""Run and start: a container is made, its monitor forked, the caller attached or let go."""
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import os
-import select
-import signal
-import time
-from typing import NamedTuple
 
 from rootless.container.attach import AttachOptions, Session
 from rootless.container.client import Client
-from rootless.container.limits import parse_signal
-from rootless.container.remove import remove_container
+from rootless.container.ending import kill, kill_left_over, remove, stop, wait
 from rootless.container.request import ContainerRequest
 from rootless.container.terminal import parse_detach_keys, size_of
-from rootless.errors import ContainerStateError, HostError, UsageError
+from rootless.errors import ContainerStateError, HostError
 from rootless.host.paths import Host, boot_id
-from rootless.linux.procfs import is_same_process
 from storage.containers import ContainerRecord, ContainerView, MonitorLock, find_container, view
-from storage.errors import InUse
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.images import OnEvent
 
-_POLL_S = 0.01
+__all__ = ["kill", "remove", "run", "run_created", "start", "stop", "top", "wait"]
 
 
 class RunResult(NamedTuple):
@@ -132,10 +122,9 @@ def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach:
 
 def _wait_started(connection: _socket.socket) -> int:
     """Return once the command runs. Raises what kept it from running."""
-    import json
-
     from rootless.container import frames
     from rootless.container.attach import revive
+    from storage import lightjson as json
 
     reader = frames.Reader()
     while data := connection.recv(1 << 16):
@@ -154,153 +143,6 @@ def _already_starting(found: ContainerView, *, attach: bool) -> int:
             remedy=f"rpod attach {found.record.name}",
         )
     return 0
-
-
-def kill_left_over(found: ContainerView) -> None:
-    """End a first process whose monitor was killed after the process had changed its user."""
-    state = found.state
-    if found.status == "running" or not state.pid or state.boot_id != boot_id():
-        return
-    if is_same_process(state.pid, state.pid_start_time):
-        try:
-            os.kill(state.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def stop(host: Host, text: str, timeout_s: int | None = None) -> str:
-    """Ask a container to end, and kill it after the grace time; -1 waits for ever.
-
-    Returns its name. Raises ContainerNotFound. A container that does not run is left alone.
-    """
-    found = find_container(host.layout, text)
-    if found.status != "running":
-        kill_left_over(found)
-        return found.record.name
-    grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
-    if grace_s != 0:
-        _signal(found, found.record.stop_signal)
-        if _wait_ended(found, grace_s):
-            return found.record.name
-        host.note(
-            f"stop signal {signal.Signals(found.record.stop_signal).name} did not end container"
-            f" {found.record.name} in {grace_s} seconds: killing it"
-        )
-    _signal(found, signal.SIGKILL)
-    _wait_ended(found, -1)
-    return found.record.name
-
-
-def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
-    """Send a signal to a running container. Raises ContainerNotFound, ContainerStateError."""
-    number = parse_signal(signal_text)
-    found = find_container(host.layout, text)
-    if found.status != "running":
-        raise ContainerStateError(
-            f"can only kill running containers: {found.record.id} is {found.status}"
-        )
-    _signal(found, number)
-    if number == signal.SIGKILL:
-        _wait_ended(found, -1)
-    return found.record.name
-
-
-def _signal(found: ContainerView, number: int) -> None:
-    """Signal the first process. The caller owns its user namespace, so every id may be reached."""
-    if not is_same_process(found.state.pid, found.state.pid_start_time):
-        return
-    try:
-        os.kill(found.state.pid, number)
-    except ProcessLookupError:
-        return
-
-
-def _wait_ended(found: ContainerView, timeout_s: float) -> bool:
-    """Wait until the container has ended and its monitor has written so."""
-    deadline_s = time.monotonic() + timeout_s
-    if is_same_process(found.state.pid, found.state.pid_start_time):
-        try:
-            pidfd = os.pidfd_open(found.state.pid)
-        except ProcessLookupError:
-            pidfd = -1
-        if pidfd >= 0:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            try:
-                if not poll.poll(None if timeout_s < 0 else timeout_s * 1000):
-                    return False
-            finally:
-                os.close(pidfd)
-    while MonitorLock.is_held(found.paths.lock):
-        if 0 <= timeout_s < time.monotonic() - deadline_s + timeout_s - 5:
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-def remove(
-    host: Host,
-    text: str,
-    *,
-    force: bool = False,
-    volumes: bool = False,
-    timeout_s: int | None = None,
-) -> str:
-    """Remove a container; a running one only with `force`, which stops it first.
-
-    Its anonymous volumes stay unless `volumes` is set.
-
-    Returns its name. Raises ContainerNotFound, InUse.
-    """
-    found = find_container(host.layout, text)
-    if found.status == "running":
-        if not force:
-            raise InUse(
-                f"cannot remove container {found.record.id} as it is running - running or paused"
-                " containers cannot be removed without force",
-                remedy=f"stop it first, or use rpod rm --force {found.record.name}",
-            )
-        _end_now(host, found, timeout_s)
-    kill_left_over(found)
-    remove_container(host, found.record, volumes=volumes)
-    return found.record.name
-
-
-def _end_now(host: Host, found: ContainerView, timeout_s: int | None) -> None:
-    if timeout_s:
-        stop(host, found.record.id, timeout_s)
-        return
-    _signal(found, signal.SIGKILL)
-    _wait_ended(found, -1)
-
-
-def wait(host: Host, text: str, condition: str = "stopped", interval_s: float = 0.25) -> int:
-    """Wait until a container is stopped (exited), or running; return its exit code.
-
-    Raises ContainerNotFound, UsageError.
-    """
-    if condition not in ("stopped", "exited", "running", "created", "removing"):
-        raise UsageError(f'unknown condition "{condition}"', remedy="use stopped, exited, running")
-    found = find_container(host.layout, text)
-    if condition in ("running", "created"):
-        while found.status != condition:
-            time.sleep(interval_s)
-            found = view(host.layout, found.record)
-        return -1
-    while found.status in ("running", "paused", "stopping", "created"):
-        if found.status == "created":
-            time.sleep(interval_s)
-        else:
-            _wait_ended(found, -1)
-        if not os.path.exists(found.paths.record):
-            return _code_of_removed(found)
-        found = view(host.layout, found.record)
-    return found.exit_code
-
-
-def _code_of_removed(found: ContainerView) -> int:
-    """A container with --rm has gone with its end; its exit code went to its client."""
-    return found.exit_code
 
 
 def top(host: Host, text: str, descriptors: list[str]) -> list[list[str]]:

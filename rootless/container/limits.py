@@ -1,9 +1,9 @@
 """`--ulimit`, `--stop-signal`, sizes of time: small texts that become numbers."""
 
 import resource
-import signal
 
 from rootless.errors import UsageError
+from rootless.linux import signals as signal
 from rootless.sandbox import defaults
 
 TYPE_CHECKING = False
@@ -88,6 +88,15 @@ def parse_signal(text: str) -> int:
         if number >= signal.SIGRTMIN:
             return number
     found = getattr(signal, f"SIG{name}", None)
-    if isinstance(found, signal.Signals):
+    if isinstance(found, int) and not name.startswith("_"):
         return int(found)
     raise UsageError(f'invalid signal "{text}"', remedy="see `kill -l` for the names")
+
+
+def signal_name(number: int) -> str:
+    """Return SIGTERM for 15, SIGRTMIN+3 for 37."""
+    if number > signal.SIGRTMIN:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    import signal as names
+
+    return names.Signals(number).name

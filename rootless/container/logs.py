@@ -3,13 +3,13 @@
 import errno
 import os
 import time
-from typing import NamedTuple
 
 from rootless.container.attach import write_all
 from rootless.container.logfile import timestamp
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, MonitorLock, find_container
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ holds the lock in the run root for exactly as long as it lives, and the containe
 import errno
 import os
 import select
-import signal
 import time
 
 from rootless.container import frames
 from rootless.container.client import Client
 from rootless.container.logfile import LogWriter, timestamp
 from rootless.container.starting import Container, start_container
+from rootless.linux import signals as signal
 from rootless.linux.syscalls import close_range
 from rootless.sandbox.process import set_window_size
 from storage.containers import (

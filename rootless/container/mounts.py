@@ -1,10 +1,10 @@
 """`-v`, `--mount`, `--tmpfs`, image volumes: what the user mounts, as entries of config.json."""
 
 import os
-from typing import NamedTuple
 
 from rootless.container.request import ContainerRequest
 from rootless.errors import MountSourceMissing, UsageError
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
             _sweep(host, found)
             continue
         if found.status == "exited" and found.state.error:
-            from rootless.container.lifecycle import kill_left_over
+            from rootless.container.ending import kill_left_over
 
             kill_left_over(found)
         if all_states or found.status in RUNNING:
@@ -49,7 +49,7 @@ def _is_left_over(found: ContainerView) -> bool:
 
 
 def _sweep(host: Host, found: ContainerView) -> None:
-    from rootless.container.lifecycle import kill_left_over
+    from rootless.container.ending import kill_left_over
     from rootless.container.remove import remove_container
 
     kill_left_over(found)

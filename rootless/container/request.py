@@ -4,7 +4,7 @@ Strings are as typed where their meaning needs the image or the host (volumes, u
 `rootless.container.spec` resolves them.
 """
 
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 
 class ContainerRequest(NamedTuple):

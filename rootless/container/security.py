@@ -1,11 +1,11 @@
 """`--security-opt`, `--privileged`, `--cap-*`: what the process may do, as parts of config.json."""
 
 import os
-from typing import NamedTuple
 
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.sandbox import defaults
+from storage.record import NamedTuple
 
 SECCOMP_DEFAULT, SECCOMP_OFF = "default", "unconfined"
 

@@ -4,9 +4,7 @@ Everything is decided here, before any process is made: what is written to confi
 sandbox executes, at the first start and at every later one.
 """
 
-import json
 import os
-from typing import NamedTuple
 
 from rootless.container import mounts as user_mounts
 from rootless.container.environment import caller_environment, make_environment
@@ -19,7 +17,9 @@ from rootless.container.users import User, resolve_user
 from rootless.errors import UnknownUser, UsageError
 from rootless.linux.userns import to_host
 from rootless.sandbox import capabilities, defaults
+from storage import lightjson as json
 from storage.oci.config import ImageConfig
+from storage.record import NamedTuple
 
 OCI_VERSION = "1.0.2"
 _SHORT_ID = 12

@@ -5,10 +5,7 @@ What can run side by side does: newuidmap beside newgidmap, slirp4netns beside t
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import errno
-import json
 import os
-import signal
-from typing import NamedTuple
 
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
@@ -19,6 +16,7 @@ from rootless.errors import (
     RootlessError,
     SandboxError,
 )
+from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import start_time
 from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
@@ -27,9 +25,11 @@ from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.operations import StepError
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
+from storage import lightjson as json
 from storage.containers import ContainerView
 from storage.files import read_file
 from storage.layers import has_layer
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -292,9 +292,7 @@ def _start_network(
     if mode == "pasta":
         from slirp import pasta
 
-        return pasta.start(
-            container.pid, settings.pasta, ports=ports, namespaces=namespaces
-        )
+        return pasta.start(container.pid, settings.pasta, ports=ports, namespaces=namespaces)
     from slirp import slirp4netns
 
     socket_path = view.paths.network_socket if ports else None

@@ -1,10 +1,10 @@
 """`unshare`: a command of the host as root of the user namespace that containers have."""
 
 import os
-import signal
 
 from rootless.errors import CommandNotExecutable, CommandNotFound
 from rootless.host.paths import Host
+from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.userns import apply_maps, become_root, no_namespace_error
 

@@ -1,8 +1,7 @@
 """Who a container's process is: `--user` against the image's /etc/passwd and /etc/group."""
 
-from typing import NamedTuple
-
 from rootless.errors import UnknownUser, UsageError
+from storage.record import NamedTuple
 
 _MAX_ID = 2**31 - 1
 

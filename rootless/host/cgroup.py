@@ -1,7 +1,7 @@
 """Which cgroups this user may fill (cgroups(7), systemd's control group delegation)."""
 
 import os
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.host.programs import read_text
 

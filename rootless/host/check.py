@@ -1,7 +1,7 @@
 """The record of one question that doctor asks, and what all checks share."""
 
 import signal
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.errors import HostError
 

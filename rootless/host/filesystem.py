@@ -1,7 +1,7 @@
 """What kind of file system a path lies on (proc(5), mountinfo)."""
 
 import os
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.host.programs import read_text
 

@@ -6,9 +6,9 @@ network of one's own, so it is an error that names `--network=host` and `--netwo
 """
 
 import errno
-import json
+from storage import lightjson as json
 import os
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.errors import HostError, NetworkError, RootlessError
 from rootless.host.paths import Host, boot_id

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 from rootless.errors import HostError
 

@@ -4,25 +4,41 @@ user_namespaces(7): the parent writes the maps of its child. Ranges other than t
 id need newuidmap(1) and newgidmap(1), started side by side: they are the longest wait of a start.
 """
 
-import json
 import os
-import signal
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
 
 from rootless.errors import HostError, IdMapError, NoUserNamespace, RootlessError
+from rootless.linux import signals as signal
 from rootless.linux import syscalls
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Emit = Callable[[object], None]
+
 IdRange = tuple[int, int, int]
-Emit = Callable[[object], None]
 
 
-class IdMaps(NamedTuple):
+class IdMaps:
     """(container id, host id, count) ranges for users and for groups."""
 
-    uids: tuple[IdRange, ...]
-    gids: tuple[IdRange, ...]
+    __slots__ = ("gids", "uids")
+
+    def __init__(self, uids: tuple[IdRange, ...], gids: tuple[IdRange, ...]) -> None:
+        self.uids = uids
+        self.gids = gids
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, IdMaps):
+            return NotImplemented
+        return (self.uids, self.gids) == (other.uids, other.gids)
+
+    def __hash__(self) -> int:
+        return hash((self.uids, self.gids))
+
+    def __repr__(self) -> str:
+        return f"IdMaps({self.uids!r}, {self.gids!r})"
 
     @property
     def is_single(self) -> bool:
@@ -133,10 +149,10 @@ def become_root() -> None:
 
 
 def run_in_userns(
-    function: Callable[[Emit], object],
+    function: "Callable[[Emit], object]",
     maps: IdMaps,
     *,
-    on_event: Emit | None = None,
+    on_event: "Emit | None" = None,
     new_mounts: bool = False,
 ) -> object:
     """Run `function(emit)` as root of a new user namespace, in a forked child.
@@ -171,9 +187,11 @@ def run_in_userns(
 
 
 def _child(
-    function: Callable[[Emit], object], results: int, ready: int, go: int, *, new_mounts: bool
+    function: "Callable[[Emit], object]", results: int, ready: int, go: int, *, new_mounts: bool
 ) -> None:
     """Body of the forked child; never returns."""
+
+    import json
 
     def send(kind: str, value: object) -> None:
         data = json.dumps([kind, value]).encode() + b"\n"
@@ -207,7 +225,9 @@ def _child(
         os._exit(status)
 
 
-def _receive(fd: int, on_event: Emit | None) -> object:
+def _receive(fd: int, on_event: "Emit | None") -> object:
+    import json
+
     pending = b""
     while chunk := os.read(fd, 1 << 16):
         *lines, pending = (pending + chunk).split(b"\n")

@@ -6,9 +6,9 @@ program reads `struct seccomp_data` (number, architecture, instruction pointer, 
 """
 
 import struct
-from typing import NamedTuple
 
 from rootless.errors import UsageError
+from storage.record import NamedTuple
 
 LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 JUMP = 0x05  # BPF_JMP | BPF_JA

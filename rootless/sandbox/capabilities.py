@@ -1,8 +1,7 @@
 """Capability names, numbers and sets: capabilities(7), `--cap-add`, `--cap-drop`."""
 
-from typing import NamedTuple
-
 from rootless.errors import UsageError
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ Messages keep their borders (SOCK_SEQPACKET). The child's end closes at exec: th
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import array
-import json
 import os
 
 from rootless.sandbox.operations import StepError
+from storage import lightjson as json
 
 _MESSAGE_BYTES = 8192
 

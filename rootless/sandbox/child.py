@@ -5,8 +5,8 @@ nothing and takes no lock; a failure goes back as (step, path, errno), and it en
 """
 
 import os
-import signal
 
+from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
 from rootless.linux.userns import become_root
 from rootless.sandbox import init

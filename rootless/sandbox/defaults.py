@@ -5,7 +5,8 @@ the one table; `docs/security.md` explains it and tests compare it with a real c
 """
 
 import os
-from typing import NamedTuple
+
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ the container can do with it is what the caller can: the node's owner and mode d
 
 import os
 import stat
-from typing import NamedTuple
 
 from rootless.errors import MountSourceMissing, UsageError
 from rootless.sandbox.defaults import DEVICES
+from storage.record import NamedTuple
 
 _PERMISSIONS = frozenset("rwm")
 # Directories of /dev that are file systems of their own in a container, or not devices at all.

@@ -6,8 +6,8 @@ nobody inside, and ptrace(2) of it needs a capability over the initial user name
 """
 
 import os
-import signal
 
+from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
 from rootless.linux.procfs import read_stat
 from rootless.sandbox.channel import Channel

@@ -8,10 +8,10 @@ import errno
 import fcntl
 import os
 import resource
-import signal
 import struct
 import termios
 
+from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
 from rootless.sandbox.operations import StepError
 

@@ -1,11 +1,11 @@
 """From a policy on system calls to the program that the kernel runs before each of them."""
 
 import errno
-from typing import NamedTuple
 
 from rootless.errors import HostError
 from rootless.sandbox import bpf, syscall_numbers
 from rootless.sandbox.bpf import Block, Compare, Rule
+from storage.record import NamedTuple
 
 # linux/seccomp.h, SECCOMP_RET_*.
 KILL_PROCESS = 0x80000000

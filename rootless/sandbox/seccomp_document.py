@@ -5,12 +5,12 @@ by capability, architecture and kernel version.
 """
 
 import errno
-from typing import NamedTuple
 
 from rootless.errors import UsageError
 from rootless.sandbox import seccomp_compiler as compiler
 from rootless.sandbox.bpf import Compare, Rule
 from rootless.sandbox.seccomp_compiler import Policy
+from storage.record import NamedTuple
 
 _ACTIONS = {
     "SCMP_ACT_KILL": compiler.KILL_THREAD,

@@ -23,7 +23,7 @@ _FILES = """
     open openat openat2 creat close close_range read write readv writev pread64 pwrite64 preadv
     preadv2 pwritev pwritev2 lseek _llseek readahead fadvise64 fadvise64_64 arm_fadvise64_64
     sendfile sendfile64 splice tee copy_file_range fallocate truncate truncate64 ftruncate
-    ftruncate64 fsync fdatasync sync syncfs sync_file_range sync_file_range2 arm_sync_file_range
+    ftruncate64 fsync fdatasync sync syncfs sync_file_range arm_sync_file_range
     dup dup2 dup3 fcntl fcntl64 ioctl flock cachestat
     stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat statx statfs statfs64 fstatfs
     fstatfs64 access faccessat faccessat2 readlink readlinkat getdents getdents64 readdir getcwd
@@ -62,7 +62,7 @@ _PROCESSES = """
     sched_yield sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam
     sched_setparam sched_getscheduler sched_setscheduler sched_get_priority_max
     sched_get_priority_min sched_rr_get_interval sched_rr_get_interval_time64 getcpu
-    uname sysinfo syslog getrandom reboot syscall
+    uname sysinfo syslog getrandom reboot
 """
 
 _IDENTITY = """
@@ -82,7 +82,7 @@ _TIME = """
     time gettimeofday clock_gettime clock_gettime64 clock_getres clock_getres_time64
     clock_nanosleep clock_nanosleep_time64 nanosleep adjtimex clock_adjtime clock_adjtime64
     getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64
-    timer_settime timer_settime64 timerfd timerfd_create timerfd_gettime timerfd_gettime64
+    timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64
     timerfd_settime timerfd_settime64
 """
 
@@ -120,7 +120,7 @@ _ALLOWED = (
 _DENIED = """
     kexec_load kexec_file_load swapon swapoff migrate_pages move_pages userfaultfd vmsplice
     io_pgetevents bdflush nfsservctl nice oldfstat oldlstat oldstat oldolduname olduname sgetmask
-    ssetmask swapcontext sysfs uselib ustat vm86 vm86old pciconfig_iobase pciconfig_read
+    ssetmask sysfs uselib ustat vm86 vm86old pciconfig_iobase pciconfig_read
     pciconfig_write
 """
 

@@ -1,7 +1,6 @@
 """Reading JSON that came from outside: every wrong type is an error that names its place."""
 
-import json
-
+from storage import lightjson as json
 from storage.errors import InvalidDocument
 
 DOCUMENT_LIMIT_BYTES = 4 << 20

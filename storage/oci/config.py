@@ -1,7 +1,5 @@
 """OCI image-spec, image configuration; on the path of `rpod run`, so it loads nothing heavy."""
 
-from typing import NamedTuple
-
 from storage.digest import check_digest
 from storage.errors import InvalidDocument
 from storage.oci.checks import (
@@ -13,6 +11,7 @@ from storage.oci.checks import (
     get_text,
     wrong,
 )
+from storage.record import NamedTuple
 
 
 class ImageConfig(NamedTuple):

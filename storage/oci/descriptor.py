@@ -1,7 +1,5 @@
 """OCI image-spec, descriptor; and the media types of both families."""
 
-from typing import NamedTuple
-
 from storage.digest import check_digest
 from storage.errors import InvalidDocument
 from storage.oci.checks import (
@@ -12,6 +10,7 @@ from storage.oci.checks import (
     get_strings,
     get_text,
 )
+from storage.record import NamedTuple
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -1,9 +1,8 @@
 """OCI image-spec, image index; docker manifest list."""
 
-from typing import NamedTuple
-
 from storage.oci.checks import as_object, get_list, get_string_map, get_text
 from storage.oci.descriptor import OCI_INDEX, Descriptor, check_schema_version
+from storage.record import NamedTuple
 
 
 class Index(NamedTuple):

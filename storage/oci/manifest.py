@@ -1,7 +1,5 @@
 """OCI image-spec, image manifest; docker image manifest, schema 2."""
 
-from typing import NamedTuple
-
 from storage.errors import InvalidDocument
 from storage.oci.checks import as_object, get_list, get_string_map, get_text
 from storage.oci.descriptor import (
@@ -16,6 +14,7 @@ from storage.oci.descriptor import (
     check_schema_version,
     layer_compression,
 )
+from storage.record import NamedTuple
 
 LAYERS_LIMIT = 1000
 _OCI_LAYERS = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}

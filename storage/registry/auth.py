@@ -8,11 +8,11 @@ import base64
 import json
 import threading
 import time
-from typing import NamedTuple
 from urllib.parse import urlencode
 
 from storage.errors import InvalidDocument, RegistryDenied, RegistryProtocolError
 from storage.oci.checks import as_object, get_text
+from storage.record import NamedTuple
 from storage.registry.challenge import Challenge
 from storage.registry.options import Credentials
 from storage.registry.transport import Response, Transport, clean_text

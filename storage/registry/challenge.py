@@ -4,7 +4,7 @@ challenge-list := challenge *("," challenge); challenge := scheme [1*SP (token68
 The comma separates parameters as well as challenges: only what follows a name tells which it is.
 """
 
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~")
 _TOKEN68 = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/")

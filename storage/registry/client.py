@@ -4,7 +4,6 @@ Every answer is checked before it is used: its kind, its size, its digest.
 """
 
 import json
-from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from storage.digest import digest_of, is_digest
@@ -28,6 +27,7 @@ from storage.oci.descriptor import (
     OCI_MANIFEST,
     Descriptor,
 )
+from storage.record import NamedTuple
 from storage.reference import DEFAULT_REGISTRY, Reference
 from storage.registry.auth import Authenticator
 from storage.registry.certificates import find_certificates

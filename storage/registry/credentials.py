@@ -4,10 +4,7 @@ containers-auth.json(5): the first file that knows the registry wins; a key may 
 the most specific one wins. docker's credential helpers answer `get` over standard input.
 """
 
-import base64
-import binascii
 import json
-import subprocess
 
 from storage.errors import InvalidDocument, RegistryDenied
 from storage.files import read_file
@@ -165,6 +162,9 @@ def _entry(raw: object, where: str) -> Credentials | None:
     user, password = get_text(fields, "username", where), get_text(fields, "password", where)
     encoded = get_text(fields, "auth", where)
     if encoded:
+        import base64
+        import binascii
+
         try:
             text = base64.b64decode(encoded, validate=True).decode().rstrip("\0")
         except (binascii.Error, UnicodeDecodeError) as error:
@@ -183,6 +183,8 @@ def _ask_helper(name: str, server: str, environment: "Mapping[str, str]") -> Cre
     doing = f"ask {program[:80]} for the credentials of {server}"
     if not name or not _HELPER_NAME.issuperset(name):
         raise InvalidDocument(f"{doing}: not the name of a helper")
+    import subprocess
+
     try:
         done = subprocess.run(
             [program, "get"],

@@ -1,6 +1,6 @@
 """What a caller may say about a transfer; light, so that the command line can load it early."""
 
-from typing import NamedTuple
+from storage.record import NamedTuple
 
 
 class Credentials(NamedTuple):

@@ -5,10 +5,10 @@ asked for, then what the same processor can also run.
 """
 
 import os
-from typing import NamedTuple
 
 from storage.errors import InvalidReference, NoMatchingPlatform
 from storage.oci.descriptor import Descriptor, DescriptorPlatform
+from storage.record import NamedTuple
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

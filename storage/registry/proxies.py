@@ -5,7 +5,6 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY in either case; NO_PROXY has hos
 optional port, or "*". Loopback never goes through a proxy.
 """
 
-import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 from storage.errors import RegistryUnreachable
@@ -13,6 +12,7 @@ from storage.registry.hosts import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Mapping
 
 
@@ -22,10 +22,10 @@ def choose_proxy(url: SplitResult, environment: "Mapping[str, str]") -> str | No
     Raises RegistryUnreachable for a proxy that cannot be used.
     """
     host = (url.hostname or "").lower()
-    if is_loopback(host) or _is_excluded(host, url.port, _variable(environment, "no_proxy")):
-        return None
     text = _variable(environment, f"{url.scheme}_proxy") or _variable(environment, "all_proxy")
-    if not text:
+    if not text or is_loopback(host):
+        return None
+    if _is_excluded(host, url.port, _variable(environment, "no_proxy")):
         return None
     proxy = text if "://" in text else f"http://{text}"
     scheme = urlsplit(proxy).scheme
@@ -51,6 +51,8 @@ def _is_excluded(host: str, port: int | None, patterns: str) -> bool:
 def _matches(pattern: str, host: str, port: int | None) -> bool:
     if pattern == "*":
         return True
+    import ipaddress
+
     address = _address(host)
     if "/" in pattern:
         try:
@@ -69,7 +71,9 @@ def _matches(pattern: str, host: str, port: int | None) -> bool:
     return bool(name) and (host == name or host.endswith(f".{name}"))
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(text: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
+    import ipaddress
+
     try:
         return ipaddress.ip_address(text.strip("[]"))
     except ValueError:

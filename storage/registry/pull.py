@@ -7,7 +7,6 @@ under the image's name before all of it is there and checked.
 import os
 import threading
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 from storage.blobs import has_blob, open_blob, read_blob, write_blob
 from storage.digest import is_digest
@@ -23,6 +22,7 @@ from storage.oci.config import ImageConfig
 from storage.oci.descriptor import INDEX_TYPES, Descriptor
 from storage.oci.index import Index
 from storage.oci.manifest import Manifest
+from storage.record import NamedTuple
 from storage.reference import Reference
 from storage.registry.client import Document, RegistryClient, read_document
 from storage.registry.fetch import (
@@ -35,6 +35,7 @@ from storage.registry.fetch import (
 )
 from storage.registry.options import PullOptions
 from storage.registry.platform import Platform, choose_manifest, host_platform
+from storage.scratch import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class _Pull:
             image = self._describe(document)
             if self._is_complete(name, image):
                 return find_image(self._layout, name, all_names=True)
+            # What killed pulls were unpacking: only here are its owners' ids at hand for sure.
+            sweep(self._layout)
             self._get_layers(image)
             try:
                 return commit_image(
