@@ -210,6 +210,13 @@ def test_the_usual_filter_loads_neither_compiler_nor_tables() -> None:
     )
 
 
+def test_every_name_of_the_policy_is_a_call_of_some_architecture() -> None:
+    """A misspelt name would silently answer ENOSYS."""
+    known = {name for architecture in sn.ARCHITECTURES for name in NUMBERS(architecture)}
+    policy = seccomp_profile.default_policy("x86_64", capabilities.DEFAULT)
+    assert sorted(set(policy.rules) - known) == []
+
+
 def test_an_unknown_machine_is_told_how_to_go_on() -> None:
     with pytest.raises(HostError, match="system calls of vax are not known") as caught:
         seccomp.default_filter("vax", ())
