@@ -1,6 +1,5 @@
 """info, version, doctor, unshare, completion."""
 
-import json
 import os
 import sys
 
@@ -30,6 +29,8 @@ def version(invocation: "Invocation") -> int:
     client = gather_version()
     text = invocation.text("format")
     if text == "json":
+        import json
+
         write(json.dumps({"Client": client}, separators=(",", ":")) + "\n")
     elif text:
         # podman's fields lie both below .Client and at the top.
@@ -94,7 +95,7 @@ def _scalar(value: object) -> str:
     text = str(value)
     if text == "":
         return '""'
-    return json.dumps(text) if "\n" in text or not text.isprintable() else text
+    return text if text.isprintable() else repr(text)
 
 
 def doctor(invocation: "Invocation") -> int:
