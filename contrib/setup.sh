@@ -39,9 +39,9 @@ install_packages() {
     missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     if command -v apt-get >/dev/null 2>&1; then
-        say "installing: $missing"
         # shellcheck disable=SC2086 # a list of names
-        if as_root apt-get update -q >/dev/null && as_root env DEBIAN_FRONTEND=noninteractive \
+        if as_root true && say "installing: $missing" && as_root apt-get update -q >/dev/null &&
+            as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -qq -y --no-install-recommends $missing >/dev/null; then
             missing=$(missing_packages "$@")
             [ -n "$missing" ] || return 0
@@ -133,7 +133,7 @@ install_project() {
     fi
     rm -rf "$directory/build" # a stale one would be installed
     say "installing rpod$extras into $directory/.venv"
-    "$directory/.venv/bin/python" -m pip install --quiet --disable-pip-version-check "$directory$extras" ||
+    "$directory/.venv/bin/python" -m pip install -qq --disable-pip-version-check "$directory$extras" ||
         die "pip could not install the project; its words are above"
 }
 
