@@ -42,6 +42,11 @@ else:
                 value, end = _scan(text, start)
             except StopIteration as error:
                 raise ValueError(f"no JSON value at character {error.value}") from None
+            except SystemError:
+                # The scanner raises json.decoder.JSONDecodeError if that is loaded, else nothing.
+                from json import loads as explain
+
+                return explain(text)
             if text[end:].strip(_SPACE):
                 raise ValueError(f"more than one JSON value: character {end}")
             return value
