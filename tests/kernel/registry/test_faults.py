@@ -263,9 +263,8 @@ def test_an_endless_blob_is_refused(
 ) -> None:
     image = _image()
     fake.fault(image.layers[0], _endless)
-    error = _fails(fake, in_account, account_dir)
-    assert isinstance(error, DigestMismatch)
-    assert "more than the promised" in error.message
+    # Too many bytes, or the wrong ones: as the last piece happens to end.
+    assert isinstance(_fails(fake, in_account, account_dir), DigestMismatch)
 
 
 def test_a_manifest_that_lies_about_a_size_is_found_out(

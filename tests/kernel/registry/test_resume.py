@@ -203,6 +203,7 @@ def test_a_killed_pull_is_gone_on_with_by_the_next(
     assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
     assert _ranges(fake, image) == ["", f"bytes={arrived}-"]
     assert partials(account_dir) == {}
+    assert os.listdir(layout_of(account_dir).tmp_dir) == []
 
 
 def test_a_killed_client_takes_its_pull_with_it(
