@@ -108,7 +108,9 @@ class Session:
         self._connection = connection
         self._options = options
         self._reader = frames.Reader()
-        self._keys = DetachKeys(options.detach_keys if options.stdin else b"")
+        # Keys are typed at a terminal; without one the same bytes are data.
+        typed = options.stdin and options.terminal
+        self._keys = DetachKeys(options.detach_keys if typed else b"")
         self._poll = select.poll()
         self._pid = 0
         self._wakeup = -1

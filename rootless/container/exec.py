@@ -142,7 +142,7 @@ class _ExecSession:
     def __init__(self, request: ExecRequest, process: Process, keys: bytes) -> None:
         self._request = request
         self._process = process
-        self._keys = DetachKeys(keys if request.interactive else b"")
+        self._keys = DetachKeys(keys if request.interactive and request.tty else b"")
         self._pid = 0
         self._pending = bytearray()
         self._sources: dict[int, int] = {}
