@@ -51,7 +51,7 @@ def explain(argv: "Sequence[str]") -> "int | Invocation":
 
 
 def _print_usage_error(error: click.UsageError) -> None:
-    from rootless.cli.main import print_error
+    from rootless.cli.reporting import print_error
 
     message = error.format_message()
     if isinstance(error, click.NoSuchOption):

@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+from rootless.cli.reporting import print_error, report
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
 
 # A start allocates some 50,000 objects that stay: looking for garbage among them costs 10 % of it.
 _OBJECTS_BEFORE_COLLECTION = 200_000
-_RED = "\x1b[31m"
-_RESET = "\x1b[0m"
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
@@ -61,58 +61,6 @@ def call(invocation: "Invocation") -> int:
         __import__(f"rootless.cli.commands.{module}", fromlist=[function]), function
     )
     return handler(invocation)
-
-
-def report(error: BaseException) -> int:
-    """Print an error as `Error: message`, its remedy below, and return its exit code."""
-    message = getattr(error, "message", None)
-    if os.environ.get("RPOD_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    if isinstance(message, str):
-        print_error(message, str(getattr(error, "remedy", "")))
-    elif isinstance(error, OSError):
-        print_error(_os_error(error))
-    elif isinstance(error, RecursionError | MemoryError):
-        print_error("out of memory" if isinstance(error, MemoryError) else "nested too deeply")
-    else:
-        print_error(
-            f"internal error: {type(error).__name__}: {error}",
-            "this is a defect of rpod: run the command with RPOD_DEBUG=1 and report it",
-        )
-    for note in getattr(error, "__notes__", ()):
-        sys.stderr.write(f"  {note}\n")
-    code = getattr(error, "exit_code", 125)
-    return code if isinstance(code, int) else 125
-
-
-def print_error(message: str, remedy: str = "") -> None:
-    """Write `Error: message` and the remedy's line to standard error."""
-    label = "Error:"
-    if is_coloured(sys.stderr):
-        label = f"{_RED}{label}{_RESET}"
-    text = f"{label} {message}\n"
-    if remedy:
-        text += f"  {remedy}\n"
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
-
-
-def is_coloured(stream: object) -> bool:
-    """Say whether colours are wanted: a terminal, and neither NO_COLOR nor TERM=dumb."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
-        return False
-    isatty = getattr(stream, "isatty", None)
-    return callable(isatty) and bool(isatty())
-
-
-def _os_error(error: OSError) -> str:
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
 def _explain_settings(invocation: "Invocation") -> None:

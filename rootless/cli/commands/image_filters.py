@@ -1,4 +1,4 @@
-"""Which images a filter or a pattern means."""
+"""Names of images, and which images a filter or a pattern means."""
 
 from rootless.cli.human import parse_moment, parse_rfc3339
 from rootless.cli.output import matches_label, passes
@@ -38,6 +38,12 @@ def name_matches(name: str, pattern: str) -> bool:
     return any(
         fnmatchcase(option, pattern) or fnmatchcase(option, f"*/{pattern}") for option in options
     )
+
+
+def repo_digests(record: "ImageRecord") -> list[str]:
+    """Return NAME@DIGEST for each repository that the image is known by."""
+    repositories = sorted({split_name(name)[0] for name in record.names})
+    return [f"{repository}@{record.manifest_digest}" for repository in repositories]
 
 
 def passes_filters(

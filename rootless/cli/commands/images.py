@@ -7,6 +7,7 @@ from rootless.cli.commands.image_filters import (
     NONE,
     name_matches,
     passes_filters,
+    repo_digests,
     split_name,
 )
 from rootless.cli.human import ago_text, go_time, parse_rfc3339, size_text, unix_time
@@ -165,9 +166,3 @@ def _row(layout: "Layout", entry: Entry, now_s: float, *, full: bool) -> Row:
         "CreatedAt": record.created,
     }
     return Row(fields, document)
-
-
-def repo_digests(record: "ImageRecord") -> list[str]:
-    """Return NAME@DIGEST for each repository that the image is known by."""
-    repositories = sorted({split_name(name)[0] for name in record.names})
-    return [f"{repository}@{record.manifest_digest}" for repository in repositories]

@@ -99,7 +99,7 @@ def _read_cidfile(path: str) -> str:
 
 def for_each(names: "Sequence[str]", action: "Callable[[str], None]") -> list[Exception]:
     """Do the action for every name, report what fails, and return the errors."""
-    from rootless.cli.main import report
+    from rootless.cli.reporting import report
 
     errors: list[Exception] = []
     for name in names:

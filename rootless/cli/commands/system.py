@@ -113,7 +113,7 @@ def doctor(invocation: "Invocation") -> int:
 
 def _check_text(check: "Check") -> str:
     """Return a check's line, and below it what is wrong and how to put it right."""
-    from rootless.cli.main import is_coloured
+    from rootless.cli.reporting import is_coloured
 
     label = f"{check.status:<4}"
     if is_coloured(sys.stdout):

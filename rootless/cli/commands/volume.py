@@ -2,6 +2,7 @@
 
 import sys
 
+from rootless.cli.commands.looks import volume_document
 from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
 from rootless.cli.output import (
     Row,
@@ -19,7 +20,6 @@ from storage.volumes import (
     create_volume,
     find_volume,
     list_volumes,
-    mountpoint,
     read_volume,
     remove_volume,
     volume_users,
@@ -102,24 +102,6 @@ def _row(host: "Host", record: "VolumeRecord", users: dict[str, list[str]]) -> R
     return Row(fields, document)
 
 
-def volume_document(
-    host: "Host", record: "VolumeRecord", *, users: dict[str, list[str]] | None = None
-) -> dict[str, object]:
-    """Return podman's document for a volume."""
-    known = volume_users(host.layout) if users is None else users
-    return {
-        "Name": record.name,
-        "Driver": "local",
-        "Mountpoint": mountpoint(host.layout, record),
-        "CreatedAt": record.created_at,
-        "Labels": record.labels,
-        "Scope": "local",
-        "Options": record.options,
-        "Anonymous": record.anonymous,
-        "MountCount": len(known.get(record.name, [])),
-    }
-
-
 def _passes(
     record: "VolumeRecord", filters: list[tuple[str, str]], users: dict[str, list[str]]
 ) -> bool:
@@ -153,7 +135,7 @@ def _test(record: "VolumeRecord", key: str, value: str, users: dict[str, list[st
 
 def inspect(invocation: "Invocation") -> int:
     """Show volumes."""
-    from rootless.cli.commands.inspect import look_at_volume, show_documents
+    from rootless.cli.commands.looks import look_at_volume, show_documents
 
     host = invocation.host()
     names = invocation.texts("names")

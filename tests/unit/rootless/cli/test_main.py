@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rootless.cli import main as cli
 from rootless.cli import table
 from rootless.cli.invocation import Invocation
-from rootless.cli.main import main, report
+from rootless.cli.main import main
+from rootless.cli.reporting import print_error, report
 from rootless.errors import CommandNotExecutable, CommandNotFound, Interrupted, UsageError
 from storage.errors import ImageNotFound, InUse
 
@@ -156,13 +156,13 @@ def test_colours_only_where_wanted(
         monkeypatch.setenv(name, value)
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    cli.print_error("m")
+    print_error("m")
     assert ("\x1b[31m" in stream.getvalue()) is coloured
 
 
 def test_no_colours_in_a_pipe(capsys: Reporting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    cli.print_error("m")
+    print_error("m")
     assert capsys.readouterr().err == "Error: m\n"
 
 
