@@ -233,9 +233,12 @@ def _ports(
     from slirp.ports import parse_publish_all, publish_exposed
 
     mode = around.network.mode.partition(":")[0]
-    if mode in ("host", "none"):
+    if mode == "host":
+        host.note("-p is left out: with --network=host every port is the host's already")
+        return ()
+    if mode == "none":
         raise UsageError(
-            f"publish ports: a container with --network={mode} has no network of its own",
+            "publish ports: a container with --network=none has no network",
             remedy="leave -p out, or use --network=slirp4netns",
         )
     mappings = parse_publish_all(request.publish)

@@ -186,8 +186,9 @@ def _pts_options(tty_group_mapped: bool) -> tuple[str, ...]:
 def _ipc(host_ipc: bool, shm_size_bytes: int) -> list[Mount]:
     if host_ipc:
         return [
-            Mount("/dev/mqueue", "bind", "/dev/mqueue", ("bind", "rprivate", *_PSEUDO)),
-            Mount(_SHM, "bind", _SHM, ("bind", "rprivate", *_PSEUDO)),
+            Mount(path, "bind", path, ("bind", "rprivate", *_PSEUDO))
+            for path in ("/dev/mqueue", _SHM)
+            if os.path.isdir(path)  # not every host mounts message queues
         ]
     size = (f"size={shm_size_bytes}",) if shm_size_bytes else ()
     return [
