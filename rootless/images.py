@@ -134,7 +134,6 @@ def pull(
         return unchanged._replace(names=(str(reference),))
 
     from storage.registry.credentials import find_credentials
-    from storage.registry.pull import pull_image
 
     if options.credentials is None:
         # Here, not in the user namespace: a credential helper may ask the user's session bus.
@@ -143,7 +142,12 @@ def pull(
         )
         options = options._replace(credentials=found_credentials)
 
+    def load() -> None:
+        import storage.registry.pull  # noqa: F401 - the work is to find it loaded
+
     def work(emit: "Emit") -> object:
+        from storage.registry.pull import pull_image
+
         record = pull_image(
             host.layout,
             reference,
@@ -155,7 +159,7 @@ def pull(
         )
         return record.manifest_digest
 
-    digest = _in_namespace(host, work, on_event)
+    digest = _in_namespace(host, work, on_event, prepare=load)
     found = find_image(host.layout, str(digest))
     return found._replace(names=(str(reference),))
 
@@ -190,6 +194,7 @@ def _in_namespace(
     work: "Callable[[Emit], object]",
     on_event: "OnEvent | None",
     maps: IdMaps | None = None,
+    prepare: "Callable[[], None] | None" = None,
 ) -> object:
     listener = None
     if on_event is not None:
@@ -200,7 +205,7 @@ def _in_namespace(
         def listener(raw: object) -> None:
             callback(Event.from_json(raw))
 
-    return run_in_userns(work, maps or host.id_maps(), on_event=listener)
+    return run_in_userns(work, maps or host.id_maps(), on_event=listener, prepare=prepare)
 
 
 def config_of(host: Host, record: ImageRecord) -> ImageConfig:

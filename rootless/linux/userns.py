@@ -154,10 +154,12 @@ def run_in_userns(
     *,
     on_event: "Emit | None" = None,
     new_mounts: bool = False,
+    prepare: "Callable[[], object] | None" = None,
 ) -> object:
     """Run `function(emit)` as root of a new user namespace, in a forked child.
 
-    What it returns and what it emits must be JSON values; they reach the caller over a pipe.
+    `prepare`, say imports, runs in the child while newuidmap and newgidmap do their work. What
+    `function` returns and what it emits must be JSON values; they reach the caller over a pipe.
     An error with `message` and `remedy` is raised again here with its class.
     """
     sys.stdout.flush()
@@ -169,7 +171,7 @@ def run_in_userns(
     if pid == 0:
         for fd in (results, ready, parent_go):
             os.close(fd)
-        _child(function, child_results, child_ready, go, new_mounts=new_mounts)
+        _child(function, prepare, child_results, child_ready, go, new_mounts=new_mounts)
     for fd in (child_results, child_ready, go):
         os.close(fd)
     try:
@@ -187,7 +189,13 @@ def run_in_userns(
 
 
 def _child(
-    function: "Callable[[Emit], object]", results: int, ready: int, go: int, *, new_mounts: bool
+    function: "Callable[[Emit], object]",
+    prepare: "Callable[[], object] | None",
+    results: int,
+    ready: int,
+    go: int,
+    *,
+    new_mounts: bool,
 ) -> None:
     """Body of the forked child; never returns."""
 
@@ -207,6 +215,8 @@ def _child(
         except OSError as error:
             raise no_namespace_error(error) from error
         os.write(ready, b"r")
+        if prepare is not None:
+            prepare()
         if os.read(go, 1):
             become_root()
             send("result", function(lambda event: send("event", event)))
