@@ -33,10 +33,15 @@ def load_archive(
     where = source if source is not None else "standard input"
     with Scratch(layout, "load") as scratch:
         files = _open(where, source, scratch.path)
-        images = read_images(files)
-        if not images:
-            raise InvalidArchive(f"load {where}: there is no image in it")
-        return [_store(layout, files, image, map_key, events or ignore) for image in images]
+        try:
+            images = read_images(files)
+            if not images:
+                raise InvalidArchive("there is no image in it")
+            return [_store(layout, files, image, map_key, events or ignore) for image in images]
+        except StorageError as error:
+            if where not in error.message:
+                error.message = f"load {where}: {error.message}"
+            raise
 
 
 def _open(where: str, source: str | None, scratch: str) -> Files:
@@ -74,8 +79,5 @@ def _store(
             )
     except OSError as error:
         raise from_os_error(f"load {files.where}", error) from error
-    except StorageError as error:
-        error.message = f"load {files.where}: {error.message}"
-        raise
     assert record is not None
     return record

@@ -91,7 +91,7 @@ def _store_layer(layout: Layout, where: str, source: str | None, target: str) ->
     if source is not None and os.path.isdir(source):
         from storage.tar_writer import tar_directory
 
-        return _unpack(layout, _Pieces(tar_directory(source)), where, target)
+        return _unpack(layout, _Pieces(tar_directory(source, without=layout.store)), where, target)
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if source is not None else os.dup(0)
     except OSError as error:

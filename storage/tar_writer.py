@@ -22,13 +22,14 @@ _TYPES = {
 }
 
 
-def tar_directory(root: str) -> Iterator[bytes]:
-    """Yield the archive of everything below `root`; sockets are left out.
+def tar_directory(root: str, *, without: str = "") -> Iterator[bytes]:
+    """Yield the archive of everything below `root`; sockets and `without` are left out.
 
     Raises StoreUnusable when something cannot be read.
     """
     seen: dict[tuple[int, int], bytes] = {}
     try:
+        left_out = _identity(without) if without else None
         yield from _entry(os.fsencode(root), b"./", os.stat(root), seen)
         todo = [b""]
         while todo:
@@ -37,6 +38,8 @@ def tar_directory(root: str) -> Iterator[bytes]:
             below = []
             for name in sorted(os.listdir(path)):
                 found = os.lstat(os.path.join(path, name))
+                if (found.st_dev, found.st_ino) == left_out:
+                    continue
                 relative = os.path.join(directory, name)
                 if stat.S_ISDIR(found.st_mode):
                     below.append(relative)
@@ -45,6 +48,11 @@ def tar_directory(root: str) -> Iterator[bytes]:
     except OSError as error:
         raise from_os_error(f"read {root}", error) from error
     yield bytes(2 * BLOCK)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _entry(
