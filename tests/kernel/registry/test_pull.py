@@ -26,6 +26,7 @@ from tests.registries import (
     make_image,
     make_index,
 )
+from tests.support.accounts import Account, temporary_directory
 from tests.support.images import File, directory, tar
 
 _ALICE = QUICK._replace(credentials=Credentials(USER, PASSWORD))
@@ -342,3 +343,40 @@ def test_a_pull_leaves_no_partial_blobs(
     name = plain_registry.push("clean/image", make_image(_layers("clean")))
     in_account(lambda: pull(account_dir, name))
     assert partials(account_dir) == {}
+
+
+def test_an_account_without_subordinate_ids_pulls_with_a_note(
+    plain_registry: DockerRegistry, in_account: InAccount, account_without_ids: Account
+) -> None:
+    layer = tar([File("of-alice", b"a", uid=1000, gid=1000), File("of-root", b"r")])
+    name = plain_registry.push("single/id", make_image([layer]))
+
+    def body(store: str) -> tuple[dict[str, bytes], list[str]]:
+        outcome = pull(store, name)
+        return dict(files_of(store, outcome.image)), outcome.texts("note")
+
+    with temporary_directory(account_without_ids) as store:
+        files, notes = in_account(lambda: body(store), account=account_without_ids)
+    assert files == {"of-alice": b"a", "of-root": b"r"}
+    assert notes == ["owners outside of the id map became root: of-alice"]
+
+
+def test_owners_are_those_of_the_subordinate_ids(
+    plain_registry: DockerRegistry, in_account: InAccount, account: Account, account_dir: str
+) -> None:
+    layer = tar([File("of-alice", b"a", uid=1000, gid=50), File("of-root", b"r")])
+    name = plain_registry.push("owners/many", make_image([layer]))
+
+    def body() -> dict[str, tuple[int, int]]:
+        image = pull(account_dir, name).image
+        layout = layout_of(account_dir)
+        (key,) = os.listdir(layout.all_layers_dir)
+        top = layout.layer_diff(key, image.chain_ids[0])
+        found = {entry.name: entry.stat() for entry in os.scandir(top)}
+        return {entry: (stat.st_uid, stat.st_gid) for entry, stat in found.items()}
+
+    first_uid = account.subordinate[0][0]
+    owners = in_account(body)
+    assert owners["of-root"] == (account.uid, account.gid)
+    # 0 is the account itself, so container id 1 is the first subordinate id.
+    assert owners["of-alice"][0] == first_uid + 999
