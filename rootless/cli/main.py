@@ -16,20 +16,27 @@ if TYPE_CHECKING:
 _OBJECTS_BEFORE_COLLECTION = 200_000
 
 
-def main(argv: "Sequence[str] | None" = None) -> int:
-    """Run one command line and return its exit code.
+def main() -> None:
+    """Run this process's command line and end the process."""
+    _open_closed_streams()
+    code = run(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
+    # Everything is written: taking the interpreter apart would only cost milliseconds.
+    os._exit(code)
 
-    The caller exits with it: a return value reaches the interpreter's own clean-up.
-    """
+
+def run(argv: "Sequence[str]") -> int:
+    """Run one command line and return its exit code; what it prints is flushed."""
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 20, 20)
-    if argv is None:
-        argv = sys.argv[1:]
     invocation: Invocation | None = None
     try:
         if "_RPOD_COMPLETE" in os.environ:
             from rootless.cli.clickapp import complete
 
-            return complete(os.environ["_RPOD_COMPLETE"])
+            return _flush(complete(os.environ["_RPOD_COMPLETE"]))
         from rootless.cli.fast import parse
 
         invocation = parse(argv)
@@ -38,19 +45,36 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
             outcome = explain(argv)
             if isinstance(outcome, int):
-                return outcome
+                return _flush(outcome)
             invocation = outcome
         code = call(invocation)
-        sys.stdout.flush()
     except BrokenPipeError:
         return _reader_is_gone()
     except KeyboardInterrupt:
         return 130
+    except SystemExit as error:
+        # click ends so when its own output has no reader any more.
+        code = error.code if isinstance(error.code, int) else 1
     except Exception as error:  # noqa: BLE001 - the one place that turns errors into text
         code = report(error)
+    code = _flush(code)
     if invocation is not None:
         _print_notes(invocation)
-    return _flush(code)
+    return code
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where a caller has closed a standard stream: no file may land there."""
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def call(invocation: "Invocation") -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rootless.cli.main import main
+from rootless.cli.main import run as main
 from storage.containers import (
     ContainerRecord,
     ContainerState,

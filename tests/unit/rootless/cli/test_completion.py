@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rootless.cli.main import main
+from rootless.cli.main import run as main
 
-PROGRAM = "import sys; from rootless.cli.main import main; sys.exit(main())"
+PROGRAM = "from rootless.cli.main import main; main()"
 
 
 @pytest.fixture

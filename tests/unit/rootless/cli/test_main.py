@@ -10,7 +10,7 @@ import pytest
 
 from rootless.cli import table
 from rootless.cli.invocation import Invocation
-from rootless.cli.main import main
+from rootless.cli.main import run as main
 from rootless.cli.reporting import print_error, report
 from rootless.errors import CommandNotExecutable, CommandNotFound, Interrupted, UsageError
 from storage.errors import ImageNotFound, InUse
