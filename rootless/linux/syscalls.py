@@ -200,12 +200,11 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     return fd
 
 
-def move_mount(mount_fd: int, target: str) -> None:
-    """Attach a detached mount at `target`, the links of which are followed."""
-    # MOVE_MOUNT_T_SYMLINKS: like mount(2), which people expect for /etc/resolv.conf.
-    flags = MOVE_MOUNT_F_EMPTY_PATH | 0x10
-    if _call("move_mount", mount_fd, _str(b""), AT_FDCWD, _str(os.fsencode(target)), flags) < 0:
-        raise _fail("move_mount", target)
+def move_mount(mount_fd: int, target_fd: int) -> None:
+    """Attach a detached mount at the file or directory that a descriptor stands for."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    if _call("move_mount", mount_fd, _str(b""), target_fd, _str(b""), flags) < 0:
+        raise _fail("move_mount")
 
 
 def mount_setattr(

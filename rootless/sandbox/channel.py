@@ -13,7 +13,7 @@ import _socket  # not `socket`: its enums cost 5 ms of every start
 import array
 import os
 
-from rootless.sandbox.operations import StepError
+from rootless.sandbox.targets import StepError
 from storage import lightjson as json
 
 _MESSAGE_BYTES = 8192

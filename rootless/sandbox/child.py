@@ -11,7 +11,7 @@ from rootless.linux import syscalls as sc
 from rootless.linux.userns import become_root
 from rootless.sandbox import init
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.operations import Operation, StepError
+from rootless.sandbox.operations import Operation
 from rootless.sandbox.process import (
     Process,
     enter_directory,
@@ -24,6 +24,7 @@ from rootless.sandbox.process import (
     use_terminal,
 )
 from rootless.sandbox.root import FUSE, Root, enter, leave_host
+from rootless.sandbox.targets import StepError
 
 FIRST_FREE_FD = 3
 
@@ -115,14 +116,14 @@ def _try(step: Operation, part: object) -> None:
 def _become(plan: Plan, channel: Channel) -> None:
     process = plan.process
     os.setsid()
-    terminal = ""
+    terminal = -1
     if process.terminal:
         master, terminal = open_terminal(*plan.console_size)
         channel.send(b"t", master)
         os.close(master)
     channel.send(b"r")
     channel.expect(b"x")
-    if terminal:
+    if terminal >= 0:
         use_terminal(terminal, process.uid, process.gid)
     else:
         use_streams(plan.streams, process.uid, process.gid)

@@ -11,8 +11,8 @@ from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
 from rootless.linux.procfs import read_stat
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.operations import StepError
 from rootless.sandbox.process import Process, enter_directory, execute, take_identity
+from rootless.sandbox.targets import StepError
 
 # proc(5), stat: fields 48 and 49; the list begins with field 3.
 _ARG_START, _ARG_END = 45, 46

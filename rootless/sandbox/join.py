@@ -8,7 +8,6 @@ import os
 
 from rootless.linux import syscalls as sc
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.operations import StepError
 from rootless.sandbox.process import (
     Process,
     enter_directory,
@@ -20,6 +19,7 @@ from rootless.sandbox.process import (
     use_streams,
     use_terminal,
 )
+from rootless.sandbox.targets import StepError
 
 
 def join(
@@ -67,10 +67,10 @@ def _become(
     try:
         os.setsid()
         if process.terminal:
-            master, path = open_terminal(*console_size)
+            master, terminal = open_terminal(*console_size)
             channel.send(b"t", master)
             os.close(master)
-            use_terminal(path, process.uid, process.gid)
+            use_terminal(terminal, process.uid, process.gid)
         else:
             use_streams(streams, process.uid, process.gid)
         keep = channel.fileno()

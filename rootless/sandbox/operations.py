@@ -3,7 +3,8 @@
 Each has three parts. `describe()` is one line for the debug log. `open()` runs first, with the
 caller's own credentials and the host's root, and opens what lies on the host. `execute()` runs
 with the container's root file system as root directory (chroot), so every path is resolved by the
-kernel inside it: a link in a hostile image leads nowhere else. Nothing here imports at run time.
+kernel inside it, and through `rootless.sandbox.targets`: a link in a hostile image leads nowhere
+else. Nothing here imports at run time.
 """
 
 import errno
@@ -12,6 +13,7 @@ import stat
 
 from rootless.linux import syscalls as sc
 from rootless.sandbox.copyup import copy_tree
+from rootless.sandbox.targets import StepError, open_directory, open_inside, open_target
 
 _FLAGS = {
     "ro": sc.MOUNT_ATTR_RDONLY,
@@ -44,16 +46,6 @@ _RECURSIVE_PROPAGATION = {f"r{name}": flag for name, flag in _PROPAGATION.items(
 _SILENT = {"rw", "bind", "rbind", "defaults", "suid", "dev", "exec", "atime", "diratime", "copyup"}
 
 
-class StepError(Exception):
-    """A step failed: what was being done, on which path, with which errno."""
-
-    def __init__(self, step: str, path: str, number: int) -> None:
-        super().__init__(step, path, number)
-        self.step = step
-        self.path = path
-        self.number = number
-
-
 class Operation:
     """One step; the parts that an operation does not need do nothing."""
 
@@ -69,32 +61,10 @@ class Operation:
         return
 
 
-def make_target(path: str, *, directory: bool) -> str:
-    """Make a mount point if there is none; return the path with its last links resolved."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        real = os.path.realpath(path)
-        if directory:
-            os.makedirs(real, 0o755, exist_ok=True)
-        else:
-            os.makedirs(os.path.dirname(real), 0o755, exist_ok=True)
-            # mknod, not open: a FIFO planted in the way must not make us wait.
-            os.mknod(real, 0o644 | stat.S_IFREG)
-        return real
-    if stat.S_ISDIR(found.st_mode) != directory:
-        raise StepError(
-            "mount a directory over a file" if directory else "mount a file over a directory",
-            path,
-            errno.ENOTDIR if directory else errno.EISDIR,
-        )
-    return path
-
-
 class KernelMount(Operation):
     """Mount a file system that the kernel makes: proc, sysfs, tmpfs, devpts, mqueue, cgroup2."""
 
-    __slots__ = ("_under", "copy_up", "data", "flags", "kind", "source", "target", "tolerate")
+    __slots__ = ("copy_up", "data", "flags", "kind", "source", "target", "tolerate")
 
     def __init__(self, kind: str, source: str, target: str, options: list[str]) -> None:
         self.kind = "cgroup2" if kind == "cgroup" else kind
@@ -120,30 +90,32 @@ class KernelMount(Operation):
             if self.kind == "cgroup2"
             else ()
         )
-        self._under = -1
 
     def describe(self) -> str:
         return f"mount {self.kind} on {self.target} ({self.flags:#x} {self.data})"
 
     def execute(self) -> None:
         try:
-            target = make_target(self.target, directory=True)
+            target, _ = open_target(self.target, directory=True)
         except OSError as error:
             if error.errno in self.tolerate:
                 return
             raise
-        if self.copy_up:
-            self._under = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # mount(2) has no form that takes a descriptor.
+        os.fchdir(target)
         try:
-            sc.mount(self.source, target, self.kind, self.flags, self.data)
+            sc.mount(self.source, ".", self.kind, self.flags, self.data)
         except OSError as error:
             if error.errno not in self.tolerate:
                 raise
+        os.chdir("/")
         if self.copy_up:
-            over = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            copy_tree(self._under, over)
+            under = open_directory(target)
+            over = open_inside(self.target, os.O_RDONLY | os.O_DIRECTORY)
+            copy_tree(under, over)
             os.close(over)
-            os.close(self._under)
+            os.close(under)
+        os.close(target)
 
 
 class BindMount(Operation):
@@ -196,7 +168,7 @@ class BindMount(Operation):
         self._directory = stat.S_ISDIR(os.fstat(self._fd).st_mode)
 
     def execute(self) -> None:
-        target = make_target(self.target, directory=self._directory)
+        target, _ = open_target(self.target, directory=self._directory)
         if self.copy_up and self._directory:
             self._fill_volume(target)
         recursive = sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
@@ -222,14 +194,15 @@ class BindMount(Operation):
             )
         sc.move_mount(self._fd, target)
         os.close(self._fd)
+        os.close(target)
 
-    def _fill_volume(self, target: str) -> None:
+    def _fill_volume(self, target: int) -> None:
         """Copy what the image has there into a volume that is still empty."""
-        volume = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
+        volume = open_directory(self._fd)
         try:
             if os.listdir(volume):
                 return
-            image = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            image = open_directory(target)
             copy_tree(image, volume, top=True)
             os.close(image)
         finally:
@@ -289,20 +262,23 @@ class MaskPaths(Operation):
         empty = -1
         for path in self.paths:
             try:
-                is_directory = stat.S_ISDIR(os.stat(path).st_mode)
+                target = open_inside(path)
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 continue
-            if not is_directory:
+            if not stat.S_ISDIR(os.fstat(target).st_mode):
                 null = sc.open_tree(sc.AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE)
-                sc.move_mount(null, path)
+                sc.move_mount(null, target)
                 os.close(null)
             elif empty < 0:
-                sc.mount("tmpfs", path, "tmpfs", sc.MS_RDONLY, "size=0k")
-                empty = sc.open_tree(sc.AT_FDCWD, path, 0)
+                os.fchdir(target)
+                sc.mount("tmpfs", ".", "tmpfs", sc.MS_RDONLY, "size=0k")
+                os.chdir("/")
+                empty = open_inside(path)
             else:
                 cover = sc.open_tree(empty, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
-                sc.move_mount(cover, path)
+                sc.move_mount(cover, target)
                 os.close(cover)
+            os.close(target)
         if empty >= 0:
             os.close(empty)
 
@@ -321,17 +297,20 @@ class ReadonlyPaths(Operation):
     def execute(self) -> None:
         for path in self.paths:
             try:
-                fd = sc.open_tree(sc.AT_FDCWD, path, sc.OPEN_TREE_CLONE | sc.AT_RECURSIVE)
+                target = open_inside(path)
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 continue
+            clone = sc.OPEN_TREE_CLONE | sc.AT_RECURSIVE | sc.AT_EMPTY_PATH
+            fd = sc.open_tree(target, "", clone)
             sc.mount_setattr(
                 fd,
                 "",
                 flags=sc.AT_EMPTY_PATH | sc.AT_RECURSIVE,
                 set_attributes=sc.MOUNT_ATTR_RDONLY,
             )
-            sc.move_mount(fd, path)
+            sc.move_mount(fd, target)
             os.close(fd)
+            os.close(target)
 
 
 class ReadonlyRoot(Operation):
@@ -410,10 +389,12 @@ class WorkingDirectory(Operation):
         return f"working directory {self.path}"
 
     def execute(self) -> None:
-        if os.path.isdir(self.path):
-            return
         try:
-            os.makedirs(self.path, 0o755)
-        except FileExistsError as error:
-            raise StepError("use as working directory", self.path, errno.ENOTDIR) from error
-        os.chown(self.path, self.uid, self.gid)
+            fd, made = open_target(self.path, directory=True)
+        except StepError as error:
+            raise StepError("use as working directory", self.path, error.number) from error
+        if made:
+            directory = open_directory(fd)
+            os.fchown(directory, self.uid, self.gid)
+            os.close(directory)
+        os.close(fd)

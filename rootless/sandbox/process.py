@@ -13,7 +13,7 @@ import termios
 
 from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
-from rootless.sandbox.operations import StepError
+from rootless.sandbox.targets import StepError, open_inside
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SCRIPT_BYTES = 256
@@ -21,7 +21,7 @@ _MAX_INTERPRETERS = 4
 _LAST_CAPABILITY = 63
 # asm-generic/ioctls.h; the termios module lacks these two.
 _TIOCSPTLCK = 0x40045431
-_TIOCGPTN = 0x80045430
+_TIOCGPTPEER = 0x5441
 
 
 class Process:
@@ -69,23 +69,25 @@ class Process:
         self.terminal = False
 
 
-def open_terminal(rows: int, columns: int) -> tuple[int, str]:
-    """Make a terminal in the container's own devpts; return its master and the slave's path."""
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+def open_terminal(rows: int, columns: int) -> tuple[int, int]:
+    """Make a terminal in the container's own devpts; return its two ends, the master first.
+
+    The slave comes from the master, not by its path: a running container may shape its /dev.
+    """
+    master = open_inside("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    number: int = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"))[0]
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     if rows and columns:
         set_window_size(master, rows, columns)
-    return master, f"/dev/pts/{number}"
+    return master, slave
 
 
 def set_window_size(terminal: int, rows: int, columns: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def use_terminal(path: str, uid: int, gid: int) -> None:
+def use_terminal(slave: int, uid: int, gid: int) -> None:
     """Make the slave the controlling terminal and the standard streams of this process."""
-    slave = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     os.fchown(slave, uid, -1)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     for fd in (0, 1, 2):

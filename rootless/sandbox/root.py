@@ -9,7 +9,7 @@ import errno
 import os
 
 from rootless.linux import syscalls as sc
-from rootless.sandbox.operations import StepError
+from rootless.sandbox.targets import StepError
 
 OVERLAY = "overlay"
 FUSE = "fuse-overlayfs"
@@ -59,7 +59,7 @@ class Root:
             clone = sc.open_tree(
                 self._fds[0], "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
             )
-            sc.move_mount(clone, rootfs)
+            sc.move_mount(clone, self._fds[0])
             os.close(clone)
         # fuse-overlayfs has been mounted here by a process that joined this namespace.
         for fd in self._fds:

@@ -128,6 +128,21 @@ def test_paths_through_links_of_the_image_are_made_inside(
     assert found == ["made"]
 
 
+def test_descriptors_of_the_starting_process_are_no_way_out(
+    rpod: Command, make_image: MakeImage, victim: str
+) -> None:
+    """`/proc/self/fd/N` of the process that mounts leads to what it has open: the host's root."""
+    numbers = range(3, 32)
+    links = [symlink(f"srv/{n}", f"/proc/self/fd/{n}{victim}") for n in numbers]
+    image = make_image(*links)
+    for n in numbers:
+        for option in (f"--volume=probe:/srv/{n}", f"--workdir=/srv/{n}/made"):
+            done = rpod("run", "--rm", "--network=none", option, image, "true", check=False)
+            assert done.code != 0, done.told
+    # A new volume takes what is below its mount point: the victim's files must not be in it.
+    assert rpod("run", "--rm", "-v", "probe:/v", image, "ls", "-A", "/v").lines == []
+
+
 def test_accounts_are_not_looked_up_through_links_out_of_the_image(
     rpod: Command, make_image: MakeImage, victim: str
 ) -> None:
