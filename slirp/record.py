@@ -66,5 +66,8 @@ else:
             pairs = zip(self._fields, self, strict=True)
             return f"{type(self).__name__}({', '.join(f'{f}={v!r}' for f, v in pairs)})"
 
+        def __getnewargs__(self):
+            return tuple(self)
+
 
 __all__ = ["NamedTuple"]
