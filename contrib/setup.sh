@@ -131,10 +131,11 @@ install_project() {
         rm -rf "$directory/.venv"
         "$python" -m venv "$directory/.venv" || die "$python -m venv failed"
     fi
-    rm -rf "$directory/build" # a stale one would be installed
+    rm -rf "$directory/build" # of an earlier time: it would be installed
     say "installing rpod$extras into $directory/.venv"
     "$directory/.venv/bin/python" -m pip install -qq --disable-pip-version-check "$directory$extras" ||
         die "pip could not install the project; its words are above"
+    rm -rf "$directory/build"
 }
 
 # Run a command as a user, with the environment of a fresh login and nothing of ours.

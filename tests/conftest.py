@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from tests.support import accounts, images
+from tests.support import accounts, images, leaks
 from tests.support import registry as registries
 from tests.support.accounts import Account
 from tests.support.command import TIME_FACTOR, is_podman
@@ -132,6 +132,8 @@ def _account(*, subordinate: bool) -> Iterator[Account]:
     made = accounts.create_account(f"rpt{secrets.token_hex(4)}", subordinate=subordinate)
     try:
         yield made
+        left = leaks.wait_until_gone(lambda: leaks.own_processes(made), leaks.SETTLE_S)
+        assert left == [], "processes left behind by the tests"
     finally:
         accounts.delete_account(made)
 

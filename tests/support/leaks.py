@@ -35,10 +35,17 @@ def wait_until_gone(list_left: Callable[[], list[Process]], timeout_s: float) ->
         time.sleep(0.02)
 
 
-def mounts() -> set[str]:
-    """Return the mount points of this mount namespace with what is mounted there."""
+def mounts(account: Account) -> set[str]:
+    """Return the mounts of this mount namespace that a container could have made."""
+    places = (account.home, account.runtime_dir, f"/run/user/{account.uid}", "/dev/shm/rpod")
+    found = set()
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
-        return {" ".join([line.split()[4], line.rpartition(" - ")[2].strip()]) for line in lines}
+        for line in lines:
+            point = line.split()[4]
+            kind = line.rpartition(" - ")[2].strip()
+            if point.startswith(places) or kind.startswith(("overlay ", "fuse.", "nsfs ")):
+                found.add(f"{point} {kind}")
+    return found
 
 
 def unfinished(home: str) -> list[str]:
