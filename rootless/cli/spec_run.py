@@ -101,7 +101,7 @@ _FILE_SYSTEMS = (
 )  # fmt: skip
 
 _NETWORK = (
-    text("network", "Network: slirp4netns[:OPTIONS], pasta, none, host, container:NAME",
+    text("network", "Network: slirp4netns[:OPTIONS], pasta, none, host",
          default="", metavar="MODE", aliases=("net",)),
     many("publish", "Publish a port: [[IP:][HOST]:]CONTAINER[/PROTOCOL]", short="p",
          metavar="PORTS", kind=COMMAS),
