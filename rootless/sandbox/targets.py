@@ -12,6 +12,9 @@ import stat
 
 from rootless.linux import syscalls as sc
 
+# A link to a directory above would put them over the container's root, beside what masks them.
+_NEVER_LINKS = ("/proc", "/sys", "/dev")
+
 
 class StepError(Exception):
     """A step failed: what was being done, on which path, with which errno."""
@@ -40,7 +43,7 @@ def open_target(path: str, *, directory: bool) -> tuple[int, bool]:
     """
     made = False
     try:
-        fd = open_inside(path)
+        fd = _open_real(path) if path in _NEVER_LINKS else open_inside(path)
     except FileNotFoundError:
         # A link may lead to what is not there yet: its target is made.
         fd = _make(os.path.realpath(path), directory=directory)
@@ -53,6 +56,15 @@ def open_target(path: str, *, directory: bool) -> tuple[int, bool]:
             errno.ENOTDIR if directory else errno.EISDIR,
         )
     return fd, made
+
+
+def _open_real(path: str) -> int:
+    try:
+        return sc.openat2(sc.AT_FDCWD, path, os.O_PATH, resolve=sc.RESOLVE_NO_SYMLINKS)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StepError("mount over a link in the image", path, errno.ELOOP) from error
 
 
 def _make(path: str, *, directory: bool) -> int:

@@ -92,22 +92,21 @@ def test_links_in_the_way_of_rpods_own_mounts_stay_inside(
         symlink("etc/hostname", f"{out}/hostname"),
         symlink("etc/resolv.conf", f"{out}/resolv.conf"),
         symlink("run", f"{out}/run"),
-        symlink("sys", f"{out}/sys"),
-        symlink("dev", f"{out}/dev"),
     )
-    done = rpod("run", "--rm", image, "sh", "-c", f"ls {victim}; head -c1 /dev/zero | wc -c")
-    assert {"hosts", "hostname", "resolv.conf", "dev", "sys"} <= set(done.lines)
-    assert done.lines[-1] == "1"
+    done = rpod("run", "--rm", image, "ls", victim)
+    assert {"hosts", "hostname", "resolv.conf", "run"} <= set(done.lines)
 
 
-def test_a_link_in_place_of_proc_does_not_lift_the_masks(
-    rpod: Command, make_image: MakeImage, victim: str
+@pytest.mark.parametrize("name", ["proc", "sys", "dev"])
+@pytest.mark.parametrize("target", [".", "srv/.."])
+def test_a_link_in_place_of_a_kernel_file_system_is_refused(
+    rpod: Command, make_image: MakeImage, name: str, target: str
 ) -> None:
-    image = make_image(symlink("proc", f"{victim}/proc"))
-    script = "head -c1 /proc/timer_list | wc -c; echo x >/proc/sys/kernel/domainname"
-    done = rpod("run", "--rm", image, "sh", "-c", script, check=False)
-    assert done.lines == ["0"]
-    assert "Read-only" in done.err
+    """Over a directory above, a second way would lead around the masks (compare CVE-2019-19921)."""
+    image = make_image(symlink(name, target))
+    done = rpod("run", "--rm", image, "true", check=False)
+    assert done.code == 125, done.told
+    assert f"link in the image (/{name})" in done.err, done.told
 
 
 @pytest.mark.parametrize(
