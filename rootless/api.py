@@ -231,23 +231,23 @@ def _captured(function: "Callable[[], int]") -> Completed:
         with open(reader, "rb") as pipe:
             report = pipe.read()
         os.waitpid(pid, 0)
-        code, failure = json.loads(report) if report else (None, ["", "", "it was killed", ""])
-        if failure is not None:
+        code, failure = json.loads(report or b"[null, null]")
+        if code is None:
             from rootless.container.attach import revive
 
-            raise revive(failure)
+            raise revive(failure or ["rootless.errors", "RootlessError", "it was killed", ""])
         out.seek(0)
         err.seek(0)
-        return Completed(int(code), out.read(), err.read())
+        return Completed(code, out.read(), err.read())
 
 
 def _child(function: "Callable[[], int]", writer: int, out: int, err: int) -> None:
     """Body of the forked child; never returns."""
     import json
 
-    from rootless.container.monitor import describe_error
+    from rootless.container.supervise import describe_error
 
-    report: list[object] = [None, ["rootless.errors", "RootlessError", "it was killed", ""]]
+    report: list[object] = [None, None]
     try:
         null = os.open("/dev/null", os.O_RDONLY)
         for fd, target in ((null, 0), (out, 1), (err, 2)):

@@ -6,9 +6,9 @@ RPOD_CONFIG=FILE names one file to be read instead of the two.
 """
 
 import os
-from storage.record import NamedTuple
 
 from rootless.errors import UsageError
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,11 +20,12 @@ from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import is_same_process
+from rootless.linux.terminal import set_window_size
 from rootless.sandbox import capabilities
 from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.join import join
 from rootless.sandbox.plan import CLONE_FLAGS, Config, make_process
-from rootless.sandbox.process import Process, set_window_size
+from rootless.sandbox.process import Process
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container
 from storage.files import read_file

@@ -103,7 +103,7 @@ def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach:
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:
-        from rootless.container.monitor import run_monitor
+        from rootless.container.supervise import run_monitor
 
         ours.close()
         if not attach and os.fork():

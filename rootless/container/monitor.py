@@ -1,7 +1,8 @@
-"""The small process beside every container: its parent, its log, its attach socket, its end.
+"""The loop of the small process beside every container: its log, its attach socket, its end.
 
-It is a fork of the command that started the container, so what it needs is already in memory. It
-holds the lock in the run root for exactly as long as it lives, and the container dies with it.
+One poll over the container's streams, the pidfd of its first process, the attach socket and the
+clients. This module and what it imports stay in memory for as long as the container runs, so they
+are few (`rootless.container.keeper`).
 """
 
 import errno
@@ -11,26 +12,14 @@ import time
 
 from rootless.container import frames
 from rootless.container.client import Client
-from rootless.container.logfile import LogWriter, timestamp
-from rootless.container.starting import Container, start_container
+from rootless.container.logfile import LogWriter
+from rootless.container.running import Container
 from rootless.linux import signals as signal
-from rootless.linux.syscalls import close_range
-from rootless.sandbox.process import set_window_size
-from storage.containers import (
-    KILLED,
-    ContainerState,
-    ContainerView,
-    MonitorLock,
-    write_state,
-)
+from rootless.linux.terminal import set_window_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
-
-    from rootless.container.starting import StartOptions
-    from rootless.host.paths import Host
 
 _CHUNK_BYTES = 1 << 16
 _PENDING_LIMIT_BYTES = 1 << 20
@@ -40,17 +29,11 @@ _LAST_OUTPUT_S = 1.0
 class Monitor:
     """State of one running container; `serve` returns its exit code."""
 
-    def __init__(
-        self,
-        container: Container,
-        log: LogWriter | None,
-        listener: "_socket.socket",
-        timeout_s: int,
-    ) -> None:
+    def __init__(self, container: Container, log: LogWriter | None) -> None:
         self.container = container
         self.log = log
         self.log_error = ""
-        self.listener = listener
+        self.listener = container.listener
         self.clients: list[Client] = []
         self.poll = select.poll()
         self.handlers: dict[int, Callable[[int, int], None]] = {}
@@ -60,8 +43,8 @@ class Monitor:
         self.paused = False
         self.ended = False
         self.status = 0
-        self.deadline_s = time.monotonic() + timeout_s if timeout_s else 0.0
-        self.watch(listener.fileno(), self._accept)
+        self.deadline_s = container.deadline_s
+        self.watch(self.listener.fileno(), self._accept)
         self.watch(container.pidfd, self._init_ended)
         for fd, kind, stream in container.outputs:
             os.set_blocking(fd, False)
@@ -278,109 +261,3 @@ class Monitor:
             self.forget(fd)
             os.close(fd)
         self.container.stdin = -1
-
-
-def run_monitor(
-    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
-) -> None:
-    """Body of the forked monitor; reports to `first`. Never returns."""
-    code = 1
-    try:
-        _detach_from_caller({first.fileno(), lock.fd})
-        code = _monitor(host, view, options, lock, first)
-    except BaseException as error:  # noqa: BLE001 - top of a forked child
-        first.queue(frames.frame_json(frames.FAILED, describe_error(error)))
-        first.finish()
-    finally:
-        os._exit(code)
-
-
-def describe_error(error: BaseException) -> list[str]:
-    """Return [module, class, message, remedy]; the client raises it again."""
-    kind = type(error)
-    message = getattr(error, "message", None) or f"{kind.__name__}: {error}"
-    if not hasattr(error, "message") and os.environ.get("RPOD_DEBUG"):
-        import traceback
-
-        message += "\n" + "".join(traceback.format_exception(error))
-    return [kind.__module__, kind.__name__, message, getattr(error, "remedy", "")]
-
-
-def _detach_from_caller(keep: set[int]) -> None:
-    """Lead a session of its own, so that no terminal's signals reach the monitor.
-
-    Descriptors that the caller inherited go: a pipe to a script must end when the command ends.
-    """
-    os.setsid()
-    os.chdir("/")
-    first = 3
-    for fd in sorted(keep):
-        if fd > first:
-            close_range(first, fd - 1)
-        first = fd + 1
-    close_range(first)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-
-
-def _monitor(
-    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
-) -> int:
-    from rootless.container.remove import remove_after_end
-
-    record, paths = view.record, view.paths
-    started_at = timestamp(time.time_ns())
-    try:
-        container = start_container(host, view, options)
-    except BaseException as error:
-        if not record.auto_remove:
-            _write_end(view, ContainerState(started_at=started_at), error_code(error), str(error))
-        else:
-            remove_after_end(host, record)
-        raise
-    state = ContainerState(
-        started_at=started_at,
-        pid=container.pid,
-        pid_start_time=container.start_time,
-        monitor_pid=os.getpid(),
-        boot_id=options.boot_id,
-        ports=tuple(container.ports),
-    )
-    write_state(paths, state, sync=False)
-    log = LogWriter(paths.log) if record.log_driver != "none" else None
-    monitor = Monitor(container, log, container.listener, record.timeout_s)
-    first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
-    monitor.add_client(first)
-    if not options.attach:
-        first.finish()
-        monitor.drop(first)
-    status = monitor.serve()
-    code = status if status >= 0 else 128 - status
-    container.network_ended()
-    if record.auto_remove:
-        remove_after_end(host, record)
-    else:
-        _write_end(view, state, code, monitor.log_error)
-        _remove_run_files(paths.run_dir)
-    monitor.finish(code)
-    return 0
-
-
-def error_code(error: BaseException) -> int:
-    return int(getattr(error, "exit_code", KILLED))
-
-
-def _write_end(view: ContainerView, state: ContainerState, code: int, text: str) -> None:
-    end = state._replace(exit_code=code, finished_at=timestamp(time.time_ns()), error=text)
-    write_state(view.paths, end, sync=False)
-
-
-def _remove_run_files(run_dir: str) -> None:
-    """Leave the lock: whoever asks for it must find the same file until the monitor is gone."""
-    for name in ("attach.sock", "network.sock"):
-        try:
-            os.unlink(f"{run_dir}/{name}")
-        except FileNotFoundError:
-            continue

@@ -6,9 +6,11 @@ What can run side by side does: newuidmap beside newgidmap, slirp4netns beside t
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import errno
 import os
+import time
 
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
+from rootless.container.running import Container
 from rootless.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -46,40 +48,6 @@ class StartOptions(NamedTuple):
     console_size: tuple[int, int]
     boot_id: str
     interactive: bool = False
-
-
-class Container:
-    """The running container as the monitor holds it: descriptors and ids."""
-
-    __slots__ = (
-        "is_terminal",
-        "listener",
-        "network",
-        "outputs",
-        "pid",
-        "pidfd",
-        "ports",
-        "start_time",
-        "stdin",
-        "terminal",
-    )
-
-    def __init__(self, listener: _socket.socket) -> None:
-        self.listener = listener
-        self.pid = 0
-        self.pidfd = -1
-        self.start_time = 0
-        self.stdin = -1
-        self.terminal = -1
-        self.is_terminal = False
-        self.outputs: list[tuple[int, int, str]] = []
-        self.network: Running | None = None
-        self.ports: list[dict[str, object]] = []
-
-    def network_ended(self) -> None:
-        """Let the network helper go."""
-        if self.network is not None:
-            self.network.release()
 
 
 class _Streams:
@@ -163,6 +131,8 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
         container.stdin = streams.stdin
         container.outputs = [(streams.stdout, OUT, STDOUT), (streams.stderr, ERR, STDERR)]
     container.start_time = start_time(pid)
+    if record.timeout_s:
+        container.deadline_s = time.monotonic() + record.timeout_s
     return container
 
 

@@ -1,9 +1,9 @@
 """Which cgroups this user may fill (cgroups(7), systemd's control group delegation)."""
 
 import os
-from storage.record import NamedTuple
 
 from rootless.host.programs import read_text
+from storage.record import NamedTuple
 
 # What --memory, --cpus and --pids-limit need.
 WANTED = ("cpu", "memory", "pids")

@@ -1,9 +1,9 @@
 """The record of one question that doctor asks, and what all checks share."""
 
 import signal
-from storage.record import NamedTuple
 
 from rootless.errors import HostError
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

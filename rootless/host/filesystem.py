@@ -1,9 +1,9 @@
 """What kind of file system a path lies on (proc(5), mountinfo)."""
 
 import os
-from storage.record import NamedTuple
 
 from rootless.host.programs import read_text
+from storage.record import NamedTuple
 
 # File systems shared between machines: slow for small files, often without owners, xattrs, locks.
 _NETWORK = (

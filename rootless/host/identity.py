@@ -6,10 +6,10 @@ subordinate ranges from 1 on, in the order of the file: what podman and docker r
 
 import errno
 import os
-from storage.record import NamedTuple
 
 from rootless.errors import HostError
 from rootless.host.programs import find_program, install_command, read_text, run_program
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

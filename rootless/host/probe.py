@@ -6,15 +6,15 @@ network of one's own, so it is an error that names `--network=host` and `--netwo
 """
 
 import errno
-from storage import lightjson as json
 import os
-from storage.record import NamedTuple
 
 from rootless.errors import HostError, NetworkError, RootlessError
 from rootless.host.paths import Host, boot_id
 from rootless.host.programs import find_program, install_command
+from storage import lightjson as json
 from storage.errors import StoreUnusable
 from storage.files import read_file, write_file
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 import os
 import time
-from storage.record import NamedTuple
 
 from rootless.errors import HostError
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

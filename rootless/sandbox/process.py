@@ -13,6 +13,7 @@ import termios
 
 from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
+from rootless.linux.terminal import set_window_size
 from rootless.sandbox.targets import StepError, open_inside
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -80,10 +81,6 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
     if rows and columns:
         set_window_size(master, rows, columns)
     return master, slave
-
-
-def set_window_size(terminal: int, rows: int, columns: int) -> None:
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def use_terminal(slave: int, uid: int, gid: int) -> None:

@@ -1,0 +1,88 @@
+"""The running container as its monitor holds it: descriptors and ids."""
+
+import _socket  # not `socket`: its enums cost 5 ms of every start
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slirp.process import Running
+
+Words = dict[str, object]
+
+
+class Container:
+    """What a monitor needs of its container; `deadline_s` is a monotonic time, 0 for none."""
+
+    __slots__ = (
+        "deadline_s",
+        "is_terminal",
+        "listener",
+        "lock_fd",
+        "network",
+        "network_fd",
+        "outputs",
+        "pid",
+        "pidfd",
+        "ports",
+        "start_time",
+        "stdin",
+        "terminal",
+    )
+
+    def __init__(self, listener: _socket.socket) -> None:
+        self.listener = listener
+        self.lock_fd = -1
+        self.pid = 0
+        self.pidfd = -1
+        self.start_time = 0
+        self.stdin = -1
+        self.terminal = -1
+        self.is_terminal = False
+        self.outputs: list[tuple[int, int, str]] = []
+        self.network: Running | None = None
+        self.network_fd = -1
+        self.ports: list[dict[str, object]] = []
+        self.deadline_s = 0.0
+
+    def end_network(self) -> None:
+        """Let the network helper go: it ends when its exit descriptor is closed."""
+        if self.network is not None:
+            self.network.release()
+        elif self.network_fd >= 0:
+            os.close(self.network_fd)
+            self.network_fd = -1
+
+    def give(self) -> Words:
+        """Return what another program image needs, and let it inherit the descriptors."""
+        network_fd = self.network.exit_fd if self.network is not None else -1
+        fds = [self.listener.fileno(), self.lock_fd, self.pidfd, self.stdin, self.terminal]
+        for fd in (*fds, network_fd, *(output[0] for output in self.outputs)):
+            if fd >= 0:
+                os.set_inheritable(fd, True)
+        return {
+            "fds": fds,
+            "network": network_fd,
+            "outputs": self.outputs,
+            "pid": self.pid,
+            "terminal": self.is_terminal,
+            "deadline": self.deadline_s,
+        }
+
+    @classmethod
+    def take(cls, words: Words) -> "Container":
+        """Make the container again from what `give` returned; descriptors close at exec again."""
+        fds, outputs = words["fds"], words["outputs"]
+        assert isinstance(fds, list) and isinstance(outputs, list)
+        listener = _socket.socket(fileno=fds[0])
+        listener.setblocking(False)
+        result = cls(listener)
+        result.lock_fd, result.pidfd, result.stdin, result.terminal = fds[1:]
+        result.outputs = [(int(fd), int(kind), str(stream)) for fd, kind, stream in outputs]
+        result.network_fd = int(str(words["network"]))
+        result.pid = int(str(words["pid"]))
+        result.is_terminal = bool(words["terminal"])
+        result.deadline_s = float(str(words["deadline"]))
+        for fd in (*fds, result.network_fd, *(output[0] for output in result.outputs)):
+            if fd >= 0:
+                os.set_inheritable(fd, False)
+        return result
