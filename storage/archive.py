@@ -3,7 +3,7 @@
 import os
 
 from storage.archive_formats import ArchivedImage, read_images
-from storage.errors import InvalidArchive, StorageError, from_os_error
+from storage.errors import BlobMissing, InvalidArchive, StorageError
 from storage.events import BLOB_DONE, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image
@@ -16,6 +16,8 @@ from storage.unpacking import unpack_stored
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.events import Events
+
+_ATTEMPTS = 5
 
 __all__ = ["Changes", "import_rootfs", "load_archive"]
 
@@ -65,19 +67,30 @@ def _open(where: str, source: str | None, scratch: str) -> Files:
 def _store(
     layout: Layout, files: Files, image: ArchivedImage, map_key: str, events: "Events"
 ) -> ImageRecord:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _store_once(layout, files, image, map_key, events)
+        except BlobMissing:
+            # Somebody removed an image with the same blobs or layers meanwhile.
+            continue
+    return _store_once(layout, files, image, map_key, events)
+
+
+def _store_once(
+    layout: Layout, files: Files, image: ArchivedImage, map_key: str, events: "Events"
+) -> ImageRecord:
     for member in image.members:
         files.adopt(layout, member)
         events(Event(BLOB_DONE, member.digest, member.size, member.size))
     manifest_digest = image.write_manifest(layout)
     layers = tuple((layer.digest, layer.media_type) for layer in image.manifest.layers)
-    try:
-        unpack_stored(layout, map_key, image.config.diff_ids, layers, events)
-        record = None
-        for name in image.names or (None,):
-            record = commit_image(
-                layout, manifest_digest=manifest_digest, name=name, map_key=map_key
-            )
-    except OSError as error:
-        raise from_os_error(f"load {files.where}", error) from error
-    assert record is not None
+    unpack_stored(layout, map_key, image.config.diff_ids, layers, events)
+    record = commit_image(
+        layout,
+        manifest_digest=manifest_digest,
+        name=image.names[0] if image.names else None,
+        map_key=map_key,
+    )
+    for name in image.names[1:]:
+        record = commit_image(layout, manifest_digest=manifest_digest, name=name, map_key=map_key)
     return record

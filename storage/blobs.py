@@ -4,8 +4,9 @@ import os
 
 from storage.digest import digest_of, hex_of
 from storage.errors import BlobMissing, DigestMismatch, InvalidDocument, from_os_error
-from storage.files import read_file
+from storage.files import Lock, read_file
 from storage.layout import Layout
+from storage.scratch import open_scratch_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,16 +96,18 @@ class BlobWriter:
         self._keep = digest is not None
         self._hash = hashlib.sha256()
         self._fd = -1
-        if digest is not None:
-            self.path = layout.partial(digest)
-        else:
-            self.path = f"{layout.partial_dir}/new-{os.getpid()}-{os.urandom(8).hex()}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._lock: Lock | None = None
         try:
-            self._fd = os.open(self.path, flags, 0o644)
+            if digest is not None:
+                self.path = layout.partial(digest)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._fd = os.open(self.path, flags, 0o644)
+            else:
+                self.path, self._lock, self._fd = open_scratch_file(layout, "blob")
+                os.fchmod(self._fd, 0o644)
             self.arrived_bytes = os.fstat(self._fd).st_size
         except OSError as error:
-            raise from_os_error(f"write {self.path}", error) from error
+            raise from_os_error(f"write a blob below {layout.store}", error) from error
         self.size_bytes = 0
 
     def replay(self) -> "Iterator[bytes]":
@@ -182,6 +185,8 @@ class BlobWriter:
                 pass
         os.close(self._fd)
         self._fd = -1
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> "BlobWriter":
         return self

@@ -116,6 +116,9 @@ class Lock:
 
     def release(self) -> None:
         if self._fd >= 0:
+            # Closing is not enough: a child forked meanwhile by another thread has the same open
+            # file, and would keep the lock for as long as it lives.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

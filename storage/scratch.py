@@ -55,6 +55,19 @@ class Scratch:
             self._lock.release()
 
 
+def open_scratch_file(layout: Layout, kind: str) -> tuple[str, Lock, int]:
+    """Make a file under `tmp/`: its path, its lock, held, and a descriptor. Raises OSError."""
+    path = f"{layout.tmp_dir}/{kind}-{os.getpid()}-{os.urandom(6).hex()}"
+    lock = Lock(path)
+    with Lock(layout.lock(_SWEEP_LOCK), shared=True):
+        lock.acquire()
+        try:
+            return path, lock, os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except BaseException:
+            lock.release()
+            raise
+
+
 def sweep(layout: Layout) -> int:
     """Remove the entries that nobody holds; return how many. Raises StoreUnusable."""
     from storage.remove import remove_tree
@@ -67,8 +80,12 @@ def sweep(layout: Layout) -> int:
                 lock = Lock(f"{path}/{_LOCK_FILE}")
                 try:
                     free = lock.acquire(wait=False)
+                except FileNotFoundError:
+                    # Removed by its owner just now.
+                    continue
                 except NotADirectoryError:
-                    free = True
+                    lock = Lock(path)
+                    free = lock.acquire(wait=False)
                 if free:
                     stale.append((path, lock))
         for path, _ in stale:

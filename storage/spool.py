@@ -4,9 +4,11 @@ An archive may come from standard input and its table of contents may be its las
 regular file is digested and kept until it is known which of them are blobs of an image.
 """
 
+import errno
 import hashlib
 import os
 import posixpath
+import shutil
 from collections.abc import Iterator
 
 from storage.digest import digest_of
@@ -74,24 +76,23 @@ class Files:
         with open(member.path, "rb") as file:
             return file.read()
 
-    def adopt(self, layout: Layout, member: Member) -> str:
-        """Make a file a blob of the store; return its digest. Raises StoreUnusable, DiskFull."""
+    def adopt(self, layout: Layout, member: Member) -> None:
+        """Make a file a blob of the store, too. Raises StoreUnusable, DiskFull.
+
+        The file stays here, so that it can be adopted again when the blob is collected meanwhile.
+        """
         target = layout.blob(member.digest)
-        if member.path == target or os.path.exists(target):
-            return member.digest
+        if os.path.exists(target):
+            return
         try:
             fd = os.open(member.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fdatasync(fd)
             finally:
                 os.close(fd)
-            os.rename(member.path, target)
+            _link(member.path, target)
         except OSError as error:
             raise from_os_error(f"store blob {member.digest}", error) from error
-        for name, other in self._members.items():
-            if other.path == member.path:
-                self._members[name] = other._replace(path=target)
-        return member.digest
 
 
 class Spool(Files):
@@ -182,6 +183,20 @@ def _keep(pieces: Iterator[memoryview], path: str) -> Member:
             while piece:
                 piece = piece[file.write(piece) :]
     return Member(path, size, f"sha256:{digest.hexdigest()}")
+
+
+def _link(path: str, target: str) -> None:
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        # File systems without hard links.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        temporary = f"{path}.copy"
+        shutil.copyfile(path, temporary)
+        os.rename(temporary, target)
 
 
 def _clean(name: str) -> str:

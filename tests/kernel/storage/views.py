@@ -64,7 +64,7 @@ def view(store: str, name: str, how: str) -> Tree:
     host = host_of(store)
     record = find_image(host.layout, name)
     key = images.default_key(host)
-    mount = f"{store}-{how}"
+    mount = f"{store}-{how}-{os.urandom(4).hex()}"
     os.mkdir(mount)
     lower = ":".join(host.layout.layer_diff(key, chain) for chain in reversed(record.chain_ids))
     commands = {
