@@ -39,7 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
-    from typing import TypeVar
+    from typing import NoReturn, TypeVar
 
     from storage.events import Events
 
@@ -135,9 +135,9 @@ class BlobStream:
         "_window",
         "_work",
         "_writer",
-        "is_rejected",
         "is_resumed",
         "is_stored",
+        "rejection",
     )
 
     def __init__(
@@ -158,7 +158,7 @@ class BlobStream:
         self._window = (time.monotonic(), self._writer.arrived_bytes)
         self.is_resumed = self._writer.arrived_bytes > 0
         self.is_stored = False
-        self.is_rejected = False
+        self.rejection: DigestMismatch | None = None
         work.tell(Event(BLOB_START, blob.digest, self._writer.arrived_bytes, blob.size))
 
     def read(self, size: int, /) -> bytes:
@@ -212,7 +212,9 @@ class BlobStream:
     def _take(self, chunk: bytes) -> None:
         blob, writer = self._blob, self._writer
         if writer.size_bytes + len(chunk) > blob.size:
-            self._reject(f"more than the promised {blob.size} bytes")
+            self._reject(
+                f"the registry sends more than the promised {blob.size} bytes of {blob.digest}"
+            )
         writer.write(chunk)
         if writer.size_bytes >= self._forgiven_at:
             self._attempt = 0
@@ -248,7 +250,10 @@ class BlobStream:
         length = response.content_length
         if length is not None and length != self._blob.size:
             response.close()
-            self._reject(f"{length} bytes instead of {self._blob.size}")
+            self._reject(
+                f"the registry sends {length} bytes instead of {self._blob.size}"
+                f" for {self._blob.digest}"
+            )
         while offset:
             self._work.check()
             chunk = response.read(min(offset, CHUNK_BYTES))
@@ -269,14 +274,14 @@ class BlobStream:
                 f" registry sends {text[:60]!r}"
             )
 
-    def _reject(self, what: str) -> None:
+    def _reject(self, why: str) -> "NoReturn":
+        """Throw the bytes away, and remember why: the reader may be in another thread."""
         self._writer.discard()
-        self.is_rejected = True
-        raise DigestMismatch(
-            f"fetch blob {self._blob.digest[:19]} of {self._client.reference.name}:"
-            f" the registry sends {what}",
+        self.rejection = DigestMismatch(
+            f"fetch blob of {self._client.reference.name}: {why}",
             remedy="try again; if it stays, the image is damaged there: push it again",
         )
+        raise self.rejection
 
     def _finish(self) -> None:
         if self.is_stored:
@@ -285,11 +290,7 @@ class BlobStream:
         try:
             self._writer.commit(self._blob.digest, self._blob.size)
         except DigestMismatch as error:
-            self.is_rejected = True
-            raise DigestMismatch(
-                f"fetch blob of {self._client.reference.name}: {error.message}",
-                remedy="try again; if it stays, the image is damaged there: push it again",
-            ) from error
+            self._reject(error.message)
         self.is_stored = True
         self._work.tell(Event(BLOB_DONE, self._blob.digest, self._blob.size, self._blob.size))
 
@@ -346,7 +347,7 @@ def stream_blob(
             try:
                 _use(stream, use)
             except DigestMismatch:
-                if is_repeated or not (stream.is_rejected and stream.is_resumed):
+                if is_repeated or stream.rejection is None or not stream.is_resumed:
                     raise
                 is_repeated = True
                 note = "what had arrived before is wrong: fetched anew"
@@ -360,10 +361,12 @@ def _use(stream: BlobStream, use: "Callable[[BlobStream], object]") -> None:
         use(stream)
     except (Cancelled, RegistryError, StoreUnusable):
         raise
-    except StorageError:
+    except StorageError as error:
         # Was the layer damaged on the way, or made so? Only the digest of the whole tells.
-        if not stream.is_rejected:
+        if stream.rejection is None:
             stream.drain()
+        elif error is not stream.rejection:
+            raise stream.rejection from error
         raise
     stream.drain()
 

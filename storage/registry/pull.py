@@ -276,7 +276,7 @@ class _Pull:
         try:
             result = layers.unpack(position, source, blob.media_type)
         except (InvalidLayer, DigestMismatch) as error:
-            if isinstance(source, BlobStream) and source.is_rejected:
+            if isinstance(source, BlobStream) and source.rejection is not None:
                 raise
             raise type(error)(
                 f"unpack layer {blob.digest[:19]} of {self._where}: {error.message}",
