@@ -159,6 +159,9 @@ def _source(host: Host, mount: user_mounts.UserMount) -> spec.Source:
 
     name = mount.source or new_id()
     path = ensure_volume(host.layout, name, anonymous=not mount.source)
+    if path != host.layout.volume_data(name):
+        # It stands for a directory of the user: nothing is put into it, nor its owner changed.
+        mount = mount._replace(copy_up=False)
     return spec.Source(mount, path, name)
 
 

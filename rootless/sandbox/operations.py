@@ -126,6 +126,7 @@ class BindMount(Operation):
         "_fd",
         "copy_up",
         "flags",
+        "owner",
         "propagation",
         "recursive",
         "recursive_flags",
@@ -133,9 +134,12 @@ class BindMount(Operation):
         "target",
     )
 
-    def __init__(self, source: str, target: str, options: list[str]) -> None:
+    def __init__(
+        self, source: str, target: str, options: list[str], *, owner: tuple[int, int] = (0, 0)
+    ) -> None:
         self.source = source
         self.target = target
+        self.owner = owner
         self.recursive = "bind" not in options or "rbind" in options
         self.copy_up = "copyup" in options
         self.flags = 0
@@ -168,9 +172,9 @@ class BindMount(Operation):
         self._directory = stat.S_ISDIR(os.fstat(self._fd).st_mode)
 
     def execute(self) -> None:
-        target, _ = open_target(self.target, directory=self._directory)
+        target, made = open_target(self.target, directory=self._directory)
         if self.copy_up and self._directory:
-            self._fill_volume(target)
+            self._fill_volume(target, made=made)
         recursive = sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
         sc.mount_setattr(
             self._fd,
@@ -196,11 +200,17 @@ class BindMount(Operation):
         os.close(self._fd)
         os.close(target)
 
-    def _fill_volume(self, target: int) -> None:
-        """Copy what the image has there into a volume that is still empty."""
+    def _fill_volume(self, target: int, *, made: bool) -> None:
+        """Copy what the image has there into a volume that is still empty.
+
+        Where the image has nothing, the volume is for the user of the container (podman-run(1)).
+        """
         volume = open_directory(self._fd)
         try:
             if os.listdir(volume):
+                return
+            if made:
+                os.fchown(volume, *self.owner)
                 return
             image = open_directory(target)
             copy_tree(image, volume, top=True)

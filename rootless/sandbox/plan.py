@@ -103,7 +103,7 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
         operations.append(LoopbackUp())
     if "uts" in namespaces:
         operations.append(Hostname(config.text("hostname"), config.text("domainname")))
-    operations += _mounts(config)
+    operations += _mounts(config, (process.uid, process.gid))
     operations += _devices(linux)
     # Written before /proc/sys becomes read-only.
     operations += _sysctls(config, linux)
@@ -163,7 +163,7 @@ def _limit(value: int) -> int:
     return -1 if value >= 2**64 - 1 else value
 
 
-def _mounts(config: Config) -> list[Operation]:
+def _mounts(config: Config, owner: tuple[int, int]) -> list[Operation]:
     operations: list[Operation] = []
     for entry in config.parts("mounts"):
         kind = entry.text("type") or "bind"
@@ -174,7 +174,7 @@ def _mounts(config: Config) -> list[Operation]:
         if kind not in _KINDS:
             raise UsageError(f"mount {kind} on {target}: a user namespace cannot mount this type")
         if kind in _BINDS or any(word in _BINDS for word in options):
-            operations.append(BindMount(entry.text("source"), target, options))
+            operations.append(BindMount(entry.text("source"), target, options, owner=owner))
         else:
             operations.append(KernelMount(kind, entry.text("source"), target, options))
         if target == "/dev":

@@ -80,6 +80,16 @@ def test_new_named_volume_takes_the_files_of_the_image(rpod: Command, image: str
     assert done.lines == ["of alice", "1000:1000 640", "1000:1000"]
 
 
+def test_new_named_volume_belongs_to_the_user_where_the_image_has_nothing(
+    rpod: Command, image: str
+) -> None:
+    script = "stat -c '%u:%g' /new; touch /new/file"
+    options = ["-v", "owned:/new", "--user", "1000:1000"]
+    assert rpod("run", "--rm", *options, image, "sh", "-c", script).lines == ["1000:1000"]
+    found = rpod("run", "--rm", "-v", "owned:/new", image, "stat", "-c", "%u:%g", "/new/file")
+    assert found.lines == ["1000:1000"]
+
+
 def test_volume_inspect(rpod: Command) -> None:
     rpod("volume", "create", "--label", "a=b", "looked-at")
     found = json.loads(rpod("volume", "inspect", "looked-at").out)
@@ -136,3 +146,18 @@ def test_bad_volume_is_refused(rpod: Command, image: str, volume: str) -> None:
     assert done.code == 125, done.told
     assert done.err.startswith("Error: ")
     assert rpod("volume", "ls", "-q").lines == []
+
+
+@pytest.mark.rpod_only
+def test_volume_that_stands_for_a_directory_is_left_as_it_is(
+    rpod: Command, image: str, account_dir: str
+) -> None:
+    options = ["-o", "type=none", "-o", "o=bind", "-o", f"device={account_dir}"]
+    rpod("volume", "create", *options, "stands-for")
+    run = ["run", "--rm", "--user", "1000"]
+    rpod(*run, "-v", "stands-for:/home/alice", image, "true")
+    rpod(*run, "-v", "stands-for:/new", image, "true")
+    assert os.listdir(account_dir) == []
+    assert os.stat(account_dir).st_uid == rpod.account.uid
+    rpod("volume", "rm", "stands-for")
+    assert os.path.isdir(account_dir)
