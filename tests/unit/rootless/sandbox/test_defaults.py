@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from rootless.sandbox import defaults
@@ -39,11 +40,10 @@ def test_host_network_binds_sys_read_only_all_the_way_down() -> None:
 
 def test_host_pid_and_ipc_bind_what_cannot_be_mounted_afresh() -> None:
     table = by_destination(host_pid=True, host_ipc=True)
-    assert {path for path, mount in table.items() if mount.type == "bind"} == {
-        "/proc",
-        "/dev/mqueue",
-        "/dev/shm",
-    }
+    here = {path for path in ("/dev/mqueue", "/dev/shm") if os.path.isdir(path)}
+    bound = {path for path, mount in table.items() if mount.type == "bind"}
+    assert bound == {"/proc"} | here
+    assert not any(mount.type in ("mqueue", "proc") for mount in table.values())
 
 
 def test_privileged_makes_sys_writable() -> None:
