@@ -5,6 +5,7 @@ command that is still running, so it goes when it is a day old. Runs inside the 
 the layers' id map, whose root may remove files of any owner in it.
 """
 
+import contextlib
 import os
 import time
 
@@ -42,26 +43,29 @@ class _Needs(NamedTuple):
 def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
     """Remove unneeded blobs and layers, old partial downloads and abandoned temporary files.
 
-    Works on a full disk: everything is first renamed away, then removed. Raises StoreUnusable.
+    Works on a full disk: blobs go first, and make room for the directory into which layers are
+    renamed before they are removed. Raises StoreUnusable.
     """
     now_s = time.time() if now_s is None else now_s
-    blobs = layers = freed_bytes = 0
-    with Scratch(layout, "gone") as scratch:
-        try:
+    limit_s = now_s - _STRAY_AGE_S
+    result = CollectResult(0, 0, 0)
+    try:
+        # Trees are removed when the stack unwinds, after the lock has been released.
+        with contextlib.ExitStack() as trash:
             with Lock(layout.lock("images")):
                 needs = _find_needs(layout)
                 if needs.is_certain:
                     condemned = _condemned(take_gone(layout))
-                    limit_s = now_s - _STRAY_AGE_S
-                    layers = _move_layers(layout, needs, condemned, limit_s, scratch.path)
-                    blobs, freed_bytes = _move_blobs(
-                        layout, needs, condemned, limit_s, scratch.path
-                    )
+                    blobs, freed_bytes = _remove_blobs(layout, needs, condemned, limit_s)
+                    paths = _unneeded_layers(layout, needs, condemned, limit_s)
+                    if paths:
+                        _move_away(paths, trash.enter_context(Scratch(layout, "gone")))
+                    result = CollectResult(blobs, len(paths), freed_bytes)
             _remove_partials(layout, now_s - _PARTIAL_AGE_S)
-        except OSError as error:
-            raise from_os_error(f"collect garbage in {layout.store}", error) from error
+    except OSError as error:
+        raise from_os_error(f"collect garbage in {layout.store}", error) from error
     sweep(layout)
-    return CollectResult(blobs, layers, freed_bytes)
+    return result
 
 
 def _condemned(gone: list[ImageRecord]) -> frozenset[str]:
@@ -100,35 +104,39 @@ def _find_needs(layout: Layout) -> _Needs:
     return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
 
 
-def _move_layers(
-    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float, scratch: str
-) -> int:
-    moved = 0
+def _unneeded_layers(
+    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float
+) -> list[str]:
+    paths = []
     for map_key in listdir(layout.all_layers_dir):
         for name in listdir(layout.layers_dir(map_key)):
             path = layout.layer(map_key, name)
             if name in needs.chains or (map_key, name) in needs.layers:
                 continue
             if name in condemned or os.lstat(path).st_mtime < limit_s:
-                os.rename(path, f"{scratch}/{map_key}-{name}")
-                moved += 1
-    return moved
+                paths.append(path)
+    return paths
 
 
-def _move_blobs(
-    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float, scratch: str
+def _move_away(paths: list[str], scratch: Scratch) -> None:
+    for number, path in enumerate(paths):
+        os.rename(path, f"{scratch.path}/{number}")
+
+
+def _remove_blobs(
+    layout: Layout, needs: _Needs, condemned: frozenset[str], limit_s: float
 ) -> tuple[int, int]:
-    moved = freed_bytes = 0
+    removed = freed_bytes = 0
     for name in listdir(layout.blobs_dir):
         if name in needs.blobs:
             continue
         path = layout.blob(name)
         found = os.lstat(path)
         if name in condemned or found.st_mtime < limit_s:
-            os.rename(path, f"{scratch}/{name}")
-            moved += 1
+            os.unlink(path)
+            removed += 1
             freed_bytes += found.st_size
-    return moved, freed_bytes
+    return removed, freed_bytes
 
 
 def _remove_partials(layout: Layout, limit_s: float) -> None:

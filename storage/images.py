@@ -4,6 +4,7 @@ On the path of `rpod run`: loads nothing heavy at import. Truth about names lies
 `index.json` is a view for other tools, written after each change and never read here.
 """
 
+import errno
 import os
 import time
 
@@ -295,7 +296,7 @@ def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple
         gone = tuple(_own_name(record, name) for name in names) or record.names
         for name in gone:
             delete_name(layout, name)
-        _write_index(layout)
+        _write_index(layout, removing=True)
     return gone
 
 
@@ -313,7 +314,7 @@ def remove_image(
         by_name = found.names[:1] if found.names and found.names[0] in names else ()
         if by_name and len(names) > 1:
             delete_name(layout, by_name[0])
-            _write_index(layout)
+            _write_index(layout, removing=True)
             return RemoveResult(by_name, ())
         if len(names) > 1 and not force:
             raise InUse(
@@ -330,7 +331,7 @@ def remove_image(
         for name in names:
             delete_name(layout, name)
         _delete_record(layout, found.manifest_digest)
-        _write_index(layout)
+        _write_index(layout, removing=True)
     return RemoveResult(names, (found.image_id,))
 
 
@@ -354,7 +355,7 @@ def write_index(layout: Layout) -> None:
         _write_index(layout)
 
 
-def _write_index(layout: Layout) -> None:
+def _write_index(layout: Layout, *, removing: bool = False) -> None:
     manifests: list[dict[str, object]] = []
     for record in list_images(layout):
         try:
@@ -374,6 +375,9 @@ def _write_index(layout: Layout) -> None:
     try:
         write_file(layout.index_file, json.dumps(index).encode(), sync=False)
     except OSError as error:
+        if removing and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Removing must work on a full disk; the next change brings the view up to date.
+            return
         raise from_os_error(f"write {layout.index_file}", error) from error
 
 

@@ -1,3 +1,5 @@
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +18,8 @@ def store(account_dir: str, in_account: InAccount) -> Iterator[str]:
 
 
 @pytest.fixture
-def share(tmp_path: Path) -> Path:
+def share() -> Iterator[Path]:
     """A directory for archives that the account can read."""
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="rpt-share-", dir="/tmp") as path:
+        os.chmod(path, 0o755)
+        yield Path(path)

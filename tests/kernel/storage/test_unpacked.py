@@ -1,6 +1,7 @@
 """Unpacked layers as the kernel and other programs see them, with real subordinate ids."""
 
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,8 @@ import pytest
 from tests.conftest import InAccount
 from tests.kernel.storage import layers, views
 from tests.kernel.storage.layers import BEYOND, CAPABILITY, LOWER, MIDDLE, MTIME, UPPER
+from tests.support import accounts
+from tests.support.accounts import Account
 
 
 def _archive(share: Path, members: list[list[layers.Member]]) -> str:
@@ -155,3 +158,46 @@ def test_very_many_entries_cost_bounded_memory(
     members.insert(0, layers.Member("base", b"x"))
     path = _archive(share, [members])
     assert in_account(views.load_within, store, path, 48 << 20) == [["localhost/hard:1"]]
+
+
+def test_full_disk_loses_nothing_and_can_be_emptied(
+    in_account: InAccount, store: str, share: Path
+) -> None:
+    noise = random.Random(3)
+    small, big = (
+        layers.docker_archive(
+            [layers.layer([layers.Member(f"f{n}", noise.randbytes(size)) for n in range(4)])],
+            f"localhost/{name}:1",
+        )
+        for name, size in (("small", 100_000), ("big", 1_000_000))
+    )
+    (share / "small.tar").write_bytes(small)
+    (share / "big.tar").write_bytes(big)
+    failure, left, scraps, *removed = in_account(
+        views.fill_small_disk, store, f"{share}/small.tar", f"{share}/big.tar"
+    )
+    assert isinstance(failure, list)
+    kind, message, remedy = failure
+    assert kind == "DiskFull"
+    assert "No space left on device" in message
+    assert "free space" in remedy
+    assert left == [["localhost/small:1"]]
+    assert scraps == []
+    assert removed == [4, 1]
+
+
+def test_one_id_owns_everything(
+    in_account: InAccount, account_without_ids: Account, share: Path
+) -> None:
+    """Without subordinate ids every owner becomes the caller, and a note says so."""
+    path = _archive(share, [LOWER, MIDDLE, UPPER])
+    with accounts.temporary_directory(account_without_ids) as directory:
+        store = f"{directory}/store"
+        notes = in_account(views.load_notes, store, path, account=account_without_ids)
+        tree = in_account(views.view, store, "hard:1", "overlay", account=account_without_ids)
+        in_account(views.remove_store, store, account=account_without_ids)
+    assert [note for note in notes if note.startswith("owners outside of the id map became root")]
+    assert {(entry[1], entry[2]) for entry in tree.values()} == {(0, 0)}
+    assert tree["bin/su"][0] == "-rwsr-xr-x"
+    assert tree["bin/cap"][6] == {"security.capability": CAPABILITY.hex()}
+    assert "gone" not in tree

@@ -11,9 +11,13 @@ import threading
 from rootless import images
 from rootless.host.paths import Host, open_host
 from rootless.linux.userns import run_in_userns
+from storage.archive import load_archive
 from storage.errors import StorageError
 from storage.flatten import flatten
-from storage.images import find_image
+from storage.gc import collect
+from storage.images import find_image, list_images
+from storage.images import remove_image as remove_record
+from storage.layout import Layout
 
 Tree = dict[str, list[object]]
 """path -> [mode, uid, gid, links, mtime, content, attributes]"""
@@ -27,6 +31,13 @@ def host_of(store: str) -> Host:
 def load(store: str, path: str) -> list[list[str]]:
     """Load an archive; return the names of each image."""
     return [list(record.names) for record in images.load(host_of(store), path)]
+
+
+def load_notes(store: str, path: str) -> list[str]:
+    """Load an archive; return what it told about things that could not be kept."""
+    notes: list[str] = []
+    images.load(host_of(store), path, lambda event: notes.append(event.text))
+    return [note for note in notes if note]
 
 
 def load_within(store: str, path: str, more_bytes: int) -> list[list[str]]:
@@ -137,3 +148,41 @@ def remove_store(store: str) -> None:
 
     host = host_of(store)
     run_in_userns(lambda _: remove_tree(store), host.id_maps())
+
+
+def fill_small_disk(store: str, fits: str, too_big: str) -> list[object]:
+    """Load on a disk of 6 MiB what fits and then what does not, and remove what fitted.
+
+    Returns the error, what the store has after it, and how many blobs and layers went at the end.
+    """
+    host = host_of(store)
+    key = images.default_key(host)
+
+    def work(_: object) -> object:
+        layout = Layout(f"{store}-disk", f"{store}-run")
+        os.mkdir(layout.store)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "t", layout.store], check=True)
+        load_archive(layout, fits, key)
+        try:
+            load_archive(layout, too_big, key)
+        except StorageError as error:
+            failure = [type(error).__name__, error.message, error.remedy]
+        else:
+            failure = []
+        left = [image.names for image in list_images(layout)]
+        scraps = os.listdir(layout.tmp_dir) + os.listdir(layout.partial_dir)
+        with open(f"{layout.store}/filler", "wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError:
+                pass
+            # The last page that a rename or a record may still need is taken, too.
+        for image in list(left):
+            remove_record(layout, image[0])
+        result = collect(layout)
+        return [failure, left, scraps, result.blobs, result.layers]
+
+    found = run_in_userns(work, host.id_maps(), new_mounts=True)
+    assert isinstance(found, list)
+    return found
