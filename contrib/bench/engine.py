@@ -1,10 +1,13 @@
 """The commands that are compared: how each is started, as whom, and what it leaves running."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.support.accounts import Account, processes
@@ -109,6 +112,14 @@ class Engine:
         if process.wait() != 0:
             raise BenchError(f"{self.name} {' '.join(argv)}: exit {process.returncode}")
         return total, seconds
+
+    @contextlib.contextmanager
+    def own_directory(self) -> Iterator[str]:
+        """Give a directory that the account owns."""
+        with tempfile.TemporaryDirectory(dir=self.account.home) as path:
+            if os.getuid() == 0:
+                os.chown(path, self.account.uid, self.account.gid)
+            yield path
 
     def clean(self) -> None:
         """Remove every container."""
