@@ -21,16 +21,9 @@ from storage.errors import (
 )
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import QUICK, Outcome, left_over, partials, pull
-from tests.registries import (
-    FakeHandler,
-    FakeRegistry,
-    Image,
-    change_manifest,
-    free_port,
-    make_image,
-    sha256,
-)
+from tests.registries import FakeHandler, FakeRegistry, free_port
 from tests.support.images import File, tar
+from tests.support.oci import Image, change_manifest, make_image, sha256
 
 _LAYER = tar([File("data", bytes(range(256)) * 400)])
 _NAME = "team/app"

@@ -11,8 +11,9 @@ from storage.errors import RegistryUnreachable
 from storage.registry.options import PullOptions
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import QUICK, Outcome, pull
-from tests.registries import DockerRegistry, FakeHandler, FakeRegistry, basic, make_image
+from tests.registries import DockerRegistry, FakeHandler, FakeRegistry, basic
 from tests.support.images import File, tar
+from tests.support.oci import make_image
 
 
 class Tunnel:

@@ -17,17 +17,10 @@ from tests.kernel.registry.pulling import (
     partials,
     pull,
 )
-from tests.registries import (
-    PASSWORD,
-    USER,
-    DockerRegistry,
-    Image,
-    TokenServer,
-    make_image,
-    make_index,
-)
+from tests.registries import PASSWORD, USER, DockerRegistry, TokenServer
 from tests.support.accounts import Account, temporary_directory
 from tests.support.images import File, directory, tar
+from tests.support.oci import Image, make_image, make_index
 
 _ALICE = QUICK._replace(credentials=Credentials(USER, PASSWORD))
 

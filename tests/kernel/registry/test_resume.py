@@ -24,12 +24,11 @@ from tests.registries import (
     DockerRegistry,
     FakeHandler,
     FakeRegistry,
-    Image,
     basic,
     fake_registry,
-    make_image,
 )
 from tests.support.images import File, tar
+from tests.support.oci import Image, make_image
 
 _CONTENT = random.Random(7).randbytes(3 << 20)
 _LAYER = tar([File("random", _CONTENT)])

@@ -9,7 +9,8 @@ from storage.errors import ManifestUnknown, RegistryProtocolError
 from storage.reference import parse_reference
 from storage.registry.client import RegistryClient
 from tests.kernel.registry.pulling import QUICK
-from tests.registries import DockerRegistry, FakeHandler, FakeRegistry, make_image
+from tests.registries import DockerRegistry, FakeHandler, FakeRegistry
+from tests.support.oci import make_image
 
 
 def _tags(name: str) -> list[str]:

@@ -15,8 +15,9 @@ from storage.registry.platform import parse_platform
 from storage.registry.unchanged import find_unchanged
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import QUICK, layout_of, pull
-from tests.registries import DockerRegistry, FakeRegistry, make_image, make_index
+from tests.registries import DockerRegistry, FakeRegistry
 from tests.support.images import File, tar
+from tests.support.oci import make_image, make_index
 
 _HEAVY = {"urllib3", "http.client", "ssl", "subprocess", "logging", "email", "threading"}
 _SCRIPT = """
