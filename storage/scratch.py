@@ -43,10 +43,8 @@ class Scratch:
         value: BaseException | None,
         trace: "TracebackType | None",
     ) -> None:
-        from storage.remove import remove_tree
-
         try:
-            remove_tree(self.path)
+            _discard(self._layout, self.path)
         except OSError as error:
             if value is None:
                 raise from_os_error(f"remove {self.path}", error) from error
@@ -70,29 +68,35 @@ def open_scratch_file(layout: Layout, kind: str) -> tuple[str, Lock, int]:
 
 def sweep(layout: Layout) -> int:
     """Remove the entries that nobody holds; return how many. Raises StoreUnusable."""
-    from storage.remove import remove_tree
-
     stale: list[tuple[str, Lock]] = []
     try:
         with Lock(layout.lock(_SWEEP_LOCK)):
             for name in os.listdir(layout.tmp_dir):
                 path = f"{layout.tmp_dir}/{name}"
-                lock = Lock(f"{path}/{_LOCK_FILE}")
-                try:
-                    free = lock.acquire(wait=False)
-                except FileNotFoundError:
-                    # Removed by its owner just now.
-                    continue
-                except NotADirectoryError:
-                    lock = Lock(path)
-                    free = lock.acquire(wait=False)
-                if free:
+                lock = Lock(f"{path}/{_LOCK_FILE}" if os.path.isdir(path) else path)
+                if lock.acquire(wait=False):
                     stale.append((path, lock))
         for path, _ in stale:
-            remove_tree(path)
+            _discard(layout, path)
     except OSError as error:
         raise from_os_error(f"clean {layout.tmp_dir}", error) from error
     finally:
         for _, lock in stale:
             lock.release()
     return len(stale)
+
+
+def _discard(layout: Layout, path: str) -> None:
+    """Remove an entry whose lock the caller holds.
+
+    The lock file goes last, while nobody sweeps: whoever finds the entry without it would take a
+    lock of his own, and remove what is being removed.
+    """
+    from storage.remove import remove_tree
+
+    if os.path.isdir(path):
+        for name in os.listdir(path):
+            if name != _LOCK_FILE:
+                remove_tree(f"{path}/{name}")
+    with Lock(layout.lock(_SWEEP_LOCK), shared=True):
+        remove_tree(path)
