@@ -2,7 +2,7 @@
 
     <store>/                        what lasts; default $XDG_DATA_HOME/rpod
       version                       format of the store, a decimal number
-      oci-layout  index.json        OCI image-spec, image layout: other tools read the store in place
+      oci-layout  index.json        OCI image-spec, image layout: other tools read it in place
       blobs/sha256/<hex>            manifests, configs and layers, byte for byte as they came
       partial/<hex>                 the arrived bytes of a blob that is still being fetched
       images/<manifest hex>.json    one record for each image; .gone: its garbage is to be removed
@@ -176,7 +176,7 @@ class Layout:
 
     @property
     def tmp_dir(self) -> str:
-        return f"{self.store}/tmp"
+        return f"{self.store}/tmp"  # noqa: S108 - a directory of the store
 
     def lock(self, name: str) -> str:
         return f"{self.store}/locks/{name}"

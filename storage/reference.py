@@ -35,7 +35,7 @@ class Reference(NamedTuple):
         """Registry and repository, without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override is 3.12
+    def __str__(self) -> str:
         text = self.name
         if self.tag is not None:
             text += f":{self.tag}"
