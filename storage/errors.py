@@ -5,7 +5,7 @@ StorageError                    125
 |   +-- DiskFull                no space or quota left
 |   +-- StoreTooNew             written by a newer rpod
 +-- InvalidReference            an image name that breaks the grammar
-+-- InvalidDocument             JSON from outside that breaks its specification; `where` names the place
++-- InvalidDocument             JSON from outside that breaks its specification, and where
 +-- DigestMismatch              bytes are not what their digest or size promised
 +-- BlobMissing                 a blob that a manifest names is not in the store
 +-- InvalidLayer                a layer that cannot be or must not be unpacked
@@ -17,7 +17,7 @@ StorageError                    125
 +-- NameTaken                   a name that another object has
 +-- RegistryError               the registry refused, lied or is not there
     +-- RegistryUnreachable     no connection, time-out, TLS
-    |   +-- RegistryInterrupted a connection that broke off, a registry that is overloaded: try again
+    |   +-- RegistryInterrupted a connection that broke off, an overloaded registry: try again
     |   |   +-- RegistryTimeout it has sent nothing, or too little, for too long
     |   +-- RegistryNotTls      something else than TLS answered
     +-- RegistryDenied          401 or 403 after all credentials were tried
