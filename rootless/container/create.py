@@ -12,7 +12,7 @@ from rootless import images
 from rootless.container import mounts as user_mounts
 from rootless.container import spec
 from rootless.container.idmap import UserNamespace, choose, storage_maps
-from rootless.container.limits import parse_signal
+from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
 from rootless.container.names import check_name, make_name
 from rootless.container.request import ContainerRequest
@@ -45,6 +45,7 @@ def create(
     Raises UsageError, NameTaken, ImageNotFound, RegistryError, MountSourceMissing, UnknownUser.
     """
     _check(request)
+    _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)
     image = images.obtain(host, request.image, request, on_event)
@@ -55,12 +56,33 @@ def create(
     images.ensure_unpacked(host, image, unpack_maps, key, on_event)
     if request.name and request.replace:
         _remove_named(host, request.name)
-    container_id = new_id()
-    name = request.name or make_name()
-    around = _surroundings(host, request, config, image, namespace, key, container_id, name)
-    record = _record(host, request, image, config, around, key)
-    _write_bundle(host, request, config, around, record, unpack_maps.is_single)
+    made: list[str] = []
+    try:
+        # From the look for layers and volumes until the record that keeps them is there, nobody may
+        # take them for unused.
+        images_lock = Lock(host.layout.lock("images"), shared=True)
+        with images_lock, Lock(host.layout.lock("volumes"), shared=True):
+            around = _surroundings(host, request, config, image, namespace, key, made)
+            record = _record(host, request, image, config, around, key)
+            _write_bundle(host, request, config, around, record, unpack_maps.is_single)
+    except BaseException:
+        _remove_volumes(host, made)
+        raise
     return _give_name(host, record, is_generated=request.name is None)
+
+
+def _remove_volumes(host: Host, names: list[str]) -> None:
+    """Take back the anonymous volumes of a container that did not come to be."""
+    from rootless.container.remove import remove_volume_data
+
+    for name in names:
+        remove_volume_data(host, name)
+
+
+def _note_what_is_less(host: Host, request: ContainerRequest) -> None:
+    wanted = request.oom_score_adj
+    if wanted is not None and (given := clamp_oom_score(wanted)) != wanted:
+        host.note(f"--oom-score-adj {wanted}: {given}, your own, is the least that you can give")
 
 
 def _check(request: ContainerRequest) -> None:
@@ -76,7 +98,7 @@ def _check(request: ContainerRequest) -> None:
         raise UsageError(
             f'unknown log driver "{request.log_driver}"', remedy="use k8s-file, json-file or none"
         )
-    if request.rm and request.detach is False and request.timeout < 0:
+    if request.timeout < 0:
         raise UsageError("--timeout must not be negative")
 
 
@@ -109,27 +131,37 @@ def _surroundings(
     image: ImageRecord,
     namespace: UserNamespace,
     key: str,
-    container_id: str,
-    name: str,
+    made: list[str],
 ) -> spec.Surroundings:
+    """Find out what config.json depends on; names of new anonymous volumes go to `made`."""
+    container_id = new_id()
     layers = [host.layout.layer_diff(key, chain) for chain in reversed(image.chain_ids)]
-    mounts = user_mounts.collect(request, config.volumes, os.getcwd())
+    mounts = user_mounts.collect(request, config.volumes, working_directory())
+    network = spec.Network(_network_mode(host, request))
     return spec.Surroundings(
         container_id=container_id,
-        name=name,
+        name=request.name or make_name(),
         directory=host.layout.container(container_id).directory,
         namespace=namespace,
         layers=layers,
-        network=spec.Network(_network_mode(host, request)),
-        sources=[_source(host, mount) for mount in mounts],
+        network=network,
+        sources=[_source(host, mount, made) for mount in mounts],
     )
+
+
+def working_directory() -> str:
+    """Return where relative sources of mounts begin; "/" when the directory has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def _network_mode(host: Host, request: ContainerRequest) -> str:
     from slirp.settings import parse_network
 
     text = request.network or host.config.network
-    if text in ("", "default", "private", "bridge"):
+    if text in ("", "default", "private"):
         text = _default_network(host, request)
     mode = parse_network(text).mode
     if mode in ("container", "ns"):
@@ -152,12 +184,14 @@ def _default_network(host: Host, request: ContainerRequest) -> str:
     return backend
 
 
-def _source(host: Host, mount: user_mounts.UserMount) -> spec.Source:
+def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.Source:
     if mount.kind != user_mounts.VOLUME:
         return spec.Source(mount, mount.source, "")
     from storage.volumes import ensure_volume
 
     name = mount.source or new_id()
+    if not mount.source:
+        made.append(name)
     path = ensure_volume(host.layout, name, anonymous=not mount.source)
     if path != host.layout.volume_data(name):
         # It stands for a directory of the user: nothing is put into it, nor its owner changed.
@@ -285,9 +319,8 @@ def _write_bundle(
             _write(f"{bundle}/container.json", json.dumps(record.to_json()).encode(), sync=sync)
             if around.namespace.mode != "host" and not is_single:
                 _give_to_container_root(host, around.namespace, bundle)
-            with Lock(host.layout.lock("images"), shared=True):
-                images.check_present(host, record)
-                os.rename(bundle, around.directory)
+            images.check_present(host, record)
+            os.rename(bundle, around.directory)
         except OSError as error:
             raise from_os_error(f"make container {around.directory}", error) from error
 

@@ -72,6 +72,17 @@ def _number(text: str, value: str) -> int:
     return int(value)
 
 
+def clamp_oom_score(wanted: int, path: str = "/proc/self/oom_score_adj") -> int:
+    """Return the nearest score that can be had: lowering one's own takes privilege (proc(5))."""
+    if not -1000 <= wanted <= 1000:
+        raise UsageError(f"--oom-score-adj {wanted}: must be between -1000 and 1000")
+    try:
+        with open(path, encoding="ascii") as file:
+            return max(wanted, int(file.read()))
+    except (OSError, ValueError):
+        return max(wanted, 0)
+
+
 def parse_signal(text: str) -> int:
     """Return the number for TERM, SIGTERM, 15, RTMIN+3. Raises UsageError."""
     name = text.upper().removeprefix("SIG")

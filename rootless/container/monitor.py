@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 18
 _PENDING_LIMIT_BYTES = 1 << 20
 _LAST_OUTPUT_S = 1.0
 

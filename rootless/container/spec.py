@@ -9,7 +9,7 @@ import os
 from rootless.container import mounts as user_mounts
 from rootless.container.environment import caller_environment, make_environment
 from rootless.container.idmap import UserNamespace
-from rootless.container.limits import make_rlimits
+from rootless.container.limits import clamp_oom_score, make_rlimits
 from rootless.container.merged import read_merged
 from rootless.container.request import ContainerRequest
 from rootless.container.security import masked_and_readonly, parse_security_options
@@ -188,7 +188,7 @@ def _process(
         "noNewPrivileges": no_new_privileges,
     }
     if request.oom_score_adj is not None:
-        process["oomScoreAdj"] = request.oom_score_adj
+        process["oomScoreAdj"] = clamp_oom_score(request.oom_score_adj)
     return process
 
 

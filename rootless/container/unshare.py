@@ -1,5 +1,6 @@
 """`unshare`: a command of the host as root of the user namespace that containers have."""
 
+import errno
 import os
 
 from rootless.errors import CommandNotExecutable, CommandNotFound
@@ -67,9 +68,19 @@ def _child(command: list[str], ready: int, go: int, parent_go: int) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.execvp(command[0], command)
         except OSError as error:
-            os.write(ready, b"%d" % (error.errno or 2))
+            number = error.errno or errno.ENOENT
+            if number == errno.EACCES and "/" not in command[0] and not which(command[0]):
+                # One directory of PATH may not be searched; that the program is in it is unlikely.
+                number = errno.ENOENT
+            os.write(ready, b"%d" % number)
     finally:
         os._exit(1)
+
+
+def which(command: str) -> bool:
+    """Whether any directory of PATH shows a file of this name."""
+    directories = os.environ.get("PATH", os.defpath).split(":")
+    return any(os.path.exists(f"{directory or '.'}/{command}") for directory in directories)
 
 
 def _explain(command: str, number: int) -> CommandNotFound | CommandNotExecutable:

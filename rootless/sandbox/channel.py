@@ -10,8 +10,8 @@ Messages keep their borders (SOCK_SEQPACKET). The child's end closes at exec: th
 """
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
-import array
 import os
+import struct
 
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
@@ -41,7 +41,7 @@ class Channel:
     def send(self, message: bytes, fd: int = -1) -> None:
         ancillary = []
         if fd >= 0:
-            ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [fd]))]
+            ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))]
         self._socket.sendmsg([message], ancillary, _socket.MSG_NOSIGNAL)
 
     def send_error(self, error: StepError) -> None:

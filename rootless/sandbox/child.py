@@ -134,6 +134,7 @@ def _become(plan: Plan, channel: Channel) -> None:
     reset_signals()
     if plan.init:
         init.run(process, channel)
+    process.dies_with_parent = True
     take_identity(process)
     enter_directory(process.cwd)
     execute(process)

@@ -33,6 +33,7 @@ class Process:
         "arguments",
         "bounding",
         "cwd",
+        "dies_with_parent",
         "effective",
         "environment",
         "gid",
@@ -68,6 +69,7 @@ class Process:
         self.rlimits: list[tuple[int, int, int]] = []
         self.oom_score_adj: int | None = None
         self.terminal = False
+        self.dies_with_parent = False
 
 
 def open_terminal(rows: int, columns: int) -> tuple[int, int]:
@@ -151,6 +153,9 @@ def take_identity(process: Process) -> None:
     os.setresgid(process.gid, process.gid, process.gid)
     os.setresuid(process.uid, process.uid, process.uid)
     sc.prctl(sc.PR_SET_KEEPCAPS, 0)
+    if process.dies_with_parent:
+        # prctl(2): a change of the user has cleared it.
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(process.umask)
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
