@@ -11,12 +11,12 @@ from storage.errors import from_os_error
 from storage.layout import Layout
 from storage.links import copy_content
 from storage.remove import remove_tree
+from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
 from storage.xattrs import copy_all, is_opaque
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_HIDDEN = b".wh."
 
 
 def flatten(layout: Layout, map_key: str, chain_ids: tuple[str, ...], target: str) -> None:
@@ -49,11 +49,12 @@ class _Copy:
             source = self._open(self._layer, directory)
             there = self._open(self._target, directory)
             try:
-                if is_opaque(source):
+                names = [os.fsencode(name) for name in os.listdir(source)]
+                if is_opaque(source) or OPAQUE_FILE in names:
                     for old in os.listdir(there):
                         remove_tree(f"/proc/self/fd/{there}/{old}")
-                for name in map(os.fsencode, os.listdir(source)):
-                    if self._one(source, there, name, directory):
+                for name in names:
+                    if name != OPAQUE_FILE and self._one(source, there, name, directory):
                         todo.append(directory + name + b"/")
             finally:
                 os.close(source)
@@ -68,8 +69,8 @@ class _Copy:
         """Copy one entry; True for a directory, whose content is to be copied, too."""
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         kind = stat.S_IFMT(found.st_mode)
-        if name.startswith(_HIDDEN) or (kind == stat.S_IFCHR and found.st_rdev == 0):
-            remove_tree(f"/proc/self/fd/{there}/{os.fsdecode(name.removeprefix(_HIDDEN))}")
+        if name.startswith(WHITEOUT_PREFIX) or (kind == stat.S_IFCHR and found.st_rdev == 0):
+            remove_tree(f"/proc/self/fd/{there}/{os.fsdecode(name.removeprefix(WHITEOUT_PREFIX))}")
             return False
         if kind == stat.S_IFDIR:
             self._make_directory(there, name)

@@ -62,8 +62,12 @@ class LayerSet:
         return result
 
     def finish(self) -> None:
-        """Publish the layers that waited for lower ones. Raises InvalidLayer, StoreUnusable."""
+        """Publish the layers that waited for lower ones, and clean up after killed commands.
+
+        Raises InvalidLayer, StoreUnusable.
+        """
         from storage.links import link_across
+        from storage.scratch import sweep
 
         for position in sorted(self._held):
             builder, result = self._held.pop(position)
@@ -72,6 +76,7 @@ class LayerSet:
             ]
             added = link_across(builder.diff, lower, result.missing_links)
             builder.publish(result._replace(size_bytes=result.size_bytes + added))
+        sweep(self._layout)
 
     def __enter__(self) -> "LayerSet":
         return self

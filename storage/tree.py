@@ -12,6 +12,8 @@ from storage.errors import InvalidLayer
 from storage.remove import remove_tree
 from storage.xattrs import make_opaque
 
+WHITEOUT_PREFIX = b".wh."
+OPAQUE_FILE = b".wh..wh..opq"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_DESCRIPTORS = 48
 _KEPT_DIRECTORIES = 20_000
@@ -135,6 +137,16 @@ class Tree:
                 self._make_opaque(directory, base)
         return True
 
+    def hide_lower(self, directory: int) -> None:
+        """Hide everything that lower layers have in a directory."""
+        try:
+            make_opaque(directory)
+        except OSError as error:
+            # File systems without user attributes; fuse-overlayfs reads this form as well.
+            if error.errno not in (errno.ENOTSUP, errno.EPERM):
+                raise
+            _touch(OPAQUE_FILE, directory)
+
     def white_out(self, directory: int, base: bytes) -> None:
         """Hide `base` of the lower layers; what this layer has under that name stays."""
         try:
@@ -145,13 +157,12 @@ class Tree:
                 self._make_opaque(directory, base)
         except PermissionError:
             # Before Linux 5.8 only root could make one; fuse-overlayfs reads this form as well.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(b".wh." + base, flags, 0o600, dir_fd=directory))
+            _touch(WHITEOUT_PREFIX + base, directory)
 
     def _make_opaque(self, directory: int, base: bytes) -> None:
         fd = os.open(base, _OPEN_DIRECTORY, dir_fd=directory)
         try:
-            make_opaque(fd)
+            self.hide_lower(fd)
         finally:
             os.close(fd)
 
@@ -228,6 +239,11 @@ class Tree:
             os.chmod(path, meta.mode)
             if meta.mtime_ns is not None:
                 os.utime(path, ns=(meta.mtime_ns, meta.mtime_ns))
+
+
+def _touch(name: bytes, directory: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(name, flags, 0o600, dir_fd=directory))
 
 
 def _parts(path: bytes) -> list[bytes]:

@@ -24,11 +24,9 @@ from storage.tar import (
     Entry,
     TarReader,
 )
-from storage.tree import DirectoryMeta, Tree, shown
-from storage.xattrs import make_opaque, set_from_layer
+from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX, DirectoryMeta, Tree, shown
+from storage.xattrs import set_from_layer
 
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
@@ -131,7 +129,7 @@ class _Unpacker:
                 self._entries += 1
                 try:
                     parent, base = tree.split(entry.name)
-                    if base.startswith(_WHITEOUT):
+                    if base.startswith(WHITEOUT_PREFIX):
                         self._white_out(parent, base)
                         continue
                     actions.get(entry.kind, self._unusable)(entry, parent, base)
@@ -276,10 +274,10 @@ class _Unpacker:
 
     def _white_out(self, parent: bytes, base: bytes) -> None:
         directory = self._tree.directory(parent)
-        if base == _OPAQUE:
-            make_opaque(directory)
+        if base == OPAQUE_FILE:
+            self._tree.hide_lower(directory)
         elif not base.startswith(_AUFS):
-            hidden = base[len(_WHITEOUT) :]
+            hidden = base[len(WHITEOUT_PREFIX) :]
             if hidden in (b"", b".", b".."):
                 raise InvalidLayer(f"whiteout {shown(base)}: it names nothing")
             self._tree.white_out(directory, hidden)

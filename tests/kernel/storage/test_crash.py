@@ -46,8 +46,8 @@ def test_killed_load_is_no_hindrance(in_account: InAccount, store: str, share: P
         killed += in_account(_kill_while_loading, store, path, 0.03 + 0.02 * step)
     assert killed
     assert in_account(views.load, store, path) == [["localhost/big:1"]]
+    assert os.listdir(f"{store}/tmp") == [], "the next load cleans up"
     assert len(in_account(views.view, store, "big:1", "overlay")) == 303
-    # What the killed ones left under tmp/ belongs to nobody, and goes with the garbage.
     blobs, _, left = in_account(views.remove_image, store, "big:1")
     assert (blobs, left) == (6, [])
 

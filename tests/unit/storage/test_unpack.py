@@ -1,5 +1,6 @@
 """Unpacking without a namespace: what appears, and above all what must not happen."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import DigestMismatch, InvalidLayer, StorageError
+from storage.flatten import flatten
+from storage.layout import Layout
 from storage.links import link_across
 from storage.oci.descriptor import OCI_LAYER, OCI_LAYER_GZIP
 from storage.unpack import UnpackResult, unpack_layer
@@ -386,6 +389,44 @@ def test_link_across_layers_stays_inside(tmp_path: Path) -> None:
             link_across(str(upper), [str(lower)], (("h", name),))
     (outside / "secret").unlink()
     outside.rmdir()
+
+
+def _no_device(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, "mknod")
+
+
+def _no_attribute(*_: object) -> None:
+    raise OSError(errno.ENOTSUP, "setxattr")
+
+
+def test_marks_without_devices_and_attributes_are_files(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old kernels and file systems: the forms that fuse-overlayfs reads besides overlayfs's own."""
+    monkeypatch.setattr(os, "mknod", _no_device)
+    monkeypatch.setattr("storage.tree.make_opaque", _no_attribute)
+    unpack(target, file("a/.wh.x"), file("b/.wh..wh..opq"), file("b/new"))
+    assert os.listdir(target / "a") == [".wh.x"]
+    assert sorted(os.listdir(target / "b")) == [".wh..wh..opq", "new"]
+
+
+def test_flatten_reads_every_form_of_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(str(tmp_path), str(tmp_path))
+    parts = (
+        [file("a/x", b"1"), file("a/y", b"1"), file("b/old", b"1"), symlink("s", "a")],
+        [file("a/.wh.x"), file("b/.wh..wh..opq"), file("b/new", b"2"), file("s/in", b"2")],
+    )
+    for number, members in enumerate(parts):
+        os.makedirs(layout.layer_diff("k", f"{number}"))
+        if number:
+            monkeypatch.setattr(os, "mknod", _no_device)
+            monkeypatch.setattr("storage.tree.make_opaque", _no_attribute)
+        unpack(Path(layout.layer_diff("k", f"{number}")), *members)
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    flatten(layout, "k", ("0", "1"), str(merged))
+    found = sorted(str(path.relative_to(merged)) for path in merged.rglob("*"))
+    assert found == ["a", "a/y", "b", "b/new", "s", "s/in"]
 
 
 _names = st.sampled_from(
