@@ -18,16 +18,20 @@ def make_command(account: Account, environment: dict[str, str]) -> Command:
     return Command(account, {**environment, **(settings if is_podman() else {})})
 
 
-def check_nothing_left(command: Command, mounts_before: set[str]) -> None:
+def traces(account: Account) -> set[str]:
+    """Return the mounts and the unfinished store entries that are there."""
+    unfinished = set() if is_podman() else set(leaks.unfinished(account.home))
+    return leaks.mounts(account) | unfinished
+
+
+def check_nothing_left(command: Command, before: set[str]) -> None:
     """Fail when a process, a mount or an unfinished store entry remains; ends what it finds."""
     account = command.account
     left = leaks.wait_until_gone(lambda: leaks.own_processes(account), leaks.SETTLE_S)
     if left and os.getuid() == 0:
         accounts.end_processes(account)
     assert not left, f"processes left behind: {left}"
-    assert leaks.mounts(account) <= mounts_before, "mounts left behind"
-    if not is_podman():
-        assert leaks.unfinished(account.home) == [], "unfinished store entries left behind"
+    assert traces(account) - before == set(), "mounts or unfinished store entries left behind"
 
 
 def clean(command: Command) -> None:
@@ -55,7 +59,7 @@ def image(session_command: Command) -> str:
 @pytest.fixture
 def rpod(session_command: Command) -> Iterator[Command]:
     """The command; what the test makes is removed after it, and nothing else may be left."""
-    before = leaks.mounts(session_command.account)
+    before = traces(session_command.account)
     yield session_command
     clean(session_command)
     check_nothing_left(session_command, before)
@@ -64,7 +68,7 @@ def rpod(session_command: Command) -> Iterator[Command]:
 @pytest.fixture
 def fresh_rpod(account: Account, account_dir: str) -> Iterator[Command]:
     """The command with an empty store of its own."""
-    before = leaks.mounts(account)
+    before = traces(account)
     runtime_dir = tempfile.mkdtemp(prefix="rpt-", dir="/tmp")
     os.chown(runtime_dir, account.uid, account.gid)
     own = {

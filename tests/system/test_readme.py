@@ -34,8 +34,8 @@ def test_python_example_runs(rpod: Command, registry: Registry, docker_archive: 
         cwd="/",
     )
     assert done.returncode == 0, done.stderr
-    image_id, hostname, log = done.stdout.split()
-    assert (len(image_id), len(hostname), log) == (64, 12, "started")
+    image_id, hostname, ended, log = done.stdout.splitlines()
+    assert (len(image_id), len(hostname), ended, log) == (64, 12, "ended with 3", "started")
     assert rpod("ps", "-aq").out == ""
     rpod("rmi", name)
 
