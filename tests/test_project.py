@@ -145,10 +145,13 @@ def test_links_lead_to_files(name: str) -> None:
 
 
 def test_version_is_that_of_the_distribution() -> None:
+    from rootless.version import VERSION
+
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as source:
-        version = tomllib.load(source)["project"]["version"]
+        project = tomllib.load(source)
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "rootless.version.VERSION"
     done = tool("rpod", "--version")
-    assert version in done.stdout.split(), done.stdout + done.stderr
+    assert VERSION in done.stdout.split(), done.stdout + done.stderr
 
 
 def test_licence_is_the_one_declared() -> None:

@@ -16,6 +16,7 @@ from rootless.host.filesystem import existing_part, find_file_system
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, os_release, read_text
 from rootless.sandbox import capabilities
+from rootless.version import VERSION
 from slirp.errors import SlirpError
 from storage.containers import iter_views
 from storage.errors import StorageError
@@ -50,15 +51,9 @@ def gather(host: Host) -> dict[str, object]:
 
 def version() -> dict[str, object]:
     """Return the version section: podman's keys, with Python for Go."""
-    import importlib.metadata
-
-    try:
-        number = importlib.metadata.version("rpod")
-    except importlib.metadata.PackageNotFoundError:
-        number = ""
     return {
-        "APIVersion": number,
-        "Version": number,
+        "APIVersion": VERSION,
+        "Version": VERSION,
         "PythonVersion": sys.version.split()[0],
         "OsArch": f"linux/{architecture()}",
         "Os": "linux",
