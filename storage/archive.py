@@ -59,7 +59,8 @@ def _open(where: str, source: str | None, scratch: str) -> Files:
             spool.fill(file, scratch)
         except InvalidArchive as error:
             raise InvalidArchive(
-                f"load {error.message}", remedy="`rpod load` takes what `rpod save` writes"
+                f"load {error.message}",
+                remedy="give an archive of `podman save` or `docker save`, or an OCI archive",
             ) from error
     return spool
 

@@ -46,6 +46,7 @@ class Files:
         self.where = where
         self._members: dict[str, Member] = {}
         self._links: dict[str, str] = {}
+        self._kept = 0
 
     def find(self, name: str) -> Member | None:
         """Return the file of a name, None when the archive has none."""
@@ -118,7 +119,7 @@ class Spool(Files):
             ahead.close()
 
     def _add(self, entry: Entry, reader: TarReader, directory: str) -> None:
-        if len(self._members) + len(self._links) >= _MEMBERS_LIMIT:
+        if self._kept + len(self._links) >= _MEMBERS_LIMIT:
             raise InvalidArchive(f"{self.where}: more than {_MEMBERS_LIMIT} files")
         name = _clean(os.fsdecode(entry.name))
         if entry.kind in (SYMLINK, LINK):
@@ -126,8 +127,8 @@ class Spool(Files):
             base = "" if entry.kind == LINK else posixpath.dirname(name)
             self._links[name] = _clean(posixpath.join(base, os.fsdecode(entry.link)))
         elif entry.kind == REGULAR and entry.segments is None:
-            path = f"{directory}/{len(self._members)}"
-            self._members[name] = _keep(reader.data(), path)
+            self._kept += 1
+            self._members[name] = _keep(reader.data(), f"{directory}/{self._kept}")
 
 
 class OciDirectory(Files):

@@ -77,7 +77,7 @@ class Tree:
         fd = self._open.get(path)
         if fd is not None:
             return fd
-        if not path or not path.strip(b"/."):
+        if not path:
             return self.root
         fd, real = self._walk(path, make=make)
         if len(self._open) >= _KEPT_DESCRIPTORS:
@@ -209,10 +209,14 @@ class Tree:
         except OSError as error:
             if error.errno not in _NOT_A_DIRECTORY:
                 raise
-            return None
-        os.mkdir(part, 0o700, dir_fd=parent)
+            if not make or not self._is_whiteout(parent, part):
+                return None
+        self.make_directory(parent, part)
         self.note_directory(b"/".join([*real, part]), DirectoryMeta(_IMPLIED_MODE, None))
         return os.open(part, _OPEN_DIRECTORY, dir_fd=parent)
+
+    def _is_whiteout(self, parent: int, part: bytes) -> bool:
+        return stat.S_ISCHR(os.stat(part, dir_fd=parent, follow_symlinks=False).st_mode)
 
     def _read_link(self, parent: int, part: bytes, path: bytes) -> bytes:
         try:

@@ -95,11 +95,13 @@ MIDDLE = [
 ]
 UPPER = [directory("a"), Member("a/x", b"again"), directory("bin"), Member("bin/.wh.sg")]
 BEYOND = [
-    # What the specification allows and other tools refuse: a whiteout beside its successor, and
-    # a hard link into a lower layer.
+    # What the specification allows and other tools refuse: a whiteout beside its successor, even
+    # one that is only implied, and a hard link into a lower layer.
     directory("b"),
     Member(".wh.b"),
     Member("b/only", b"1"),
+    Member(".wh.usr"),
+    Member("usr/lib/only", b"1"),
     hard_link("hl3", "hl1"),
 ]
 

@@ -52,6 +52,7 @@ def test_whiteout_beside_its_successor_and_link_across_layers(
     in_account(views.load, store, _archive(share, [LOWER, MIDDLE, UPPER, BEYOND]))
     tree = in_account(views.view, store, "hard:1", "overlay")
     assert [name for name in tree if name.startswith("b/")] == ["b/only"]
+    assert [name for name in tree if name.startswith("usr/")] == ["usr/lib", "usr/lib/only"]
     assert tree["hl3"][:4] == ["-rw-r-----", 5, 6, 2]
     assert tree["hl3"][5] == tree["hl1"][5]
 

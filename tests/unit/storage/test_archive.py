@@ -118,6 +118,11 @@ def test_manifest_may_come_first_and_layers_may_be_links(layout: Layout, tmp_pat
     assert len(load(layout, tmp_path, tar(files, links))) == 1
 
 
+def test_later_member_of_a_name_counts(layout: Layout, tmp_path: Path) -> None:
+    wrong = tar({"config.json": b"{}", "0/layer.tar": b"x"})
+    assert len(load(layout, tmp_path, wrong[: 4 * 512] + tar(docker_files()))) == 1
+
+
 def test_layers_may_be_compressed(layout: Layout, tmp_path: Path) -> None:
     files = docker_files()
     files["0/layer.tar"] = gzip.compress(LAYERS[0])

@@ -341,6 +341,13 @@ def test_sparse_file_has_holes(target: Path) -> None:
         assert content.read() == bytes(8388608) + b"data" + bytes((1 << 24) - 8388612)
 
 
+def test_names_of_dots_are_ordinary(target: Path) -> None:
+    unpack(target, file(".../x", b"1"), file("./..../...", b"2"), file("./y", b"3"))
+    assert (target / "..." / "x").read_bytes() == b"1"
+    assert (target / "...." / "...").read_bytes() == b"2"
+    assert (target / "y").read_bytes() == b"3"
+
+
 def test_very_many_directories_cost_bounded_memory(target: Path) -> None:
     members = [directory(f"d{number}", 0o711) for number in range(21_000)]
     unpack(target, *members)
