@@ -8,7 +8,7 @@ from storage.events import BLOB_DONE, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
-from storage.rootfs import Changes, import_rootfs
+from storage.rootfs import Changes, import_rootfs, open_source
 from storage.scratch import Scratch
 from storage.spool import Files, OciDirectory, Spool
 from storage.unpacking import unpack_stored
@@ -51,10 +51,10 @@ def _open(where: str, source: str | None, scratch: str) -> Files:
         return OciDirectory(where, source, scratch)
     spool = Spool(where)
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if source is not None else os.dup(0)
+        file = open_source(source)
     except OSError as error:
         raise InvalidArchive(f"load {where}: {error.strerror}") from error
-    with open(fd, "rb", buffering=0) as file:
+    with file:
         try:
             spool.fill(file, scratch)
         except InvalidArchive as error:

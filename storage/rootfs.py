@@ -1,5 +1,6 @@
 """Make an image of one layer out of a plain root file system."""
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -93,11 +94,23 @@ def _store_layer(layout: Layout, where: str, source: str | None, target: str) ->
 
         return _unpack(layout, _Pieces(tar_directory(source, without=layout.store)), where, target)
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if source is not None else os.dup(0)
+        file = open_source(source)
     except OSError as error:
         raise InvalidArchive(f"import {where}: {error.strerror}") from error
-    with open(fd, "rb", buffering=0) as file:
+    with file:
         return _unpack(layout, file, where, target)
+
+
+def open_source(source: str | None) -> io.FileIO:
+    """Open an archive; None is standard input. Raises OSError, InvalidArchive for a terminal."""
+    if source is not None:
+        return open(os.open(source, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)
+    if os.isatty(0):
+        raise InvalidArchive(
+            "read an archive: standard input is a terminal",
+            remedy="name a file, or redirect standard input: < FILE",
+        )
+    return open(os.dup(0), "rb", buffering=0)
 
 
 def _unpack(layout: Layout, source: Source, where: str, target: str) -> _Layer:
