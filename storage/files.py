@@ -101,18 +101,31 @@ class Lock:
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; False only when `wait` is false and somebody else holds it."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        operation = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            operation = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+            try:
+                fcntl.flock(fd, operation | (0 if wait else fcntl.LOCK_NB))
+                if self._is_current(fd):
+                    self._fd = fd
+                    return True
+            except BlockingIOError:
+                os.close(fd)
+                return False
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def _is_current(self, fd: int) -> bool:
+        """Tell whether the file that is locked is still the one of its name: holders may remove it.
+
+        The garbage collection does, with the locks of layers and blobs that are gone.
+        """
         try:
-            fcntl.flock(fd, operation | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
+            return os.stat(self.path).st_ino == os.fstat(fd).st_ino
+        except FileNotFoundError:
             return False
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-        return True
 
     def release(self) -> None:
         if self._fd >= 0:

@@ -62,6 +62,7 @@ def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
                         _move_away(paths, trash.enter_context(Scratch(layout, "gone")))
                     result = CollectResult(blobs, len(paths), freed_bytes)
             _remove_partials(layout, now_s - _PARTIAL_AGE_S)
+            _remove_locks(layout)
     except OSError as error:
         raise from_os_error(f"collect garbage in {layout.store}", error) from error
     sweep(layout)
@@ -151,6 +152,16 @@ def _remove_partials(layout: Layout, limit_s: float) -> None:
             continue
         finally:
             lock.release()
+
+
+def _remove_locks(layout: Layout) -> None:
+    """Remove the lock files of layers and blobs that nobody works on."""
+    for name in listdir(layout.locks_dir):
+        if name.startswith(("layer-", "blob-")):
+            lock = Lock(layout.lock(name))
+            if lock.acquire(wait=False):
+                os.unlink(lock.path)
+                lock.release()
 
 
 def _hex(digest: str) -> str:
