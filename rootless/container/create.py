@@ -11,7 +11,7 @@ import time
 from rootless import images
 from rootless.container import mounts as user_mounts
 from rootless.container import spec
-from rootless.container.idmap import UserNamespace, choose, storage_maps
+from rootless.container.idmap import UserNamespace, choose, fit_single_id, storage_maps
 from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
 from rootless.container.names import check_name, make_name
@@ -54,6 +54,10 @@ def create(
     unpack_maps = storage_maps(namespace, host.id_maps())
     key = map_key(unpack_maps.uids, unpack_maps.gids)
     images.ensure_unpacked(host, image, unpack_maps, key, on_event)
+    if namespace.maps.is_single:
+        layers = _layers(host, image, key)
+        user = spec.wanted_user(request, config, namespace, layers)
+        namespace = fit_single_id(namespace, user.uid, user.gid)
     if request.name and request.replace:
         _remove_named(host, request.name)
     made: list[str] = []
@@ -135,7 +139,6 @@ def _surroundings(
 ) -> spec.Surroundings:
     """Find out what config.json depends on; names of new anonymous volumes go to `made`."""
     container_id = new_id()
-    layers = [host.layout.layer_diff(key, chain) for chain in reversed(image.chain_ids)]
     mounts = user_mounts.collect(request, config.volumes, working_directory())
     network = spec.Network(_network_mode(host, request))
     return spec.Surroundings(
@@ -143,10 +146,15 @@ def _surroundings(
         name=request.name or make_name(),
         directory=host.layout.container(container_id).directory,
         namespace=namespace,
-        layers=layers,
+        layers=_layers(host, image, key),
         network=network,
         sources=[_source(host, mount, made) for mount in mounts],
     )
+
+
+def _layers(host: Host, image: ImageRecord, key: str) -> list[str]:
+    """Return the unpacked layers, the top one first."""
+    return [host.layout.layer_diff(key, chain) for chain in reversed(image.chain_ids)]
 
 
 def working_directory() -> str:

@@ -51,6 +51,15 @@ def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
     )
 
 
+def fit_single_id(namespace: UserNamespace, uid: int, gid: int) -> UserNamespace:
+    """Let the one id that there is stand for the user that the container's process runs as."""
+    if not namespace.maps.is_single or namespace.mode != HOST:
+        return namespace
+    (_, own_uid, _), (_, own_gid, _) = namespace.maps.uids[0], namespace.maps.gids[0]
+    maps = IdMaps(((uid, own_uid, 1),), ((gid, own_gid, 1),))
+    return namespace._replace(maps=maps, own_uid=uid, own_gid=gid)
+
+
 def _keep_id_options(text: str, uid: int, gid: int) -> tuple[int, int]:
     values = {"uid": uid, "gid": gid}
     for entry in text.split(",") if text else ():
@@ -94,6 +103,8 @@ def storage_maps(namespace: UserNamespace, default: IdMaps) -> IdMaps:
     The process that unpacks writes to the caller's store, so the caller's id has to be mapped:
     for nomap it is put behind the last id, where no image has a file.
     """
+    if default.is_single:
+        return default  # the one owner on disk is the same, whatever it is called inside
     if namespace.mode != NOMAP:
         return namespace.maps
     return IdMaps(

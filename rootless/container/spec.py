@@ -86,18 +86,28 @@ def _parse_entrypoint(text: str) -> list[str]:
     return [text] if text else []
 
 
-def find_user(request: ContainerRequest, image: ImageConfig, around: Surroundings) -> User:
-    """Resolve `--user`, else the image's user, else who keep-id says.
+def wanted_user(
+    request: ContainerRequest, image: ImageConfig, namespace: UserNamespace, layers: list[str]
+) -> User:
+    """Resolve `--user`, else who keep-id says, else the image's user.
 
     Raises UnknownUser, UsageError.
     """
     text = request.user if request.user is not None else image.user
-    namespace = around.namespace
     if request.user is None and namespace.mode == "keep-id":
         text = f"{namespace.own_uid}:{namespace.own_gid}"
-    passwd = read_merged(around.layers, "/etc/passwd") or b""
-    group = read_merged(around.layers, "/etc/group") or b""
-    user = resolve_user(text, passwd, group, request.group_add)
+    passwd = read_merged(layers, "/etc/passwd") or b""
+    group = read_merged(layers, "/etc/group") or b""
+    return resolve_user(text, passwd, group, request.group_add)
+
+
+def find_user(request: ContainerRequest, image: ImageConfig, around: Surroundings) -> User:
+    """Return the user of the process, whose ids the namespace maps.
+
+    Raises UnknownUser, UsageError.
+    """
+    namespace = around.namespace
+    user = wanted_user(request, image, namespace, around.layers)
     for kind, ranges, value in (
         ("user", namespace.maps.uids, user.uid),
         ("group", namespace.maps.gids, user.gid),

@@ -4,6 +4,7 @@ user_namespaces(7): the parent writes the maps of its child. Ranges other than t
 id need newuidmap(1) and newgidmap(1), started side by side: they are the longest wait of a start.
 """
 
+import errno
 import os
 import sys
 
@@ -143,9 +144,17 @@ def no_namespace_error(error: OSError) -> NoUserNamespace:
 
 
 def become_root() -> None:
-    """Take uid and gid 0 of the user namespace whose maps have been written."""
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+    """Take uid and gid 0 of the user namespace whose maps have been written.
+
+    With a single id that stands for itself (keep-id) there is no 0: the process keeps its id, and
+    with it all capabilities over the namespace, until it executes a program.
+    """
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def run_in_userns(

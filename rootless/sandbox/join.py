@@ -7,6 +7,7 @@ dumpable first: nothing in the container can trace it or read /proc/PID of it (C
 import os
 
 from rootless.linux import syscalls as sc
+from rootless.linux.userns import become_root
 from rootless.sandbox.channel import Channel
 from rootless.sandbox.process import (
     Process,
@@ -38,8 +39,7 @@ def join(
     try:
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
         sc.setns(pidfd, namespaces)
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        become_root()
         os.chdir("/")
         pid = os.fork()
         if pid == 0:

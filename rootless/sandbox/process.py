@@ -147,7 +147,7 @@ def take_identity(process: Process) -> None:
     try:
         os.setgroups(process.groups)
     except PermissionError:
-        if process.groups:
+        if set(process.groups) - {process.gid}:
             raise StepError("set supplementary groups with a single id", "", errno.EPERM) from None
         # A single id: setgroups(2) is switched off in this namespace (user_namespaces(7)).
     os.setresgid(process.gid, process.gid, process.gid)
