@@ -282,7 +282,7 @@ def test_store_is_an_image_layout_that_skopeo_reads(
 
 
 @pytest.mark.rpod_only  # podman takes what it finds
-def test_archive_with_a_wrong_digest_is_refused(rpod: Command) -> None:
+def test_archive_with_a_wrong_digest_is_refused(fresh_rpod: Command) -> None:
     archive = images.docker_archive([images.tar(images.busybox_files())], CONFIG, "localhost/lie:1")
     files = []
     with tarfile.open(fileobj=io.BytesIO(archive)) as source:
@@ -292,6 +292,6 @@ def test_archive_with_a_wrong_digest_is_refused(rpod: Command) -> None:
             if entry.name.endswith("layer.tar"):
                 data = images.tar([File("other", b"not what was promised")])
             files.append(File(entry.name, data))
-    done = rpod("load", input=images.tar(files), check=False)
+    done = fresh_rpod("load", input=images.tar(files), check=False)
     assert done.code == 125, done.told
-    assert "localhost/lie" not in rpod("images").out
+    assert "localhost/lie" not in fresh_rpod("images").out
