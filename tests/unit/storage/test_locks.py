@@ -52,9 +52,9 @@ def test_lock_file_may_be_removed_by_its_holder(tmp_path: Path) -> None:
             with guard:
                 inside += 1
                 most = max(most, inside)
-            os.unlink(path)
             with guard:
                 inside -= 1
+            os.unlink(path)
             lock.release()
 
     threads = [threading.Thread(target=work) for _ in range(6)]
