@@ -6,7 +6,6 @@ waits for that and publishes the ports through the API socket.
 """
 
 import _socket
-import json
 import os
 
 from slirp.errors import HelperFailed
@@ -220,6 +219,8 @@ def list_ports(api_socket: str) -> dict[int, PortMapping]:
 def _request(api_socket: str, command: str, arguments: dict[str, object]) -> dict[str, object]:
     """One connection for each request, ended by shutting the writing side (slirp4netns(1), API)."""
     doing = f"ask slirp4netns for {command}"
+    import json  # and with it re: 5 ms that only a published port costs
+
     data = json.dumps({"execute": command, "arguments": arguments}).encode()
     directory = _open_parent(api_socket)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)

@@ -14,6 +14,7 @@ FORBIDDEN = {
     "dataclasses",
     "datetime",
     "email",
+    "enum",
     "hashlib",
     "http.client",
     "importlib.metadata",
@@ -25,6 +26,7 @@ FORBIDDEN = {
     "re",
     "rich",
     "shutil",
+    "signal",
     "socket",
     "ssl",
     "subprocess",
@@ -75,7 +77,9 @@ def loaded(argv: list[str], extra: str = "") -> tuple[int, set[str]]:
     [
         (
             ["run", "--rm", "-it", "i", "sh"],
-            "import rootless.container.create, rootless.container.lifecycle",
+            "import rootless.container.create, rootless.container.lifecycle, "
+            "rootless.container.supervise, rootless.container.remove, "
+            "slirp.hosts, slirp.resolv, slirp.slirp4netns, rootless.sandbox.seccomp_x86_64",
         ),
         (["create", "i"], "import rootless.container.create"),
         (["exec", "-it", "c", "sh"], "import rootless.container.exec"),
@@ -108,3 +112,17 @@ def test_only_the_commands_own_table_is_loaded() -> None:
     _, modules = loaded(["run", "i"])
     tables = {name for name in modules if name.startswith("rootless.cli.spec_")}
     assert tables == {"rootless.cli.spec_run"}
+
+
+def test_kept_container_costs_no_more_than_the_loop() -> None:
+    program = f"import sys; sys.path[:0] = {sys.path!r}\n"
+    program += "import rootless.container.keeper\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True
+    )
+    modules = set(done.stdout.split())
+    assert (
+        modules & (FORBIDDEN | {"ctypes", "resource", "rootless.images", "rootless.cli"}) == set()
+    )
+    ours = {name for name in modules if name.startswith(("rootless.", "slirp.", "storage."))}
+    assert len(ours) <= 20, ours
