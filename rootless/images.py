@@ -18,7 +18,7 @@ from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from rootless.linux.userns import Emit
@@ -264,6 +264,30 @@ def load(host: Host, path: str | None, on_event: "OnEvent | None" = None) -> lis
     digests = _in_namespace(host, work, on_event)
     assert isinstance(digests, list)
     return [find_image(host.layout, str(digest), all_names=True) for digest in digests]
+
+
+def save(
+    host: Host,
+    names: "Sequence[str]",
+    target: str | int,
+    *,
+    form: str = "docker-archive",
+    on_event: "OnEvent | None" = None,
+) -> None:
+    """Write images to a file, a directory or a descriptor; they have the names that are given.
+
+    An image that is given by its id has no name there. Raises ImageNotFound, InvalidArchive,
+    StoreUnusable.
+    """
+    from storage.save import SavedImage, save_images
+
+    chosen: dict[str, SavedImage] = {}
+    for name in names:
+        record = find_image(host.layout, name)
+        known = chosen.get(record.manifest_digest) or SavedImage(record, ())
+        tags = tuple(one for one in record.names if "@" not in one and one not in known.names)
+        chosen[record.manifest_digest] = known._replace(names=(*known.names, *tags))
+    save_images(host.layout, list(chosen.values()), form, target, on_event)
 
 
 def import_image(

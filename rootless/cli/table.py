@@ -153,6 +153,7 @@ _RUN = "spec_run"
 _CONTAINER = "spec_container"
 _LIST = "spec_list"
 _IMAGE = "spec_image"
+_CONTENT = "spec_image_content"
 _VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
 
@@ -178,6 +179,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "load": (_IMAGE, "load"),
     "import": (_IMAGE, "import"),
     "rmi": (_IMAGE, "rmi"),
+    "save": (_CONTENT, "save"),
     "tag": (_IMAGE, "tag"),
     "untag": (_IMAGE, "untag"),
     "info": (_SYSTEM, "info"),
@@ -210,6 +212,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "image pull": (_IMAGE, "pull"),
     "image load": (_IMAGE, "load"),
     "image import": (_IMAGE, "import"),
+    "image save": (_CONTENT, "save"),
     "image rm": (_IMAGE, "rmi"),
     "image remove": (_IMAGE, "rmi"),
     "image tag": (_IMAGE, "tag"),

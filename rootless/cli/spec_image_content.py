@@ -1,0 +1,39 @@
+"""Commands that write images to files, or show what they consist of."""
+
+from rootless.cli.table import (
+    FILES,
+    IMAGES,
+    UNLIMITED,
+    Argument,
+    Command,
+    flag,
+    text,
+)
+
+_IMAGES = Argument("images", 1, UNLIMITED, "IMAGE [IMAGE...]", IMAGES)
+
+COMMANDS = (
+    Command(
+        "save",
+        "Save images to an archive",
+        "archives:save",
+        (
+            text("format", "Kind of archive, or of directory", default="docker-archive",
+                 choices=("docker-archive", "oci-archive", "oci-dir", "docker-dir")),
+            flag("multi-image-archive", "Accepted: several images are always saved as such",
+                 short="m"),
+            text("output", "File, or directory; standard output by default", short="o",
+                 metavar="FILE", objects=FILES),
+            flag("quiet", "No progress", short="q"),
+        ),
+        (_IMAGES,),
+        aliases=("image save",),
+        description="Layers stay as they are stored, byte for byte, so that digests stay, too; "
+        "only zstd layers are inflated for docker's formats. An image has the names in the archive "
+        "by which it was given, none when by its id.",
+        examples=(
+            "rpod save -o debian.tar debian:12",
+            "rpod save --format oci-archive app:1 app:2 | ssh host rpod load",
+        ),
+    ),
+)  # fmt: skip
