@@ -13,12 +13,19 @@ SETTLE_S = 5.0
 
 
 def own_processes(account: Account) -> list[Process]:
-    """List what runs as the account; for an account that a person uses, the helpers only."""
+    """List what runs as the account; for an account that a person uses, helpers of the tests."""
     mine = {os.getpid(), os.getppid()}
     found = [process for process in processes(account.owns) if process.pid not in mine]
     if account.uid == os.getuid():
-        found = [process for process in found if process.name in _HELPERS]
+        begin = _start_of(os.getpid())
+        found = [one for one in found if one.name in _HELPERS and int(one.start) >= begin]
     return [process for process in found if not _is_pause(process)]
+
+
+def _start_of(pid: int) -> int:
+    """Return when a process began, in clock ticks after boot (proc(5), stat)."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+        return int(stat.read().rpartition(")")[2].split()[19])
 
 
 def _is_pause(process: Process) -> bool:

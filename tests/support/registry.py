@@ -27,14 +27,23 @@ class Registry:
         self.host = f"127.0.0.1:{port}"
         self.directory = directory
 
+    def skopeo(self, *arguments: str) -> str:
+        """Run skopeo; return its output. It takes no notice of anybody's credentials."""
+        environment = {**os.environ, "XDG_RUNTIME_DIR": self.directory, "HOME": self.directory}
+        done = subprocess.run(
+            ["skopeo", "--insecure-policy", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def push(self, source: str, name: str) -> str:
         """Copy an image (a skopeo transport reference) to the registry; return its full name."""
         target = f"{self.host}/{name}"
-        command = ["skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet"]
-        done = subprocess.run(
-            [*command, source, f"docker://{target}"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        self.skopeo("copy", "--dest-tls-verify=false", "--quiet", source, f"docker://{target}")
         return target
 
 

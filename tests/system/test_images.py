@@ -72,14 +72,9 @@ def test_pull_never_refuses(rpod: Command, layered: str) -> None:
     assert layered in done.err
 
 
-def test_pull_by_digest(rpod: Command, layered: str) -> None:
-    found = subprocess.run(
-        ["skopeo", "inspect", "--tls-verify=false", f"docker://{layered}"],
-        capture_output=True,
-        check=True,
-    )
-    digest = json.loads(found.stdout)["Digest"]
-    name = layered.rpartition(":")[0] + "@" + digest
+def test_pull_by_digest(rpod: Command, layered: str, registry: Registry) -> None:
+    found = registry.skopeo("inspect", "--tls-verify=false", f"docker://{layered}")
+    name = layered.rpartition(":")[0] + "@" + json.loads(found)["Digest"]
     rpod("pull", "-q", "--tls-verify=false", name)
     assert rpod("run", "--rm", name, "cat", "/data/text").out == "second\n"
     rpod("rmi", name)
@@ -92,22 +87,20 @@ def test_pull_of_every_format(
     rpod: Command, layered: str, registry: Registry, form: str, compression: str
 ) -> None:
     name = f"{registry.host}/formats:{form}-{compression}"
-    command = ["skopeo", "copy", "--insecure-policy", "--quiet", "--dest-tls-verify=false"]
-    command += ["--src-tls-verify=false", "--format", form]
-    command += ["--dest-compress", "--dest-compress-format", compression]
-    source = f"docker-archive:{images_archive(registry, layered)}"
-    subprocess.run([*command, source, f"docker://{name}"], check=True, capture_output=True)
+    how = ("--format", form, "--dest-compress", "--dest-compress-format", compression)
+    target = f"docker://{name}"
+    registry.skopeo("copy", "--dest-tls-verify=false", *how, layered_archive(registry), target)
     rpod("pull", "-q", "--tls-verify=false", name)
     assert rpod("run", "--rm", name, "sh", "-c", SCRIPT).lines == EXPECTED
     rpod("rmi", name)
 
 
-def images_archive(registry: Registry, layered: str) -> str:
-    """Path of the layered image as an archive (uncompressed layers, so that skopeo compresses)."""
+def layered_archive(registry: Registry) -> str:
+    """Return the layered image as an archive of plain layers, so that skopeo compresses."""
     path = f"{registry.directory}/layered.tar"
     with open(path, "wb") as out:
         out.write(images.docker_archive(three_layers(), CONFIG, "layered:1"))
-    return path
+    return f"docker-archive:{path}"
 
 
 @pytest.mark.parametrize(
@@ -150,14 +143,12 @@ def test_load_from_standard_input(rpod: Command, compress: bool) -> None:
     rpod("rmi", name)
 
 
-def test_load_of_an_oci_archive(rpod: Command, layered: str, shared_dir: str) -> None:
+def test_load_of_an_oci_archive(
+    rpod: Command, layered: str, registry: Registry, shared_dir: str
+) -> None:
     path = f"{shared_dir}/oci.tar"
-    command = ["skopeo", "copy", "--insecure-policy", "--quiet", "--src-tls-verify=false"]
-    subprocess.run(
-        [*command, f"docker://{layered}", f"oci-archive:{path}:localhost/from-oci:1"],
-        check=True,
-        capture_output=True,
-    )
+    target = f"oci-archive:{path}:localhost/from-oci:1"
+    registry.skopeo("copy", "--src-tls-verify=false", f"docker://{layered}", target)
     rpod("load", "-i", path)
     assert rpod("run", "--rm", "localhost/from-oci:1", "sh", "-c", SCRIPT).lines == EXPECTED
     rpod("rmi", "localhost/from-oci:1")
