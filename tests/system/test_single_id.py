@@ -36,7 +36,9 @@ def test_single_id_stands_for_the_user_that_is_asked_for(
     single: tuple[Command, str], user: str
 ) -> None:
     rpod, image = single
-    done = rpod("run", "--rm", "--user", user, image, "sh", "-c", "id -u; touch /mine; ls -ln /mine")
+    done = rpod(
+        "run", "--rm", "--user", user, image, "sh", "-c", "id -u; touch /mine; ls -ln /mine"
+    )
     uid = done.lines[0]
     assert uid == {"33:44": "33", "alice": "1000"}[user]
     assert done.lines[1].split()[2] == uid
