@@ -19,6 +19,7 @@ from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
+from rootless.sandbox.root import COPY
 from storage import lightjson as json
 from storage.containers import ContainerRecord, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error
@@ -315,6 +316,8 @@ def _write_bundle(
             for directory in ("", "/rootfs", "/upper", "/work", "/etc"):
                 os.mkdir(bundle + directory, 0o711)
             os.chmod(f"{bundle}/upper", _top_mode(around.layers))
+            if record.driver == COPY:
+                _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
             passwd = spec.account_line(user, around)
             if passwd is not None:
                 _write(f"{bundle}/etc/passwd", passwd, mode=_ETC_MODE)
@@ -336,6 +339,19 @@ def _write_bundle(
 def _top_mode(layers: list[str]) -> int:
     """The container's / has the mode of the upper directory, so it must be the image's."""
     return os.stat(layers[0]).st_mode & 0o7777 if layers else 0o755
+
+
+def _copy_layers(
+    host: Host, namespace: UserNamespace, record: ContainerRecord, target: str
+) -> None:
+    """Where nothing can be laid over the layers a container has files of its own."""
+    from rootless.linux.userns import run_in_userns
+    from storage.flatten import flatten
+
+    run_in_userns(
+        lambda _: flatten(host.layout, record.map_key, record.chain_ids, target),
+        storage_maps(namespace, host.id_maps()),
+    )
 
 
 def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -> None:

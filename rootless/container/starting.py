@@ -26,7 +26,7 @@ from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_hos
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.plan import make_plan
-from rootless.sandbox.root import Root
+from rootless.sandbox.root import FUSE, Root
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
 from storage.containers import ContainerView
@@ -36,6 +36,8 @@ from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.host.paths import Host
     from slirp.process import Namespaces, Running
 
@@ -210,6 +212,7 @@ def _bring_up(host: "Host", view: ContainerView, container: Container, channel: 
     record = view.record
     apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
     namespaces = _open_namespaces(view, container.pid)
+    mount_root = _fuse_mount(host, view, container.pid) if record.driver == FUSE else None
     channel.send(b"m")
     container.network = _start_network(view, container, namespaces)
     while True:
@@ -217,8 +220,8 @@ def _bring_up(host: "Host", view: ContainerView, container: Container, channel: 
         kind = message[:1]
         if kind == b"t":
             container.terminal = fd
-        elif kind == b"f":
-            _mount_fuse(host, view, container.pid)
+        elif kind == b"f" and mount_root is not None:
+            mount_root()
             channel.send(b"m")
         elif kind == b"e":
             raise explain(parse_error(message))
@@ -245,6 +248,14 @@ def _write_pidfile(path: str, pid: int) -> None:
             file.write(str(pid))
     except OSError as error:
         raise RootlessError(f"write --pidfile {path}: {error.strerror}") from error
+
+
+def _fuse_mount(host: "Host", view: ContainerView, pid: int) -> "Callable[[], None]":
+    """Return what mounts the root once the child asks for it."""
+    from rootless.container import fuse
+
+    namespaces = fuse.Namespaces(pid)
+    return lambda: fuse.mount(make_root(host, view), namespaces)
 
 
 def _open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":
@@ -289,41 +300,6 @@ def _start_network(
         api_socket=socket_path,
         namespaces=namespaces,
     )
-
-
-def _mount_fuse(host: "Host", view: ContainerView, pid: int) -> None:
-    """Mount fuse-overlayfs in the child's mount namespace; its server stays outside the pids.
-
-    It goes to the background once it has mounted, and ends when the mount is gone.
-    """
-    root = make_root(host, view)
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    helper = os.fork()
-    if helper == 0:
-        try:
-            os.close(reader)
-            fd = os.pidfd_open(pid)
-            syscalls.setns(fd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
-            os.dup2(writer, 2)
-            options = f"lowerdir={':'.join(root.lower)},upperdir={root.upper},workdir={root.work}"
-            os.execvp("fuse-overlayfs", ["fuse-overlayfs", "-o", options, root.rootfs])
-        except OSError as error:
-            os.write(writer, f"{error.strerror}".encode())
-        finally:
-            os._exit(127)
-    os.close(writer)
-    said = b""
-    _, status = os.waitpid(helper, 0)
-    if status:
-        said = os.read(reader, 4096)
-    os.close(reader)
-    if status:
-        raise HostError(
-            f"mount fuse-overlayfs on {root.rootfs}: {said.decode(errors='replace').strip()}",
-            remedy="run `rpod doctor`",
-        )
 
 
 def explain(error: StepError) -> RootlessError:

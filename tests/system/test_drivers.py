@@ -1,0 +1,83 @@
+"""The ways to make a container's root file system: overlay, fuse-overlayfs, a copy."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.support.command import Command, Done
+
+pytestmark = pytest.mark.rpod_only
+
+DRIVERS = ("overlay", "fuse-overlayfs", "copy")
+ODD_NAMES = {
+    "colon": "a:b",
+    "comma": "a,b",
+    "backslash": "a\\b",
+    "space": "a b",
+    "quote": "a\"b'c",
+    "not ascii": "aé€",
+    "newline": "a\nb",
+    "long": "x" * 200,
+}
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    driver = str(request.param)
+    if driver == "fuse-overlayfs" and not (
+        shutil.which(driver) and os.access("/dev/fuse", os.R_OK | os.W_OK)
+    ):
+        pytest.skip("missing: fuse-overlayfs or /dev/fuse")
+    return driver
+
+
+def run(rpod: Command, driver: str, *arguments: str, check: bool = True) -> Done:
+    return rpod(f"--storage-driver={driver}", *arguments, check=check)
+
+
+def test_root_is_the_image(rpod: Command, image: str, driver: str) -> None:
+    plain = rpod("run", "--rm", image, "ls", "-1", "/").out
+    assert run(rpod, driver, "run", "--rm", image, "ls", "-1", "/").out == plain
+
+
+def test_changes_stay_in_the_container(rpod: Command, image: str, driver: str) -> None:
+    script = "cat /new; echo text >/new; rm /etc/passwd; ls /etc/passwd"
+    first = run(rpod, driver, "run", "--name", "one", image, "sh", "-c", script, check=False)
+    assert (first.code, first.out) == (1, ""), first.told
+    assert rpod("start", "--attach", "one", check=False).out == "text\n"
+    assert run(rpod, driver, "run", "--rm", image, "ls", "/etc/passwd").out == "/etc/passwd\n"
+
+
+def test_exec_sees_the_same_root(rpod: Command, image: str, driver: str) -> None:
+    run(rpod, driver, "run", "-d", "--name", "one", image, "sh", "-c", "echo a >/new; sleep 100")
+    assert rpod("exec", "one", "sh", "-c", "sleep 0.2; cat /new").out == "a\n"
+
+
+def test_owners_are_those_of_the_image(rpod: Command, image: str, driver: str) -> None:
+    script = "touch /tmp/mine; stat -c %u /tmp/mine /etc"
+    done = run(rpod, driver, "run", "--rm", "-u", "1000", image, "sh", "-c", script)
+    assert done.out.split() == ["1000", "0"]
+
+
+def test_keep_id(rpod: Command, image: str, driver: str) -> None:
+    script = "id -u; touch /tmp/mine; stat -c %u /tmp/mine /etc"
+    done = run(rpod, driver, "run", "--rm", "--userns=keep-id", image, "sh", "-c", script)
+    own = str(rpod.account.uid)
+    assert done.out.split() == [own, own, "0"]
+
+
+def test_read_only_root(rpod: Command, image: str, driver: str) -> None:
+    done = run(rpod, driver, "run", "--rm", "--read-only", image, "touch", "/new", check=False)
+    assert done.code == 1, done.told
+    assert "Read-only" in done.err
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES.keys())
+def test_store_with_an_odd_name(
+    rpod: Command, busybox_tar: str, account_dir: str, driver: str, name: str
+) -> None:
+    root = f"--root={account_dir}/{name}"
+    rpod(root, "import", busybox_tar, "odd")
+    done = run(rpod, driver, root, "run", "--rm", "-v", "kept:/kept", "odd", "echo", "works")
+    assert done.out == "works\n"
