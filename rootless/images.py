@@ -243,6 +243,20 @@ def check_present(host: Host, record: ContainerRecord) -> None:
             )
 
 
+def layer_sizes(host: Host, record: ImageRecord) -> list[int]:
+    """Return the bytes of each layer, unpacked; of its blob where it is not unpacked here."""
+    from storage.blobs import blob_size
+    from storage.layers import read_layer
+
+    key = default_key(host)
+    return [
+        read_layer(host.layout, key, chain_id).size_bytes
+        if has_layer(host.layout, key, chain_id)
+        else blob_size(host.layout, digest)
+        for chain_id, digest in zip(record.chain_ids, record.layer_digests, strict=True)
+    ]
+
+
 def images(host: Host) -> list[ImageRecord]:
     """Return every image with its names."""
     return list_images(host.layout)

@@ -36,4 +36,29 @@ COMMANDS = (
             "rpod save --format oci-archive app:1 app:2 | ssh host rpod load",
         ),
     ),
+    Command(
+        "history",
+        "Show the steps in which an image was made",
+        "history:history",
+        (
+            text("format", "json, or a Go template; `table ` before it adds headings",
+                 metavar="FORMAT"),
+            flag("human", "Times and sizes for people", short="H", default=True),
+            flag("no-trunc", "Show everything in full", aliases=("notruncate",)),
+            flag("quiet", "Only ids", short="q"),
+        ),
+        (Argument("image", objects=IMAGES),),
+        aliases=("image history",),
+        description="The newest step comes first. A step has an id when the store has the image "
+        "that ended with it.",
+        examples=("rpod history debian:12",),
+    ),
+    Command(
+        "image tree",
+        "Show the layers of an image as a tree",
+        "history:tree",
+        (flag("whatrequires", "Show what was built on the image instead"),),
+        (Argument("image", objects=IMAGES),),
+        examples=("rpod image tree debian:12",),
+    ),
 )  # fmt: skip

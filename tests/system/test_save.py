@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, is_podman
 
 SKOPEO = {
     "docker-archive": "docker-archive:{0}",
@@ -60,7 +60,8 @@ def test_pipe_from_save_to_load(rpod: Command, fresh_rpod: Command, image: str, 
     data = rpod("save", "--format", form, image).out_bytes
     done = fresh_rpod("load", input=data)
     assert f"Loaded image: {image}" in done.out
-    assert image_id(fresh_rpod, image) == image_id(rpod, image)
+    if not is_podman():  # which writes the configuration anew for another format
+        assert image_id(fresh_rpod, image) == image_id(rpod, image)
     assert fresh_rpod("run", "--rm", "--network=none", image, "echo", "ran").out == "ran\n"
 
 
