@@ -294,8 +294,11 @@ def test_without_any_session_the_run_root_is_a_private_directory(in_account: InA
         del os.environ["XDG_RUNTIME_DIR"]
         host = open_host(f"{os.environ['HOME']}/store-without-session")
         found = os.stat(host.layout.run_root)
-        os.rmdir(f"{host.layout.run_root}/containers")
-        os.rmdir(host.layout.run_root)
+        for path in (f"{host.layout.run_root}/containers", host.layout.run_root):
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass  # ENOTEMPTY: a person who runs the tests may have containers there
         return host.layout.run_root, found.st_mode & 0o777, found.st_uid - os.getuid()
 
     path, mode, difference = in_account(body)

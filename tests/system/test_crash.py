@@ -76,6 +76,8 @@ def test_everything_killed_at_once(rpod: Command, image: str) -> None:
             os.kill(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    for name in ("one", "two"):
+        wait_for_status(rpod, name, "exited")
     assert rpod("ps", "-q").out == ""
     assert len(rpod("ps", "-aq").lines) == 2
     rpod("start", "one", "two")
@@ -83,13 +85,16 @@ def test_everything_killed_at_once(rpod: Command, image: str) -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.05, 0.1, 0.2])
-def test_killed_run_leaves_nothing_in_the_way(rpod: Command, image: str, delay_s: float) -> None:
+def test_killed_run_leaves_nothing_in_the_way(
+    rpod: Command, image: str, docker_archive: str, delay_s: float
+) -> None:
     process = rpod.spawn("run", "--name", "cut", image, "sleep", "0.3")
     time.sleep(delay_s)
     process.kill()
     process.communicate(timeout=20)
     done = rpod("run", "--replace", "--name", "cut", image, "echo", "works")
     assert done.out == "works\n"
+    rpod("load", "-i", docker_archive)  # removes what nobody holds any more
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.4])

@@ -40,6 +40,19 @@ def test_python_example_runs(rpod: Command, registry: Registry, docker_archive: 
     rpod("rmi", name)
 
 
+def missing_commands() -> list[str]:
+    with open(f"{ROOT}/docs/differences.md", encoding="utf-8") as text:
+        part = text.read().split("## Not there yet", 1)[1].split("Options:", 1)[0]
+    return re.findall(r"`(\w+)`", part)
+
+
+@pytest.mark.parametrize("name", missing_commands())
+def test_command_that_is_not_there_is_told_as_such(rpod: Command, name: str) -> None:
+    done = rpod(name, check=False)
+    assert done.code == 125, done.told
+    assert f"No such command '{name}'" in done.err
+
+
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
 def test_commands_of_the_examples_exist(rpod: Command, line: str) -> None:
     for part in re.split(r"&&|\|", line.partition("#")[0]):

@@ -122,7 +122,8 @@ def test_podman_loads_what_was_saved(
     if subprocess.run(["which", "podman"], check=False, capture_output=True).returncode:
         pytest.skip("podman is not installed")
     rpod("save", "-q", "--format", form, "-o", f"{account_dir}/saved", image)
-    podman = f"podman --root {account_dir}/p --runroot {account_dir}/r --storage-driver vfs"
+    runroot = f"{rpod.account.runtime_dir}/podman"  # podman allows it 50 characters
+    podman = f"podman --root {account_dir}/p --runroot {runroot} --storage-driver vfs"
     podman += " --events-backend none --cgroup-manager cgroupfs"
     done = rpod.shell(f"{podman} load -q -i {account_dir}/saved", check=False)
     if "cgroup" in done.err and done.code:
@@ -130,4 +131,4 @@ def test_podman_loads_what_was_saved(
     assert image in done.out, done.told
     found = rpod.shell(f"{podman} image inspect --format {{{{.Id}}}} {image}")
     assert found.out.strip() == image_id(rpod, image)
-    rpod.shell(f"{podman} unshare rm -rf {account_dir}/p {account_dir}/r")
+    rpod.shell(f"{podman} unshare rm -rf {account_dir}/p {runroot}")
