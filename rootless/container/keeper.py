@@ -45,12 +45,16 @@ def keep(
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
     container.end_network()
-    if record.auto_remove:
-        _remove(host, view)
-    else:
-        _write_end(view, read_state(paths), code, monitor.log_error)
-        _remove_run_files(paths.run_dir)
-    monitor.finish(code)
+    try:
+        if record.auto_remove:
+            _remove(host, view)
+        else:
+            _write_end(view, read_state(paths), code, monitor.log_error)
+            _remove_run_files(paths.run_dir)
+    finally:
+        # Whatever became of the record, the clients are told how the command ended; the next
+        # command that looks removes what is left.
+        monitor.finish(code)
 
 
 def hand_over(host: "Host", view: ContainerView, container: Container) -> None:
