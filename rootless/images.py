@@ -187,6 +187,40 @@ def default_key(host: Host) -> str:
     """Return the map key of layers that are unpacked for the default map."""
     maps = host.id_maps()
     return map_key(maps.uids, maps.gids)
+def push(
+    host: Host,
+    name: str,
+    destination: str | None = None,
+    request: "PullRequest | None" = None,
+    on_event: "OnEvent | None" = None,
+) -> str:
+    """Send an image to a registry, under its own name by default; return its digest.
+
+    The blobs belong to the caller, so no user namespace is needed.
+    Raises ImageNotFound, InvalidReference, RegistryError, UsageError.
+    """
+    from storage.events import ignore
+    from storage.reference import parse_reference
+    from storage.registry.push import push_image
+
+    record = find_image(host.layout, name)
+    if destination is None and not record.names:
+        raise UsageError(
+            f"push {name}: an id does not say where to", remedy=f"rpod push {name} HOST/NAME:TAG"
+        )
+    reference = parse_reference(destination or record.names[0])
+    # A registry may read all it has got once more before it answers.
+    options = _pull_options(request or PullSettings())._replace(read_timeout_s=300.0)
+    return push_image(
+        host.layout,
+        record,
+        reference,
+        options=options,
+        events=on_event or ignore,
+        environment=host.environ,
+    )
+
+
 
 
 def _in_namespace(

@@ -108,7 +108,7 @@ class _Bars:
             return
         words = {
             events.BLOB_EXISTS: "already exists",
-            events.BLOB_DONE: "fetched",
+            events.BLOB_DONE: event.text or "fetched",
             events.UNPACK_DONE: "done",
         }
         size = event.total_bytes or event.current_bytes or self._size(task)

@@ -155,6 +155,7 @@ _LIST = "spec_list"
 _IMAGE = "spec_image"
 _CONTENT = "spec_image_content"
 _VOLUME = "spec_volume"
+_REGISTRY = "spec_registry"
 _SYSTEM = "spec_system"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
@@ -180,6 +181,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "import": (_IMAGE, "import"),
     "rmi": (_IMAGE, "rmi"),
     "save": (_CONTENT, "save"),
+    "push": (_REGISTRY, "push"),
     "history": (_CONTENT, "history"),
     "tag": (_IMAGE, "tag"),
     "untag": (_IMAGE, "untag"),
@@ -216,6 +218,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "image save": (_CONTENT, "save"),
     "image history": (_CONTENT, "history"),
     "image tree": (_CONTENT, "image tree"),
+    "image push": (_REGISTRY, "push"),
     "image rm": (_IMAGE, "rmi"),
     "image remove": (_IMAGE, "rmi"),
     "image tag": (_IMAGE, "tag"),

@@ -1,4 +1,4 @@
-"""OCI distribution specification: pulling manifests and blobs, listing tags.
+"""OCI distribution specification: requests to one repository, pulling manifests and blobs, tags.
 
 Every answer is checked before it is used: its kind, its size, its digest.
 """
@@ -35,11 +35,21 @@ from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.credentials import find_credentials
 from storage.registry.hosts import is_loopback, split_host
 from storage.registry.options import Credentials, PullOptions
-from storage.registry.transport import Response, Transport, clean_text, origin_of
+from storage.registry.transport import (
+    Response,
+    Transport,
+    clean_text,
+    join_url,
+    origin_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import NoReturn
+
+    # What is sent: bytes, or what makes them anew for each attempt.
+    Body = bytes | Callable[[], Iterable[bytes]]
 
 ACCEPT_MANIFESTS = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -70,15 +80,21 @@ class RegistryClient:
     __slots__ = ("_auth", "_bases", "_options", "_scope", "_transport", "reference")
 
     def __init__(
-        self, reference: Reference, options: PullOptions, environment: "Mapping[str, str]"
+        self,
+        reference: Reference,
+        options: PullOptions,
+        environment: "Mapping[str, str]",
+        *,
+        actions: str = "pull",
     ) -> None:
+        """`actions` is what a token has to be good for: "pull" or "pull,push"."""
         self.reference = reference
         self._options = options
         host = _DOCKER_HUB_HOST if reference.registry == DEFAULT_REGISTRY else reference.registry
         certificates = find_certificates(host, environment, ca_dir=options.ca_dir)
         self._bases = _base_urls(host, options, has_certificates=certificates is not None)
         self._transport = Transport(host, options, environment, certificates=certificates)
-        self._scope = f"repository:{reference.repository}:pull"
+        self._scope = f"repository:{reference.repository}:{actions}"
 
         def find() -> Credentials | None:
             return options.credentials or find_credentials(
@@ -133,7 +149,7 @@ class RegistryClient:
             for url in blob.urls:
                 if urlsplit(url).scheme == "https":
                     response = self._transport.request("GET", url, doing=doing, headers=headers)
-                    self._check_status(response, doing)
+                    self.check(response, doing, 200, 206)
                     return response
             raise
         return response
@@ -158,6 +174,49 @@ class RegistryClient:
             last = tags[-1]
         return found
 
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        headers: "Mapping[str, str] | None" = None,
+        body: "Body | None" = None,
+        scope: str = "",
+    ) -> Response:
+        """Send a request and log in when asked to; the status is the caller's to look at.
+
+        `path` is below the repository, or a URL that the registry has given. `scope` is wanted
+        beside the repository's own. Raises RegistryDenied, RegistryUnreachable,
+        RegistryProtocolError.
+        """
+        fields = dict(headers or {})
+        if path.startswith("manifests/") and body is None:
+            fields["Accept"] = ACCEPT_MANIFESTS
+        wanted = f"{self._scope} {scope}".strip()
+        if path.startswith(("http://", "https://")):
+            return self._authorized(method, path, doing, fields, body, wanted)
+        return self._send(method, path, doing, fields, body, wanted)
+
+    def location(self, response: Response) -> str:
+        """Return where an answer says to go on; empty when it does not say."""
+        text = response.headers.get("Location", "")
+        if not text:
+            return ""
+        url = join_url(response.url, text, response.doing)
+        here = urlsplit(response.url)
+        if here.scheme == "https" and url.startswith("http://"):
+            # A registry behind a proxy that ends TLS does not know how it is spoken to.
+            there = urlsplit(url)
+            if there.hostname == here.hostname:
+                return there._replace(scheme="https", netloc=here.netloc).geturl()
+        return url
+
+    def check(self, response: Response, doing: str, *accepted: int) -> None:
+        """Return for an accepted status, else raise what the status means."""
+        if response.status not in accepted:
+            self._refuse(response, doing)
+
     def _doing(self, name: str) -> str:
         separator = "@" if is_digest(name) else ":"
         return f"pull {self.reference.name}{separator}{name}"
@@ -174,72 +233,113 @@ class RegistryClient:
         fields = dict(headers or {})
         if path.startswith("manifests/"):
             fields["Accept"] = ACCEPT_MANIFESTS
-        response = self._send(method, path, doing, fields)
-        self._check_status(response, doing)
+        response = self._send(method, path, doing, fields, None, self._scope)
+        self.check(response, doing, 200, 206)
         return response
 
-    def _send(self, method: str, path: str, doing: str, headers: dict[str, str]) -> Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        headers: dict[str, str],
+        body: "Body | None",
+        scope: str,
+    ) -> Response:
         """Find out how the registry wants to be spoken to: TLS or not."""
         *candidates, last = self._bases
         first_error: RegistryUnreachable | None = None
+        refusal: Response | None = None
         for base in candidates:
             try:
-                response = self._authorized(method, base, path, doing, headers)
+                response = self._authorized(
+                    method, self._url(base, path), doing, headers, body, scope
+                )
             except RegistryUnreachable as error:
                 if not _is_worth_other_scheme(error, base):
                     raise
                 first_error = error
                 continue
-            if not _wants_tls(response):
+            if not _wants_tls(response, method):
                 self._bases = (base,)
                 return response
+            refusal = response
         try:
-            response = self._authorized(method, last, path, doing, headers)
+            response = self._authorized(method, self._url(last, path), doing, headers, body, scope)
         except RegistryNotTls:
+            if refusal is not None:
+                return refusal
             if first_error is None:
                 raise
             raise first_error from None
         self._bases = (last,)
         return response
 
+    def _url(self, base: str, path: str) -> str:
+        return f"{base}/v2/{self.reference.repository}/{path}"
+
     def _authorized(
-        self, method: str, base: str, path: str, doing: str, headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        headers: dict[str, str],
+        body: "Body | None",
+        scope: str,
     ) -> Response:
-        url = f"{base}/v2/{self.reference.repository}/{path}"
-        sent = self._log_in(doing, None, refused=None)
+        # What the registry has not given itself gets no credentials.
+        is_own = urlsplit(url).netloc == urlsplit(self._bases[0]).netloc
+        sent = self._log_in(doing, None, scope, refused=None) if is_own else None
         for _ in range(_LOG_INS):
-            response = self._transport.request(
-                method, url, doing=doing, headers=headers, authorization=sent
-            )
-            if response.status != 401 or origin_of(response.url) != origin_of(url):
+            response = self._request(method, url, doing, headers, body, sent)
+            if response.status != 401 or not is_own or origin_of(response.url) != origin_of(url):
                 return response
             challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
             response.release()
-            sent = self._log_in(doing, challenges, refused=sent)
-        response = self._transport.request(
-            method, url, doing=doing, headers=headers, authorization=sent
-        )
+            sent = self._log_in(doing, challenges, scope, refused=sent)
+        response = self._request(method, url, doing, headers, body, sent)
         if response.status == 401:
             response.close()
             denied = self._auth.denied("it refuses the token that its token server gave")
             raise RegistryDenied(f"{doing}: {denied.message}", remedy=denied.remedy)
         return response
 
+    def _request(
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        headers: dict[str, str],
+        body: "Body | None",
+        authorization: str | None,
+    ) -> Response:
+        return self._transport.request(
+            method,
+            url,
+            doing=doing,
+            headers=headers,
+            authorization=authorization,
+            body=body() if callable(body) else body,
+        )
+
     def _log_in(
-        self, doing: str, challenges: tuple[Challenge, ...] | None, *, refused: str | None
+        self,
+        doing: str,
+        challenges: tuple[Challenge, ...] | None,
+        scope: str,
+        *,
+        refused: str | None,
     ) -> str | None:
         """Return the Authorization field; an error says what it was needed for."""
         try:
             if challenges is None:
-                return self._auth.header(self._scope)
-            return self._auth.answer(challenges, self._scope, refused=refused)
+                return self._auth.header(scope)
+            return self._auth.answer(challenges, scope, refused=refused)
         except (RegistryDenied, RegistryProtocolError) as error:
             raise type(error)(f"{doing}: {error.message}", remedy=error.remedy) from error
 
-    def _check_status(self, response: Response, doing: str) -> None:
-        """Return for 200 and 206, else raise what the status means."""
-        if response.status in (200, 206):
-            return
+    def _refuse(self, response: Response, doing: str) -> "NoReturn":
+        """Raise what a status that is none of the good ones means."""
         try:
             data = response.read_all(_ERROR_LIMIT_BYTES, self._options.document_timeout_s)
         except RegistryError:
@@ -290,10 +390,13 @@ def _is_worth_other_scheme(error: RegistryUnreachable, base: str) -> bool:
     return base.startswith("https:") or isinstance(error, RegistryInterrupted)
 
 
-def _wants_tls(response: Response) -> bool:
-    """Tell whether a server that speaks TLS got plain HTTP: 400, and the body says so."""
+def _wants_tls(response: Response, method: str) -> bool:
+    """Tell whether a server that speaks TLS got plain HTTP: 400, and the body, if any, says so."""
     if response.status != 400 or response.url.startswith("https:"):
         return False
+    if method == "HEAD":
+        response.release()
+        return True
     try:
         said = response.read_all(_ERROR_LIMIT_BYTES, 10.0).lower()
     except RegistryError:

@@ -26,7 +26,7 @@ from storage.registry.proxies import choose_proxy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -157,7 +157,7 @@ class Transport:
         doing: str,
         headers: "Mapping[str, str] | None" = None,
         authorization: str | None = None,
-        body: bytes | None = None,
+        body: "bytes | Iterable[bytes] | None" = None,
     ) -> Response:
         """Send a request and follow redirects; `doing` begins every error's message.
 
@@ -180,7 +180,7 @@ class Transport:
             Response(raw, url, doing).release()
             if len(location) > _URL_LIMIT:
                 raise RegistryProtocolError(f"{doing}: redirect to a URL of {len(location)} bytes")
-            url = _join(url, location, doing)
+            url = join_url(url, location, doing)
         raise RegistryProtocolError(
             f"{doing}: more than {_REDIRECT_LIMIT} redirects, the last one to"
             f" {_place(clean_text(url))}",
@@ -193,7 +193,7 @@ class Transport:
         url: str,
         parts: SplitResult,
         headers: dict[str, str],
-        body: bytes | None,
+        body: "bytes | Iterable[bytes] | None",
         doing: str,
     ) -> urllib3.BaseHTTPResponse:
         timeout = urllib3.Timeout(
@@ -270,7 +270,8 @@ def _split_url(url: str, doing: str) -> SplitResult:
     return parts
 
 
-def _join(url: str, location: str, doing: str) -> str:
+def join_url(url: str, location: str, doing: str) -> str:
+    """Return the URL that a Location field means. Raises RegistryProtocolError."""
     try:
         return urljoin(url, location)
     except ValueError as error:

@@ -36,6 +36,13 @@ def pull(invocation: "Invocation") -> int:
 
 def pull_settings(invocation: "Invocation") -> images.PullSettings:
     """Return how to fetch an image. Raises UsageError."""
+    return registry_settings(invocation)._replace(
+        pull=invocation.text("policy"), platform=chosen_platform(invocation)
+    )
+
+
+def registry_settings(invocation: "Invocation") -> images.PullSettings:
+    """Return how to talk to a registry. Raises UsageError."""
     from rootless.cli.human import parse_duration
 
     delay = invocation.text("retry_delay")
@@ -47,8 +54,6 @@ def pull_settings(invocation: "Invocation") -> images.PullSettings:
         creds = f"{creds}:{_ask_password(creds)}"
     verify = invocation.value("tls_verify")
     return images.PullSettings(
-        pull=invocation.text("policy"),
-        platform=chosen_platform(invocation),
         tls_verify=None if verify is None else bool(verify),
         authfile=invocation.text("authfile") or None,
         creds=creds or None,

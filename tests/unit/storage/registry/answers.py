@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import urllib3
@@ -51,7 +51,9 @@ class ScriptedTransport(Transport):
         doing: str,
         headers: Mapping[str, str] | None = None,
         authorization: str | None = None,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
     ) -> Response:
-        self.sent.append(Sent(method, url, authorization, body))
+        self.sent.append(
+            Sent(method, url, authorization, body if isinstance(body, bytes) else None)
+        )
         return Response(self.answers.pop(0), url, doing)
