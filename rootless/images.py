@@ -15,6 +15,7 @@ from storage.images import ImageRecord, find_image, image_config, list_images
 from storage.layers import has_layer, map_key
 from storage.oci.config import ImageConfig
 from storage.record import NamedTuple
+from storage.transports import is_source, parse_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +67,11 @@ def obtain(
 ) -> ImageRecord:
     """Return an image as the pull policy says: missing, always, never or newer.
 
-    Raises ImageNotFound, RegistryError, UsageError.
+    A name with the transport of a file (`oci-archive:PATH`) is loaded, whatever the policy.
+    Raises ImageNotFound, RegistryError, InvalidArchive, UsageError.
     """
+    if is_source(name):
+        return _obtain_from_file(host, name, on_event)
     if request.pull not in _POLICIES:
         raise UsageError(
             f'unknown pull policy "{request.pull}"', remedy="use " + ", ".join(_POLICIES)
@@ -84,6 +88,25 @@ def obtain(
             if request.platform is None or _is_platform(found, request.platform):
                 return found
     return pull(host, name, request, on_event)
+
+
+def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:
+    records = load_source(host, name, on_event)
+    if len(records) > 1:
+        names = ", ".join(one for record in records for one in record.names)
+        raise UsageError(
+            f"{name}: there are {len(records)} images in it", remedy=f"add which one: {names}"
+        )
+    return records[0]
+
+
+def load_source(host: Host, name: str, on_event: "OnEvent | None" = None) -> list[ImageRecord]:
+    """Take the images out of `docker-archive:PATH[:REFERENCE]`, `oci:`, `oci-archive:` or `dir:`.
+
+    Raises InvalidReference, InvalidArchive, InvalidLayer, StoreUnusable.
+    """
+    source = parse_source(name)
+    return load(host, source.path, on_event, wanted=source.wanted)
 
 
 def _is_platform(record: ImageRecord, text: str) -> bool:
@@ -164,29 +187,6 @@ def pull(
     return found._replace(names=(str(reference),))
 
 
-def _pull_options(request: "PullRequest") -> "PullOptions":
-    from storage.registry.options import PullOptions
-
-    credentials = None
-    if request.creds:
-        from storage.registry.credentials import parse_credentials
-
-        credentials = parse_credentials(request.creds)
-    extra = request if isinstance(request, PullSettings) else PullSettings()
-    return PullOptions(
-        tls_verify=request.tls_verify,
-        authfile=request.authfile,
-        credentials=credentials,
-        ca_dir=extra.ca_dir,
-        retries=extra.retries,
-        retry_delay_s=extra.retry_delay_s,
-    )
-
-
-def default_key(host: Host) -> str:
-    """Return the map key of layers that are unpacked for the default map."""
-    maps = host.id_maps()
-    return map_key(maps.uids, maps.gids)
 def push(
     host: Host,
     name: str,
@@ -221,6 +221,29 @@ def push(
     )
 
 
+def _pull_options(request: "PullRequest") -> "PullOptions":
+    from storage.registry.options import PullOptions
+
+    credentials = None
+    if request.creds:
+        from storage.registry.credentials import parse_credentials
+
+        credentials = parse_credentials(request.creds)
+    extra = request if isinstance(request, PullSettings) else PullSettings()
+    return PullOptions(
+        tls_verify=request.tls_verify,
+        authfile=request.authfile,
+        credentials=credentials,
+        ca_dir=extra.ca_dir,
+        retries=extra.retries,
+        retry_delay_s=extra.retry_delay_s,
+    )
+
+
+def default_key(host: Host) -> str:
+    """Return the map key of layers that are unpacked for the default map."""
+    maps = host.id_maps()
+    return map_key(maps.uids, maps.gids)
 
 
 def _in_namespace(
@@ -296,8 +319,10 @@ def images(host: Host) -> list[ImageRecord]:
     return list_images(host.layout)
 
 
-def load(host: Host, path: str | None, on_event: "OnEvent | None" = None) -> list[ImageRecord]:
-    """Take the images out of an archive; `path` None is standard input.
+def load(
+    host: Host, path: str | None, on_event: "OnEvent | None" = None, *, wanted: str = ""
+) -> list[ImageRecord]:
+    """Take the images out of an archive, or the `wanted` one; `path` None is standard input.
 
     Raises InvalidArchive, InvalidLayer, StoreUnusable.
     """
@@ -305,7 +330,11 @@ def load(host: Host, path: str | None, on_event: "OnEvent | None" = None) -> lis
 
     def work(emit: "Emit") -> object:
         records = load_archive(
-            host.layout, path, default_key(host), lambda event: emit(list(event))
+            host.layout,
+            path,
+            default_key(host),
+            lambda event: emit(list(event)),
+            wanted=wanted,
         )
         return [record.manifest_digest for record in records]
 

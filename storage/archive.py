@@ -2,7 +2,7 @@
 
 import os
 
-from storage.archive_formats import ArchivedImage, read_images
+from storage.archive_formats import ArchivedImage, choose_image, read_images
 from storage.errors import BlobMissing, InvalidArchive, StorageError
 from storage.events import BLOB_DONE, Event, ignore
 from storage.files import make_store
@@ -10,7 +10,7 @@ from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
 from storage.rootfs import Changes, import_rootfs, open_source
 from storage.scratch import Scratch
-from storage.spool import Files, OciDirectory, Spool
+from storage.spool import Files, OciDirectory, PlainDirectory, Spool
 from storage.unpacking import unpack_stored
 
 TYPE_CHECKING = False
@@ -23,13 +23,18 @@ __all__ = ["Changes", "import_rootfs", "load_archive"]
 
 
 def load_archive(
-    layout: Layout, source: str | None, map_key: str, events: "Events | None" = None
+    layout: Layout,
+    source: str | None,
+    map_key: str,
+    events: "Events | None" = None,
+    *,
+    wanted: str = "",
 ) -> list[ImageRecord]:
-    """Store and unpack every image of an archive; None is standard input.
+    """Store and unpack every image of an archive, or the `wanted` one; None is standard input.
 
     Takes what docker save and podman save write, OCI archives, each compressed or not, and
-    directories that are OCI image layouts. Raises InvalidArchive, InvalidDocument, InvalidLayer,
-    DigestMismatch, StoreUnusable, DiskFull.
+    directories: OCI image layouts, and those of the `dir` transport.
+    Raises InvalidArchive, InvalidDocument, InvalidLayer, DigestMismatch, StoreUnusable, DiskFull.
     """
     make_store(layout)
     where = source if source is not None else "standard input"
@@ -39,6 +44,8 @@ def load_archive(
             images = read_images(files)
             if not images:
                 raise InvalidArchive("there is no image in it")
+            if wanted:
+                images = [choose_image(images, wanted)]
             return [_store(layout, files, image, map_key, events or ignore) for image in images]
         except StorageError as error:
             if where not in error.message:
@@ -48,7 +55,8 @@ def load_archive(
 
 def _open(where: str, source: str | None, scratch: str) -> Files:
     if source is not None and os.path.isdir(source):
-        return OciDirectory(where, source, scratch)
+        is_layout = os.path.exists(f"{source}/index.json")
+        return (OciDirectory if is_layout else PlainDirectory)(where, source, scratch)
     spool = Spool(where)
     try:
         file = open_source(source)

@@ -3,7 +3,7 @@
 import json
 
 from storage.blobs import write_blob
-from storage.errors import InvalidArchive, InvalidDocument, InvalidReference
+from storage.errors import DigestMismatch, InvalidArchive, InvalidDocument, InvalidReference
 from storage.images import check_layer_counts
 from storage.inflate import detect
 from storage.layout import Layout
@@ -23,7 +23,7 @@ from storage.oci.manifest import Manifest
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
 from storage.registry.platform import Platform, choose_manifest, host_platform
-from storage.spool import Files, Member, get_blob, read_blob_of
+from storage.spool import Files, Member, PlainDirectory, get_blob, read_blob_of
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
@@ -50,12 +50,47 @@ def read_images(files: Files) -> list[ArchivedImage]:
     """Find the images of an archive. Raises InvalidArchive, InvalidDocument, DigestMismatch."""
     if files.find("index.json") is not None:
         return _read_oci(files)
+    if isinstance(files, PlainDirectory) and files.find("manifest.json") is not None:
+        return [_read_directory(files)]
     if files.find("manifest.json") is not None:
         return _read_docker(files)
     raise InvalidArchive(
         f"load {files.where}: it is no image archive, it has neither manifest.json nor index.json",
         remedy="for the files of a root file system use `rpod import`",
     )
+
+
+def choose_image(images: list[ArchivedImage], wanted: str) -> ArchivedImage:
+    """Return the image of a name, under that name only, or of `@N`. Raises InvalidArchive."""
+    place = wanted.removeprefix("@")
+    if place != wanted and place.isdigit() and int(place) < len(images):
+        return images[int(place)]
+    for image in images:
+        for name in image.names if place == wanted else ():
+            if name in _full_names(wanted):
+                return image._replace(names=(name,))
+    known = ", ".join(name for image in images for name in image.names) or "no name"
+    raise InvalidArchive(f"there is no image {wanted[:200]!r} in it, only {known[:500]}")
+
+
+def _full_names(text: str) -> tuple[str, ...]:
+    return (str(parse_reference(text)), str(parse_reference(text, default_registry=LOCAL_REGISTRY)))
+
+
+def _read_directory(files: PlainDirectory) -> ArchivedImage:
+    """The `dir` transport: manifest.json is the manifest, or an index with its manifests beside."""
+    data = files.read(files.get("manifest.json"))
+    where = f"{files.where}: manifest.json"
+    document = parse_json(data, where)
+    if as_object(document, where).get("mediaType") in INDEX_TYPES:
+        index = Index.from_json(document, where)
+        digest = choose_manifest(index.manifests, host_platform(), where).digest
+        member = files.get(f"{digest.removeprefix('sha256:')}.manifest.json")
+        if member.digest != digest:
+            raise DigestMismatch(f"{files.where}: manifest {digest} has the digest {member.digest}")
+        data = files.read(member)
+        document = parse_json(data, where)
+    return _describe_image(files, data, document, where)
 
 
 def _read_docker(files: Files) -> list[ArchivedImage]:
@@ -150,6 +185,11 @@ def _read_oci_image(files: Files, entry: Descriptor, wanted: Platform) -> Archiv
         entry = choose_manifest(index.manifests, wanted, where)
     else:
         raise InvalidArchive(f"load {files.where}: its indexes are nested too deeply")
+    return _describe_image(files, data, document, where)
+
+
+def _describe_image(files: Files, data: bytes, document: object, where: str) -> ArchivedImage:
+    """Check a manifest, its configuration, and that the files of both are there."""
     manifest = Manifest.from_json(document, where)
     config_member = get_blob(files, manifest.config.digest)
     place = f"{files.where}: configuration {manifest.config.digest[:19]}"

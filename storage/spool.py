@@ -158,6 +158,14 @@ class OciDirectory(Files):
         return member
 
 
+class PlainDirectory(OciDirectory):
+    """The files of a directory of the `dir` transport: blobs lie in it under their bare digest."""
+
+    def find(self, name: str) -> Member | None:
+        """Copy a file of the directory, as OciDirectory does."""
+        return super().find(name.removeprefix("blobs/sha256/"))
+
+
 def get_blob(files: Files, digest: str) -> Member:
     """Return a blob of an OCI image layout, checked. Raises InvalidArchive, DigestMismatch."""
     member = files.get(f"blobs/sha256/{digest.removeprefix('sha256:')}")

@@ -42,15 +42,19 @@ COMMANDS = (
         (_IMAGES,),
         aliases=("image pull",),
         description="Prints the image's id. A pull that was interrupted goes on from what has "
-        "arrived.",
-        examples=("rpod pull docker.io/library/debian:12",),
+        "arrived. Images also come from files: docker-archive:PATH[:REFERENCE], "
+        "oci-archive:PATH[:REFERENCE], oci:PATH[:REFERENCE], dir:PATH.",
+        examples=(
+            "rpod pull docker.io/library/debian:12",
+            "rpod pull oci-archive:debian.tar",
+        ),
     ),
     Command(
         "load",
         "Load images from an archive",
         "image:load",
         (
-            text("input", "Archive, or directory of an OCI layout; standard input by default",
+            text("input", "Archive, or directory as `save` writes them; standard input by default",
                  short="i", metavar="FILE", objects=FILES),
             _QUIET,
         ),

@@ -8,6 +8,7 @@ from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
 from storage.errors import ImageNotFound
 from storage.images import find_image, image_users, list_images
+from storage.transports import is_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ def pull(invocation: "Invocation") -> int:
 
     def pull_one(name: str) -> None:
         with Reporter(quiet=invocation.flag("quiet")) as on_event:
-            record = images.obtain(host, name, settings, on_event)
-        _say(record.image_id)
+            if is_source(name):
+                records = images.load_source(host, name, on_event)
+            else:
+                records = [images.obtain(host, name, settings, on_event)]
+        for record in records:
+            _say(record.image_id)
 
     return exit_code(for_each(invocation.texts("images"), pull_one))
 
