@@ -163,10 +163,10 @@ class _ExecSession:
         ours, theirs = Channel.pair()
         helper = os.fork()
         if helper == 0:
-            if request.detach:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
+            # What is typed at the caller's terminal is for the process, not for this one.
+            os.setsid()
+            if request.detach and os.fork():
+                os._exit(0)
             join(pidfd, namespaces, self._process, streams, size, theirs)
         theirs.close()
         for fd in {null, *streams}:
@@ -240,6 +240,7 @@ class _ExecSession:
                         self._output(fd)
                     elif fd == 0:
                         if self._input():
+                            self._leave()
                             return DETACHED
                     elif fd == self._stdin:
                         self._feed()
@@ -253,8 +254,24 @@ class _ExecSession:
         for number in os.read(wakeup, 512):
             if number == signal.SIGWINCH:
                 self._resize()
-            elif self._terminal < 0 or number != signal.SIGINT:
+            else:
                 send_signal(self._pid, number)
+
+    def _leave(self) -> None:
+        """Let the process go on: without a reader its terminal would hang up."""
+        if os.fork():
+            return
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            null = os.open("/dev/null", os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            os.set_blocking(self._terminal, True)
+            while os.read(self._terminal, _CHUNK_BYTES):
+                pass
+        finally:
+            os._exit(0)
 
     def _resize(self) -> None:
         rows, columns = size_of(1)

@@ -140,3 +140,24 @@ def test_lone_control_p_is_passed_on(rpod: Command, image: str) -> None:
     session.send("z")
     session.expect("10 7a")
     assert wait_for_end(session) == 0
+
+
+@pytest.mark.rpod_only
+def test_detached_exec_goes_on(rpod: Command, image: str) -> None:
+    # podman 4.3 never reads the keys of an exec session.
+    rpod("run", "-d", "--name", "target", image, "sleep", "100")
+    session = rpod.pty("exec", "-it", "target", "sh", "-c", "echo ready; sleep 1; echo x >/left")
+    session.expect("ready")
+    session.sendcontrol("p")
+    session.sendcontrol("q")
+    assert wait_for_end(session) == 0
+    rpod("exec", "target", "sh", "-c", "while ! test -s /left; do sleep 0.1; done")
+
+
+@pytest.mark.parametrize("option", ["-t", "-i"])
+def test_control_c_ends_an_exec(rpod: Command, image: str, option: str) -> None:
+    rpod("run", "-d", "--name", "target", image, "sleep", "100")
+    session = rpod.pty("exec", option, "target", "sh", "-c", "echo ready; sleep 50")
+    session.expect("ready")
+    session.sendcontrol("c")
+    assert wait_for_end(session) in (2, 130)
