@@ -60,12 +60,19 @@ def parse_volume(text: str, cwd: str) -> UserMount:
     target = _check_target(fields[1] if len(fields) > 1 else fields[0], text)
     options = fields[2].split(",") if len(fields) == 3 else []
     if source.startswith(("/", ".")):
-        return UserMount(
-            BIND, os.path.normpath(os.path.join(cwd, source)), target, _bind(options, text)
-        )
+        return UserMount(BIND, _host_path(source, cwd), target, _bind(options, text))
     copy_up = "nocopy" not in options
     kept = [word for word in options if word not in ("copy", "nocopy")]
     return UserMount(VOLUME, source, target, _bind(kept, text), copy_up)
+
+
+def _host_path(source: str, cwd: str) -> str:
+    if not source.startswith("/") and not cwd:
+        raise UsageError(
+            f"mount {source}: the current directory has been removed",
+            remedy="use an absolute path, or change to a directory that is there",
+        )
+    return os.path.normpath(os.path.join(cwd, source))
 
 
 def _check_target(target: str, text: str) -> str:
@@ -118,6 +125,9 @@ def _tmpfs(options: "Iterable[str]", text: str) -> tuple[str, ...]:
         opposite = _OPPOSITES.get(word)
         chosen = [kept for kept in chosen if kept not in (opposite, word)]
         chosen.append(word)
+    if not any(word.startswith("mode=") for word in chosen):
+        # Whoever the container runs as may use it, as with podman and docker.
+        chosen.append("mode=1777")
     return tuple(chosen)
 
 
@@ -167,8 +177,7 @@ def parse_mount(text: str, cwd: str) -> UserMount:
     if kind == BIND:
         if not source:
             raise UsageError(f'invalid mount "{text}": type=bind needs src=')
-        path = os.path.normpath(os.path.join(cwd, source))
-        return UserMount(BIND, path, target, _bind(options, text))
+        return UserMount(BIND, _host_path(source, cwd), target, _bind(options, text))
     if kind == VOLUME:
         kept = [word for word in options if word not in ("copy", "nocopy")]
         return UserMount(VOLUME, source, target, _bind(kept, text), "nocopy" not in options)

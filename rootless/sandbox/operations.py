@@ -64,13 +64,14 @@ class Operation:
 class KernelMount(Operation):
     """Mount a file system that the kernel makes: proc, sysfs, tmpfs, devpts, mqueue, cgroup2."""
 
-    __slots__ = ("copy_up", "data", "flags", "kind", "source", "target", "tolerate")
+    __slots__ = ("copy_up", "data", "flags", "kind", "own_mode", "source", "target", "tolerate")
 
     def __init__(self, kind: str, source: str, target: str, options: list[str]) -> None:
         self.kind = "cgroup2" if kind == "cgroup" else kind
         self.source = source
         self.target = target
         self.copy_up = "tmpcopyup" in options
+        self.own_mode = any(word.startswith("mode=") for word in options)
         self.flags = 0
         words = []
         for word in options:
@@ -92,7 +93,7 @@ class KernelMount(Operation):
         )
 
     def describe(self) -> str:
-        return f"mount {self.kind} on {self.target} ({self.flags:#x} {self.data})"
+        return f"mount {self.kind} on {self.target}"
 
     def execute(self) -> None:
         try:
@@ -112,7 +113,7 @@ class KernelMount(Operation):
         if self.copy_up:
             under = open_directory(target)
             over = open_inside(self.target, os.O_RDONLY | os.O_DIRECTORY)
-            copy_tree(under, over)
+            copy_tree(under, over, top=not self.own_mode)
             os.close(over)
             os.close(under)
         os.close(target)
@@ -156,7 +157,7 @@ class BindMount(Operation):
         self._directory = False
 
     def describe(self) -> str:
-        return f"bind {self.source} on {self.target} ({self.flags:#x})"
+        return f"bind {self.source} on {self.target}"
 
     def open(self) -> None:
         flags = sc.OPEN_TREE_CLONE

@@ -161,3 +161,13 @@ def test_volume_that_stands_for_a_directory_is_left_as_it_is(
     assert os.stat(account_dir).st_uid == rpod.account.uid
     rpod("volume", "rm", "stands-for")
     assert os.path.isdir(account_dir)
+
+
+MODES = {"default": ("", "1777"), "given": (":mode=700", "700")}
+
+
+@pytest.mark.parametrize(("options", "mode"), MODES.values(), ids=MODES.keys())
+@pytest.mark.parametrize("target", ["/made", "/tmp"])
+def test_mode_of_a_tmpfs(rpod: Command, image: str, target: str, options: str, mode: str) -> None:
+    done = rpod("run", "--rm", "--tmpfs", f"{target}{options}", image, "stat", "-c", "%a", target)
+    assert done.out == f"{mode}\n"
