@@ -18,6 +18,7 @@ from storage.record import NamedTuple
 
 # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK = "hhqqi4x"
+_NAME_LIMIT = 255
 _F_OFD_GETLK, _F_OFD_SETLK = 36, 37
 
 
@@ -242,7 +243,7 @@ def iter_views(layout: Layout) -> list[ContainerView]:
 
 def name_owner(layout: Layout, name: str) -> str | None:
     """Return the id of the container that has the name, None when it is free."""
-    if not name or "/" in name or name in (".", ".."):
+    if not name or "/" in name or name in (".", "..") or len(name) > _NAME_LIMIT:
         return None
     try:
         container_id = read_file(f"{layout.container_names_dir}/{name}").decode().strip()

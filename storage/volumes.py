@@ -148,7 +148,7 @@ def read_volume(layout: Layout, name: str) -> VolumeRecord:
     Raises VolumeNotFound, InvalidDocument, StoreUnusable.
     """
     path = f"{layout.volume(name)}/{_RECORD}"
-    if "/" in name or name in ("", ".", ".."):
+    if "/" in name or name in ("", ".", "..") or len(name) > _MAX_NAME:
         raise VolumeNotFound(f"no volume with name {name!r} found: no such volume")
     try:
         return VolumeRecord.from_json(json.loads(read_file(path)), path)

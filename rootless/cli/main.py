@@ -5,6 +5,7 @@ import os
 import sys
 
 from rootless.cli.reporting import print_error, report
+from rootless.linux import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _OBJECTS_BEFORE_COLLECTION = 200_000
 def main() -> None:
     """Run this process's command line and end the process."""
     _open_closed_streams()
+    _undo_inherited_signals()
     code = run(sys.argv[1:])
     try:
         sys.stderr.flush()
@@ -75,6 +77,12 @@ def _open_closed_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _undo_inherited_signals() -> None:
+    """A caller that ignores SIGCHLD or blocks signals must not keep us from seeing ours."""
+    signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+    signals.pthread_sigmask(signals.SIG_SETMASK, ())
 
 
 def call(invocation: "Invocation") -> int:

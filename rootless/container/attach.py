@@ -7,7 +7,7 @@ import select
 
 from rootless.container import frames
 from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
-from rootless.errors import ContainerStateError, RootlessError
+from rootless.errors import ContainerStateError, HostError, RootlessError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from storage import lightjson as json
@@ -77,7 +77,10 @@ def send_signal(pid: int, number: int) -> None:
 
 
 def write_all(fd: int, data: bytes) -> bool:
-    """Write everything, also to a descriptor that does not block; false when nobody reads it."""
+    """Write everything, also to a descriptor that does not block; false when nobody reads it.
+
+    Raises HostError when it cannot be written (a full disk).
+    """
     view = memoryview(data)
     while view:
         try:
@@ -87,9 +90,10 @@ def write_all(fd: int, data: bytes) -> bool:
             poll.register(fd, select.POLLOUT)
             poll.poll()
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            return False
+            if error.errno in (errno.EPIPE, errno.EIO):
+                return False
+            name = {1: "output", 2: "error"}.get(fd, str(fd))
+            raise HostError(f"write to standard {name}: {error.strerror}") from error
     return True
 
 
@@ -115,6 +119,7 @@ class Session:
         self._pid = 0
         self._wakeup = -1
         self._broken: set[int] = set()
+        self._lost: HostError | None = None
 
     def run(self) -> int:
         """Copy until the container has ended. Raises the error of a start that failed."""
@@ -139,7 +144,10 @@ class Session:
                     for fd, _ in self._poll.poll():
                         self._handle(fd)
             except _End as end:
-                return end.code
+                if self._lost is None:
+                    return end.code
+                self._lost.exit_code = end.code or self._lost.exit_code
+                raise self._lost from None
 
     def _handle(self, fd: int) -> None:
         if fd == self._connection.fileno():
@@ -169,8 +177,11 @@ class Session:
                 raise _End(int(payload))
 
     def _write(self, fd: int, data: bytes) -> None:
-        if fd in self._broken or write_all(fd, data):
-            return
+        try:
+            if fd in self._broken or write_all(fd, data):
+                return
+        except HostError as error:
+            self._lost = error  # told when the container has ended: it learns of it by SIGPIPE
         # Nobody reads any more: `rpod run IMAGE yes | head` ends as it would without rpod.
         self._broken.add(fd)
         self._send(frames.frame(frames.BROKEN, bytes([fd])))

@@ -159,11 +159,11 @@ def _layers(host: Host, image: ImageRecord, key: str) -> list[str]:
 
 
 def working_directory() -> str:
-    """Return where relative sources of mounts begin; "/" when the directory has been removed."""
+    """Return where relative sources of mounts begin; "" when the directory has been removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:
-        return "/"
+        return ""
 
 
 def _network_mode(host: Host, request: ContainerRequest) -> str:
@@ -432,7 +432,7 @@ def _write_etc(
         "resolv.conf": resolv_conf(request, record),
     }
     for name, _ in spec.generated_files(request):
-        _write(f"{bundle}/etc/{name}", files[name].encode(), mode=_ETC_MODE)
+        _write(f"{bundle}/etc/{name}", os.fsencode(files[name]), mode=_ETC_MODE)
 
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:

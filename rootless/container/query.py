@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RUNNING = ("running", "paused", "stopping")
+# podman's and docker's, also those in which a container of ours never is.
+_STATES = (
+    "created", "initialized", "running", "paused", "stopping", "stopped", "exited", "removing",
+    "unknown", "dead", "restarting",
+)  # fmt: skip
 _FILTERS = (
     "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume",
     "network", "until", "command",
@@ -87,6 +92,9 @@ def filter_views(views: "Iterable[ContainerView]", filters: "Iterable[str]") -> 
             key = key.strip()
         if key not in _FILTERS or not separator:
             raise UsageError(f'invalid filter "{text}"', remedy="known: " + " ".join(_FILTERS))
+        if key == "status" and value not in _STATES:
+            known = " ".join(_STATES)
+            raise UsageError(f'unknown container state: "{value}"', remedy=f"known: {known}")
         wanted.setdefault(key, []).append(value)
     every = list(views)
     moments = _moments(every, wanted)

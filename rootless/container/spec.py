@@ -23,6 +23,7 @@ from storage.record import NamedTuple
 
 OCI_VERSION = "1.0.2"
 _SHORT_ID = 12
+_HOSTNAME_BYTES = 64
 
 
 class Network(NamedTuple):
@@ -141,7 +142,7 @@ def make_config(
 ) -> dict[str, object]:
     """Return config.json: OCI runtime-spec, config. Raises UsageError."""
     security = parse_security_options(request)
-    hostname = request.hostname or around.container_id[:_SHORT_ID]
+    hostname = _check_hostname(request.hostname or around.container_id[:_SHORT_ID])
     if request.uts == "host" or (around.network.is_host and request.hostname is None):
         hostname = os.uname().nodename
     masked, readonly = masked_and_readonly(security, host_network=around.network.is_host)
@@ -165,6 +166,18 @@ def make_config(
     if request.uts == "host":
         del config["hostname"]
     return config
+
+
+def _check_hostname(name: str) -> str:
+    """Refuse what would break /etc/hosts or what the kernel refuses (sethostname(2): 64 bytes)."""
+    if len(os.fsencode(name)) > _HOSTNAME_BYTES:
+        raise UsageError(f"--hostname {name}: longer than {_HOSTNAME_BYTES} bytes")
+    if not name.isprintable() or " " in name:
+        raise UsageError(
+            f"--hostname {name!r}: blanks and control characters are not possible",
+            remedy="use letters, digits, - and .",
+        )
+    return name
 
 
 def _process(
