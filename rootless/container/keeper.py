@@ -52,8 +52,10 @@ def keep(
             _write_end(view, read_state(paths), code, monitor.log_error)
             _remove_run_files(paths.run_dir)
     finally:
-        # Whatever became of the record, the clients are told how the command ended; the next
-        # command that looks removes what is left.
+        # The container is over, so it may be started again: a client that reads slowly, or not at
+        # all, must not stand in the way. Whatever became of the record, the clients are told how
+        # the command ended; the next command that looks removes what is left.
+        container.release_lock()
         monitor.finish(code)
 
 

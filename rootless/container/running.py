@@ -52,6 +52,12 @@ class Container:
             os.close(self.network_fd)
             self.network_fd = -1
 
+    def release_lock(self) -> None:
+        """Say that the container is not running any more."""
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
+
     def give(self) -> Words:
         """Return what another program image needs, and let it inherit the descriptors."""
         network_fd = self.network.exit_fd if self.network is not None else -1
