@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 
 from storage.errors import from_os_error
+from storage.record import NamedTuple
 from storage.tar import BLOCK
 from storage.xattrs import read_allowed
 
@@ -12,7 +13,7 @@ _CHUNK_BYTES = 1 << 19
 _OCTAL_SIZE_LIMIT = 1 << 33
 _OCTAL_ID_LIMIT = 1 << 21
 _NAME_LIMIT = 100
-_TYPES = {
+TYPES = {
     stat.S_IFREG: b"0",
     stat.S_IFLNK: b"2",
     stat.S_IFCHR: b"3",
@@ -58,7 +59,7 @@ def _identity(path: str) -> tuple[int, int]:
 def _entry(
     path: bytes, name: bytes, found: os.stat_result, seen: dict[tuple[int, int], bytes]
 ) -> Iterator[bytes]:
-    kind = _TYPES.get(stat.S_IFMT(found.st_mode))
+    kind = TYPES.get(stat.S_IFMT(found.st_mode))
     if kind is None:
         return
     link = b""
@@ -69,7 +70,8 @@ def _entry(
     elif kind == b"2":
         link = os.readlink(path)
     shown = name + b"/" if kind == b"5" and not name.endswith(b"/") else name
-    yield _header(path, shown, kind, link, found)
+    attributes = attribute_records(os.fsdecode(path)) if kind in b"05" else {}
+    yield write_header(Packed(shown, kind, link, found), attributes)
     if kind == b"0":
         yield from _content(path, found.st_size)
 
@@ -88,8 +90,23 @@ def _content(path: bytes, size: int) -> Iterator[bytes]:
         yield bytes(-size % BLOCK)
 
 
-def _header(path: bytes, name: bytes, kind: bytes, link: bytes, found: os.stat_result) -> bytes:
-    size = found.st_size if kind == b"0" else 0
+class Packed(NamedTuple):
+    """What the header of an entry is made of."""
+
+    name: bytes
+    kind: bytes
+    link: bytes
+    found: os.stat_result
+
+
+def write_header(packed: Packed, extra: dict[bytes, bytes], *, size: int | None = None) -> bytes:
+    """Return the header of an entry, with PAX records where ustar has no room.
+
+    `extra` are further records; `size` is for an entry whose data is not the file's.
+    """
+    name, kind, link, found = packed
+    if size is None:
+        size = found.st_size if kind == b"0" else 0
     records: dict[bytes, bytes] = {}
     if len(name) > _NAME_LIMIT:
         records[b"path"] = name
@@ -105,15 +122,18 @@ def _header(path: bytes, name: bytes, kind: bytes, link: bytes, found: os.stat_r
     seconds, nanoseconds = divmod(found.st_mtime_ns, 1_000_000_000)
     if nanoseconds or not 0 <= seconds < _OCTAL_SIZE_LIMIT:
         records[b"mtime"] = _decimal(found.st_mtime_ns)
-    if kind in b"05":
-        for attribute, value in read_allowed(os.fsdecode(path)).items():
-            records[b"SCHILY.xattr." + attribute] = value
+    records |= extra
     block = _block(name, kind, link, found, 0 if b"size" in records else size)
     if not records:
         return block
     data = b"".join(_record(key, value) for key, value in records.items())
     extended = _block(b"PaxHeaders/" + name[-80:], b"x", b"", found, len(data))
     return extended + data + bytes(-len(data) % BLOCK) + block
+
+
+def attribute_records(target: int | str) -> dict[bytes, bytes]:
+    """Return the extended attributes of a file as PAX records."""
+    return {b"SCHILY.xattr." + name: value for name, value in read_allowed(target).items()}
 
 
 def _decimal(nanoseconds: int) -> bytes:

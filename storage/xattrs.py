@@ -91,12 +91,22 @@ def copy_all(source: int | str, target: int | str) -> None:
                     raise
 
 
-def read_allowed(path: str) -> dict[bytes, bytes]:
-    """Return the attributes of a path that a layer may have; a link is not followed."""
+def read_allowed(target: int | str) -> dict[bytes, bytes]:
+    """Return the attributes of a descriptor or path that a layer may have; no link is followed.
+
+    A file system without attributes has none.
+    """
     import xattr
 
+    nofollow = isinstance(target, str)
+    try:
+        names = xattr.listxattr(target, nofollow)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return {}
     return {
-        os.fsencode(name): xattr.getxattr(path, name, True)
-        for name in xattr.listxattr(path, True)
+        os.fsencode(name): xattr.getxattr(target, name, nofollow)
+        for name in names
         if is_allowed(os.fsencode(name))
     }

@@ -151,11 +151,12 @@ GROUPS = {
 
 _RUN = "spec_run"
 _CONTAINER = "spec_container"
+_FILES = "spec_files"
 _LIST = "spec_list"
 _IMAGE = "spec_image"
 _CONTENT = "spec_image_content"
-_VOLUME = "spec_volume"
 _REGISTRY = "spec_registry"
+_VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
@@ -173,15 +174,16 @@ INDEX: dict[str, tuple[str, str]] = {
     "wait": (_CONTAINER, "wait"),
     "port": (_CONTAINER, "port"),
     "top": (_CONTAINER, "top"),
+    "cp": (_FILES, "cp"),
     "ps": (_LIST, "ps"),
     "images": (_LIST, "images"),
     "inspect": (_LIST, "inspect"),
     "pull": (_IMAGE, "pull"),
     "load": (_IMAGE, "load"),
     "import": (_IMAGE, "import"),
+    "push": (_REGISTRY, "push"),
     "rmi": (_IMAGE, "rmi"),
     "save": (_CONTENT, "save"),
-    "push": (_REGISTRY, "push"),
     "history": (_CONTENT, "history"),
     "tag": (_IMAGE, "tag"),
     "untag": (_IMAGE, "untag"),
@@ -205,6 +207,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "container top": (_CONTAINER, "top"),
     "container exists": (_CONTAINER, "container exists"),
     "container prune": (_CONTAINER, "container prune"),
+    "container cp": (_FILES, "cp"),
     "container ls": (_LIST, "ps"),
     "container list": (_LIST, "ps"),
     "container ps": (_LIST, "ps"),
@@ -215,10 +218,11 @@ INDEX: dict[str, tuple[str, str]] = {
     "image pull": (_IMAGE, "pull"),
     "image load": (_IMAGE, "load"),
     "image import": (_IMAGE, "import"),
+    "image push": (_REGISTRY, "push"),
     "image save": (_CONTENT, "save"),
     "image history": (_CONTENT, "history"),
+    "image diff": (_CONTENT, "image diff"),
     "image tree": (_CONTENT, "image tree"),
-    "image push": (_REGISTRY, "push"),
     "image rm": (_IMAGE, "rmi"),
     "image remove": (_IMAGE, "rmi"),
     "image tag": (_IMAGE, "tag"),

@@ -2,6 +2,7 @@
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import os
+import time
 
 from rootless.container.attach import AttachOptions, Session
 from rootless.container.client import Client
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rootless.images import OnEvent
 
 __all__ = ["kill", "remove", "run", "run_created", "start", "stop", "top", "wait"]
+
+
+_POLL_S = 0.01
 
 
 class RunResult(NamedTuple):
@@ -92,7 +96,7 @@ def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach:
     from rootless.container.starting import StartOptions
 
     os.makedirs(found.paths.run_dir, mode=0o700, exist_ok=True)
-    lock = MonitorLock.take(found.paths.lock)
+    lock = _take_lock(host, found)
     if lock is None:
         return _already_starting(found, attach=attach)
     start_options = StartOptions(
@@ -118,6 +122,19 @@ def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach:
         return _wait_started(ours)
     finally:
         ours.close()
+
+
+def _take_lock(host: Host, found: ContainerView) -> MonitorLock | None:
+    """Take the monitor's lock; None when somebody else has started the container.
+
+    `cp` and `export` hold it while they have the root of a stopped container mounted.
+    """
+    while (lock := MonitorLock.take(found.paths.lock)) is None:
+        now = view(host.layout, found.record)
+        if now.status == "running" or now.state.started_at != found.state.started_at:
+            return None
+        time.sleep(_POLL_S)
+    return lock
 
 
 def _wait_started(connection: _socket.socket) -> int:
