@@ -66,6 +66,7 @@ def test_control_c_interrupts_the_command(rpod: Command, image: str) -> None:
 def test_detach_keys_leave_it_running(rpod: Command, image: str) -> None:
     session = rpod.pty("run", "--name", "left", "-it", image, "sh", "-c", "echo ready; sleep 100")
     session.expect("ready")
+    time.sleep(0.3)  # podman shows output before its terminal is raw
     session.sendcontrol("p")
     session.sendcontrol("q")
     assert wait_for_end(session) == 0
@@ -76,6 +77,7 @@ def test_other_detach_keys(rpod: Command, image: str) -> None:
     arguments = ("--name", "left", "--detach-keys", "ctrl-x,y", "-it", image)
     session = rpod.pty("run", *arguments, "sh", "-c", "echo ready; sleep 100")
     session.expect("ready")
+    time.sleep(0.3)
     session.sendcontrol("x")
     session.send("y")
     assert wait_for_end(session) == 0
@@ -148,6 +150,7 @@ def test_detached_exec_goes_on(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--name", "target", image, "sleep", "100")
     session = rpod.pty("exec", "-it", "target", "sh", "-c", "echo ready; sleep 1; echo x >/left")
     session.expect("ready")
+    time.sleep(0.3)  # podman shows output before its terminal is raw
     session.sendcontrol("p")
     session.sendcontrol("q")
     assert wait_for_end(session) == 0
