@@ -86,6 +86,19 @@ def sweep(layout: Layout) -> int:
     return len(stale)
 
 
+def has_abandoned(layout: Layout) -> bool:
+    """Tell whether an entry's maker is gone; a look at names, so it costs next to nothing.
+
+    A process id may have been given to another process since: then a later look finds the entry.
+    """
+    try:
+        names = os.listdir(layout.tmp_dir)
+    except OSError:
+        return False
+    makers = {name.split("-")[-2] for name in names if name.count("-") >= 2}
+    return any(not os.path.exists(f"/proc/{maker}") for maker in makers)
+
+
 def _discard(layout: Layout, path: str) -> None:
     """Remove an entry whose lock the caller holds.
 

@@ -22,6 +22,7 @@ _FILTERS = (
 
 def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
     """Return the running containers, or all; the newest first."""
+    remove_abandoned(host)
     views = []
     for found in iter_views(host.layout):
         if _is_left_over(found):
@@ -34,6 +35,23 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
         if all_states or found.status in RUNNING:
             views.append(found)
     return views
+
+
+def remove_abandoned(host: Host) -> None:
+    """Remove what killed commands were building, if there is anything."""
+    from storage.scratch import has_abandoned
+
+    if not has_abandoned(host.layout):
+        return
+    from rootless.linux.userns import run_in_userns
+    from storage.errors import StoreUnusable
+    from storage.scratch import sweep
+
+    try:
+        # Root of the namespace may remove files of every id that a layer or a container has.
+        run_in_userns(lambda _: sweep(host.layout), host.id_maps())
+    except StoreUnusable:
+        return  # a store that can only be read: nothing depends on it
 
 
 def find_view(host: Host, text: str) -> ContainerView:
