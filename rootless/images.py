@@ -314,6 +314,29 @@ def layer_sizes(host: Host, record: ImageRecord) -> list[int]:
     ]
 
 
+def diff(host: Host, name: str, base: str | None = None) -> list[tuple[str, str]]:
+    """Return what an image changes: in its top layer, or against another image.
+
+    Pairs of A, C or D and an absolute path. Raises ImageNotFound, StoreUnusable.
+    """
+    from storage.layer_diff import diff_layers
+
+    record = find_image(host.layout, name)
+    other = find_image(host.layout, base) if base else None
+    key = default_key(host)
+    for one in (record, other) if other else (record,):
+        ensure_unpacked(host, one, host.id_maps(), key)
+    old = other.chain_ids if other else record.chain_ids[:-1]
+
+    def work(emit: "Emit") -> object:
+        changes = diff_layers(host.layout, key, old, record.chain_ids)
+        return [(change.kind, os.fsdecode(change.path)) for change in changes]
+
+    found = _in_namespace(host, work, None)
+    assert isinstance(found, list)
+    return [(str(kind), str(path)) for kind, path in found]
+
+
 def images(host: Host) -> list[ImageRecord]:
     """Return every image with its names."""
     return list_images(host.layout)

@@ -54,6 +54,19 @@ COMMANDS = (
         examples=("rpod history debian:12",),
     ),
     Command(
+        "image diff",
+        "Show what an image changes in its parent",
+        "image_diff:diff",
+        (text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),),
+        (
+            Argument("image", objects=IMAGES),
+            Argument("base", 0, 1, "[BASE]", IMAGES),
+        ),
+        description="The parent is all but the top layer, or the image BASE. A is added, C "
+        "changed, D deleted.",
+        examples=("rpod image diff app:1 debian:12",),
+    ),
+    Command(
         "image tree",
         "Show the layers of an image as a tree",
         "history:tree",

@@ -74,3 +74,23 @@ def test_tree_of_what_requires_an_image(two: Command) -> None:
     assert lines[4].endswith(f"[{BASE}]")
     assert lines[5].endswith(f"[{APP}]")
     assert f"[{APP}]" not in two("image", "tree", BASE).out
+
+
+def test_diff_of_an_image(two: Command) -> None:
+    assert two("image", "diff", APP).lines == ["C /etc", "A /etc/more"]
+    assert two("image", "diff", APP, BASE).lines == ["C /etc", "A /etc/more"]
+    assert two("image", "diff", BASE, APP).lines == ["C /etc", "D /etc/more"]
+    found = json.loads(two("image", "diff", "--format", "json", APP).out)
+    assert found == {"changed": ["/etc"], "added": ["/etc/more"]}
+
+
+def test_diff_sees_whiteouts_and_what_only_root_can_read(rpod: Command) -> None:
+    base = [*images.busybox_files(), images.directory("root/secret", 0o700, 5, 5)]
+    base.append(File("root/secret/key", b"k", 0o600, uid=5, gid=5))
+    top = [File("etc/.wh.group"), images.directory("root/secret", 0o700, 5, 5)]
+    top.append(File("root/secret/key", b"other", 0o600, uid=5, gid=5))
+    layers = [images.tar(base), images.tar(top)]
+    rpod("load", "-q", input=images.docker_archive(layers, {"Cmd": ["sh"]}, APP))
+    expected = ["C /etc", "D /etc/group", "C /root", "C /root/secret", "C /root/secret/key"]
+    assert sorted(rpod("image", "diff", APP).lines) == sorted(expected)
+    rpod("rmi", APP)
