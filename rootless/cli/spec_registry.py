@@ -1,6 +1,9 @@
-"""Commands that send to registries."""
+"""Commands that send to registries, and that say to them who the user is."""
 
 from rootless.cli.table import DIRECTORIES, FILES, IMAGES, Argument, Command, flag, number, text
+
+_AUTHFILE = text("authfile", "File to keep the credentials in", metavar="FILE", objects=FILES)
+_REGISTRY = Argument("registry", 0, 1, "[REGISTRY]")
 
 COMMANDS = (
     Command(
@@ -33,5 +36,42 @@ COMMANDS = (
             "rpod push registry.example.org/team/app:1",
             "rpod push --digestfile digest localhost/app registry.example.org/team/app:1",
         ),
+    ),
+    Command(
+        "login",
+        "Show a registry who you are, and keep it for later",
+        "login:login",
+        (
+            _AUTHFILE,
+            text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
+                 objects=DIRECTORIES),
+            flag("get-login", "Print the user that is logged in, and do nothing else"),
+            text("password", "Password; others can see it in the list of processes", short="p",
+                 metavar="PASSWORD"),
+            flag("password-stdin", "Read the password from standard input"),
+            flag("tls-verify", "Demand HTTPS and a certificate that can be verified",
+                 default=None),
+            text("username", "User at the registry", short="u", metavar="USER"),
+        ),
+        (_REGISTRY,),
+        description="REGISTRY is HOST[:PORT], or HOST[:PORT]/PATH for a part of it; docker.io by "
+        "default. The registry is asked first. The credentials are then kept in the file of "
+        "--authfile or REGISTRY_AUTH_FILE, by default $XDG_RUNTIME_DIR/containers/auth.json, which "
+        "podman reads as well; or by the credential helper that the file names.",
+        examples=(
+            "rpod login quay.io",
+            "rpod login -u ci --password-stdin registry.example.org < token",
+        ),
+    ),
+    Command(
+        "logout",
+        "Forget the credentials for a registry",
+        "login:logout",
+        (
+            flag("all", "For every registry", short="a"),
+            _AUTHFILE,
+        ),
+        (_REGISTRY,),
+        examples=("rpod logout quay.io", "rpod logout --all"),
     ),
 )  # fmt: skip

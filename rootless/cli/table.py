@@ -184,6 +184,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "push": (_REGISTRY, "push"),
     "rmi": (_IMAGE, "rmi"),
     "save": (_CONTENT, "save"),
+    "login": (_REGISTRY, "login"),
+    "logout": (_REGISTRY, "logout"),
     "history": (_CONTENT, "history"),
     "tag": (_IMAGE, "tag"),
     "untag": (_IMAGE, "untag"),

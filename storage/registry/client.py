@@ -87,14 +87,14 @@ class RegistryClient:
         *,
         actions: str = "pull",
     ) -> None:
-        """`actions` is what a token has to be good for: "pull" or "pull,push"."""
+        """`actions` is what a token has to be good for: "pull", "pull,push", or nothing."""
         self.reference = reference
         self._options = options
         host = _DOCKER_HUB_HOST if reference.registry == DEFAULT_REGISTRY else reference.registry
         certificates = find_certificates(host, environment, ca_dir=options.ca_dir)
         self._bases = _base_urls(host, options, has_certificates=certificates is not None)
         self._transport = Transport(host, options, environment, certificates=certificates)
-        self._scope = f"repository:{reference.repository}:{actions}"
+        self._scope = f"repository:{reference.repository}:{actions}" if actions else ""
 
         def find() -> Credentials | None:
             return options.credentials or find_credentials(
@@ -104,6 +104,16 @@ class RegistryClient:
         self._auth = Authenticator(
             reference.registry, self._transport, find, timeout_s=options.document_timeout_s
         )
+
+    def log_in(self) -> None:
+        """Find out whether the registry accepts the credentials.
+
+        Raises RegistryDenied, RegistryUnreachable, RegistryProtocolError.
+        """
+        doing = f"log in to {self.reference.registry}"
+        with self.exchange("GET", "", doing) as response:
+            self.check(response, doing, 200)
+            response.release()
 
     def head_manifest(self, name: str) -> str | None:
         """Return the digest that a tag stands for now; None when the registry does not say.
@@ -276,7 +286,7 @@ class RegistryClient:
         return response
 
     def _url(self, base: str, path: str) -> str:
-        return f"{base}/v2/{self.reference.repository}/{path}"
+        return f"{base}/v2/{self.reference.repository}/{path}" if path else f"{base}/v2/"
 
     def _authorized(
         self,

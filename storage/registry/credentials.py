@@ -47,7 +47,7 @@ def find_credentials(
     Raises InvalidDocument for a broken file, RegistryDenied for a helper that fails.
     """
     for path, is_required in _candidates(environment, authfile):
-        fields = _load(path, is_required=is_required)
+        fields = load_file(path, is_required=is_required)
         if fields is None:
             continue
         found = _in_file(fields, reference, path, environment)
@@ -78,7 +78,8 @@ def _candidates(
         yield f"{home}/.dockercfg", False
 
 
-def _load(path: str, *, is_required: bool) -> dict[str, object] | None:
+def load_file(path: str, *, is_required: bool) -> dict[str, object] | None:
+    """Read a file of credentials; None when it is not there. Raises InvalidDocument."""
     try:
         data = read_file(path, limit_bytes=_FILE_LIMIT_BYTES)
     except OSError as error:
@@ -114,7 +115,7 @@ def _in_file(
     for key in keys:
         if key in helpers:
             return _ask_helper(helpers[key], key, environment)
-    entries = {_plain_key(name): entry for name, entry in get_object(fields, "auths", path).items()}
+    entries = {plain_key(name): entry for name, entry in get_object(fields, "auths", path).items()}
     for key in keys:
         if key in entries:
             found = _entry(entries[key], f"{path}: auths[{key!r}]")
@@ -122,7 +123,7 @@ def _in_file(
                 return found
     store = get_text(fields, "credsStore", path)
     if store:
-        return _ask_helper(store, _store_key(reference), environment)
+        return _ask_helper(store, store_key(reference.registry), environment)
     return None
 
 
@@ -138,14 +139,12 @@ def _keys(reference: Reference) -> "Iterator[str]":
         yield reference.registry
 
 
-def _store_key(reference: Reference) -> str:
+def store_key(registry: str) -> str:
     """Return the server's name as docker writes it into a store."""
-    if reference.registry == DEFAULT_REGISTRY:
-        return "https://index.docker.io/v1/"
-    return reference.registry
+    return "https://index.docker.io/v1/" if registry == DEFAULT_REGISTRY else registry
 
 
-def _plain_key(key: str) -> str:
+def plain_key(key: str) -> str:
     """Return a key without the scheme and API version that old versions of docker wrote."""
     for scheme in ("https://", "http://"):
         key = key.removeprefix(scheme)
@@ -178,17 +177,30 @@ def _entry(raw: object, where: str) -> Credentials | None:
 
 
 def _ask_helper(name: str, server: str, environment: "Mapping[str, str]") -> Credentials | None:
-    """Run `docker-credential-NAME get`; None when it has nothing for the server."""
+    """Let a helper say what it has for the server; None when that is nothing."""
+    data = run_helper(name, "get", server, server, environment)
+    if data is None:
+        return None
+    return _helper_answer(data, f"ask docker-credential-{name[:60]} for {server}")
+
+
+def run_helper(
+    name: str, action: str, server: str, text: str, environment: "Mapping[str, str]"
+) -> bytes | None:
+    """Run `docker-credential-NAME ACTION` with `text` as its input and return its output.
+
+    None when it says that it has nothing for the server. Raises InvalidDocument, RegistryDenied.
+    """
     program = f"docker-credential-{name}"
-    doing = f"ask {program[:80]} for the credentials of {server}"
+    doing = f"let {program[:80]} {action} the credentials of {server}"
     if not name or not _HELPER_NAME.issuperset(name):
         raise InvalidDocument(f"{doing}: not the name of a helper")
     import subprocess
 
     try:
         done = subprocess.run(
-            [program, "get"],
-            input=server.encode(),
+            [program, action],
+            input=text.encode(),
             capture_output=True,
             env=dict(environment),
             timeout=_HELPER_TIMEOUT_S,
@@ -207,8 +219,8 @@ def _ask_helper(name: str, server: str, environment: "Mapping[str, str]") -> Cre
         if "credentials not found" in said:
             return None
         shown = said[:200] or f"exit status {done.returncode}"
-        raise RegistryDenied(f"{doing}: {shown}", remedy=f"try: {program} get")
-    return _helper_answer(done.stdout[:_HELPER_LIMIT_BYTES], doing)
+        raise RegistryDenied(f"{doing}: {shown}", remedy=f"try: {program} {action}")
+    return done.stdout[:_HELPER_LIMIT_BYTES]
 
 
 def _helper_answer(data: bytes, doing: str) -> Credentials:

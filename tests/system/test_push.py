@@ -59,6 +59,7 @@ def test_unknown_image_is_an_error(rpod: Command, registry: Registry) -> None:
     assert "localhost/none:1" in done.err
 
 
+@pytest.mark.rpod_only  # podman 4.3.1 has no --retry
 def test_registry_that_is_not_there_is_an_error(rpod: Command, image: str) -> None:
     done = rpod("push", "-q", PLAIN, "--retry=0", image, "127.0.0.1:1/none:1", check=False,
                 env={"no_proxy": "*"})  # fmt: skip
