@@ -89,6 +89,10 @@ def read_file(path: str, *, limit_bytes: int = 64 << 20) -> bytes:
         os.close(fd)
 
 
+# Root of a user namespace may make it with a subordinate id; the directory keeps others out.
+_LOCK_MODE = 0o666
+
+
 class Lock:
     """flock(2) on a file made for it, as a context manager; freed by the kernel at death."""
 
@@ -102,7 +106,7 @@ class Lock:
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; False only when `wait` is false and somebody else holds it."""
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE)
             operation = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
             try:
                 fcntl.flock(fd, operation | (0 if wait else fcntl.LOCK_NB))
@@ -122,8 +126,11 @@ class Lock:
 
         The garbage collection does, with the locks of layers and blobs that are gone.
         """
+        mine = os.fstat(fd)
+        if mine.st_mode & 0o777 != _LOCK_MODE and mine.st_uid == os.geteuid():
+            os.fchmod(fd, _LOCK_MODE)
         try:
-            return os.stat(self.path).st_ino == os.fstat(fd).st_ino
+            return os.stat(self.path).st_ino == mine.st_ino
         except FileNotFoundError:
             return False
 

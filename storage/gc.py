@@ -110,6 +110,8 @@ def _unneeded_layers(
 ) -> list[str]:
     paths = []
     for map_key in listdir(layout.all_layers_dir):
+        if not os.access(layout.layers_dir(map_key), os.R_OK | os.W_OK):
+            continue  # made with subordinate ids that the user has no more
         for name in listdir(layout.layers_dir(map_key)):
             path = layout.layer(map_key, name)
             if name in needs.chains or (map_key, name) in needs.layers:

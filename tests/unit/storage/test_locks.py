@@ -1,4 +1,5 @@
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -73,3 +74,14 @@ def test_collecting_leaves_no_lock_files_but_those_in_use(tmp_path: Path) -> Non
         collect(layout)
         names = [n for n in os.listdir(layout.locks_dir) if n.startswith(("layer-", "blob-"))]
         assert sorted(names) == ["blob-bb", "layer-aa"]
+
+
+def test_lock_file_may_be_opened_by_the_caller_when_a_subordinate_id_made_it(
+    tmp_path: Path,
+) -> None:
+    old = os.umask(0o077)
+    try:
+        with Lock(f"{tmp_path}/lock"):
+            assert stat.S_IMODE(os.stat(f"{tmp_path}/lock").st_mode) == 0o666
+    finally:
+        os.umask(old)
