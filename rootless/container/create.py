@@ -31,6 +31,8 @@ from storage.scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rootless.images import OnEvent
 
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
@@ -318,12 +320,11 @@ def _write_bundle(
             os.chmod(f"{bundle}/upper", _top_mode(around.layers))
             if record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
-            passwd = spec.account_line(user, around)
-            if passwd is not None:
-                _write(f"{bundle}/etc/passwd", passwd, mode=_ETC_MODE)
+            accounts = spec.account_files(user, around)
+            for name, data in accounts.items():
+                _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
-            if passwd is not None:
-                _bind_passwd(runtime_config, around.directory)
+            _bind_accounts(runtime_config, around.directory, accounts)
             _copy_seccomp(runtime_config, bundle)
             _write_etc(host, request, record, runtime_config, bundle)
             _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
@@ -378,17 +379,17 @@ def _write(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> 
     os.chmod(path, mode)  # whatever the caller's umask
 
 
-def _bind_passwd(runtime_config: dict[str, object], directory: str) -> None:
+def _bind_accounts(
+    runtime_config: dict[str, object], directory: str, names: "Iterable[str]"
+) -> None:
     mounts = runtime_config["mounts"]
     assert isinstance(mounts, list)
-    mounts.append(
-        {
-            "destination": "/etc/passwd",
-            "type": "bind",
-            "source": f"{directory}/etc/passwd",
-            "options": ["bind", "rprivate", "nosuid", "nodev"],
-        }
-    )
+    options = ["bind", "rprivate", "nosuid", "nodev"]
+    for name in names:
+        source = f"{directory}/etc/{name}"
+        mounts.append(
+            {"destination": f"/etc/{name}", "type": "bind", "source": source, "options": options}
+        )
 
 
 def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:

@@ -14,13 +14,14 @@ from rootless.container.environment import add_variables, caller_environment
 from rootless.container.request import ExecRequest
 from rootless.container.starting import explain, seccomp_filter
 from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
-from rootless.container.users import resolve_user
+from rootless.container.users import check_mapped, resolve_user
 from rootless.errors import ContainerStateError, SandboxError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import is_same_process
 from rootless.linux.terminal import set_window_size
+from rootless.linux.userns import IdMaps
 from rootless.sandbox import capabilities
 from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.join import join
@@ -92,6 +93,7 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
             read_inside(found.state.pid, "/etc/passwd"),
             read_inside(found.state.pid, "/etc/group"),
         )
+        chosen = check_mapped(chosen, IdMaps(found.record.uid_map, found.record.gid_map))
         uid, gid, groups = chosen.uid, chosen.gid, [chosen.gid, *chosen.groups]
         environment["HOME"] = chosen.home
     add_variables(environment, request.env, request.env_file, caller_environment())

@@ -13,8 +13,8 @@ from rootless.container.limits import clamp_oom_score, make_rlimits
 from rootless.container.merged import read_merged
 from rootless.container.request import ContainerRequest
 from rootless.container.security import masked_and_readonly, parse_security_options
-from rootless.container.users import User, resolve_user
-from rootless.errors import UnknownUser, UsageError
+from rootless.container.users import User, check_mapped, parse_group, resolve_user
+from rootless.errors import UsageError
 from rootless.linux.userns import to_host
 from rootless.sandbox import capabilities, defaults
 from storage import lightjson as json
@@ -109,32 +109,30 @@ def find_user(request: ContainerRequest, image: ImageConfig, around: Surrounding
     """
     namespace = around.namespace
     user = wanted_user(request, image, namespace, around.layers)
-    for kind, ranges, value in (
-        ("user", namespace.maps.uids, user.uid),
-        ("group", namespace.maps.gids, user.gid),
-    ):
-        if to_host(ranges, value) is None:
-            raise UnknownUser(
-                f"run as {kind} id {value}: it is not mapped in the container's user namespace",
-                remedy="a larger range in /etc/subuid and /etc/subgid maps more ids; see"
-                " `rpod doctor`",
-            )
-    groups = tuple(g for g in user.groups if to_host(namespace.maps.gids, g) is not None)
-    return user._replace(groups=groups)
+    return check_mapped(user, namespace.maps)
 
 
-def account_line(user: User, around: Surroundings) -> bytes | None:
-    """Return the passwd(5) file with a line for an id that the image does not know."""
-    if user.name or user.uid == 0:
-        return None
-    passwd = read_merged(around.layers, "/etc/passwd") or b""
-    name = str(user.uid)
+def account_files(user: User, around: Surroundings) -> dict[str, bytes]:
+    """Return passwd(5) and group(5) with lines for ids that the image does not know."""
+    files = {}
+    name = ""
     if around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid:
-        name = caller_environment().get("USER") or name
-    if passwd and not passwd.endswith(b"\n"):
-        passwd += b"\n"
-    line = f"{name}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
-    return passwd + line.encode()
+        name = caller_environment().get("USER", "")
+        name = "" if ":" in name or not name.isprintable() else name
+    if not user.name and user.uid != 0:
+        line = f"{name or user.uid}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
+        files["passwd"] = _with_line(around, "/etc/passwd", line)
+    group = read_merged(around.layers, "/etc/group") or b""
+    if user.gid != 0 and all(gid != user.gid for _, gid, _ in parse_group(group)):
+        files["group"] = _with_line(around, "/etc/group", f"{name or user.gid}:x:{user.gid}:\n")
+    return files
+
+
+def _with_line(around: Surroundings, path: str, line: str) -> bytes:
+    data = read_merged(around.layers, path) or b""
+    if data and not data.endswith(b"\n"):
+        data += b"\n"
+    return data + os.fsencode(line)
 
 
 def make_config(

@@ -1,6 +1,7 @@
 """Who a container's process is: `--user` against the image's /etc/passwd and /etc/group."""
 
 from rootless.errors import UnknownUser, UsageError
+from rootless.linux.userns import IdMaps, to_host
 from storage.record import NamedTuple
 
 _MAX_ID = 2**31 - 1
@@ -43,6 +44,22 @@ def parse_group(data: bytes) -> list[tuple[str, int, list[str]]]:
         if len(fields) >= 4 and fields[2].isdecimal():
             groups.append((fields[0], int(fields[2]), [m for m in fields[3].split(",") if m]))
     return groups
+
+
+def check_mapped(user: User, maps: IdMaps) -> User:
+    """Return the user without groups that the user namespace lacks.
+
+    Raises UnknownUser when it lacks the ids themselves.
+    """
+    for kind, ranges, value in (("user", maps.uids, user.uid), ("group", maps.gids, user.gid)):
+        if to_host(ranges, value) is None:
+            raise UnknownUser(
+                f"run as {kind} id {value}: it is not mapped in the container's user namespace",
+                remedy="a larger range in /etc/subuid and /etc/subgid maps more ids; see"
+                " `rpod doctor`",
+            )
+    groups = tuple(group for group in user.groups if to_host(maps.gids, group) is not None)
+    return user._replace(groups=groups)
 
 
 def resolve_user(text: str, passwd: bytes, group: bytes, group_add: tuple[str, ...] = ()) -> User:

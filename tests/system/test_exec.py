@@ -106,3 +106,9 @@ def test_ten_execs_at_once(rpod: Command, target: str) -> None:
     running = [rpod.spawn("exec", target, "sh", "-c", f"echo {n}; exit {n}") for n in range(10)]
     results = [(process.communicate(timeout=50)[0], process.returncode) for process in running]
     assert results == [(f"{n}\n".encode(), n) for n in range(10)]
+
+
+def test_exec_as_an_id_that_is_not_mapped_is_refused(rpod: Command, target: str) -> None:
+    done = rpod("exec", "-u", "99999999", target, "true", check=False)
+    assert done.code in (125, 126), done.told
+    assert "99999999" in done.err

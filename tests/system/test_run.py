@@ -300,3 +300,13 @@ def test_output_to_a_closed_pipe_ends_quietly(rpod: Command, image: str) -> None
     done = rpod.shell(f"$RPOD run --rm {image} seq 1 100000 | head -n 1")
     assert done.out == "1\n"
     assert "Traceback" not in done.err
+
+
+def test_group_that_the_image_lacks_has_a_name(rpod: Command, image: str) -> None:
+    assert rpod("run", "--rm", "-u", "4242:77", image, "id", "-gn").out == "77\n"
+
+
+def test_keep_id_has_names(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", "--userns=keep-id", image, "sh", "-c", "id -un && id -gn")
+    assert done.err == ""
+    assert len(done.lines) == 2
