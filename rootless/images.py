@@ -135,14 +135,16 @@ def pull(
 ) -> ImageRecord:
     """Fetch an image from its registry and unpack it.
 
-    Raises InvalidReference, RegistryError and its kinds, StoreUnusable.
+    Raises InvalidReference, PolicyRefused, RegistryError and its kinds, StoreUnusable.
     """
+    from storage.policy import check_policy
     from storage.reference import parse_reference
     from storage.registry.platform import host_platform, parse_platform
     from storage.registry.unchanged import find_unchanged
 
     request = request or PullSettings()
     reference = parse_reference(name)
+    check_policy(reference, host.environ)
     platform = parse_platform(request.platform) if request.platform else host_platform()
     options = _pull_options(request)
     unchanged = find_unchanged(

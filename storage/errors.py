@@ -10,6 +10,7 @@ StorageError                    125
 +-- BlobMissing                 a blob that a manifest names is not in the store
 +-- InvalidLayer                a layer that cannot be or must not be unpacked
 +-- InvalidArchive              not an image archive, or a broken one
++-- PolicyRefused               policy.json does not let an image in
 +-- NotFound                    1 for `rm`-like commands, else 125
 |   +-- ImageNotFound / ContainerNotFound / VolumeNotFound
 +-- Ambiguous                   an id prefix that several objects share
@@ -73,6 +74,10 @@ class InvalidLayer(StorageError):
 
 
 class InvalidArchive(StorageError):
+    pass
+
+
+class PolicyRefused(StorageError):
     pass
 
 
