@@ -269,6 +269,21 @@ def take_name(layout: Layout, name: str, container_id: str, *, sync: bool) -> No
         write_file(f"{layout.container_names_dir}/{name}", container_id.encode(), sync=sync)
 
 
+def rename_container(layout: Layout, container_id: str, name: str, *, sync: bool) -> None:
+    """Give a container another name; whoever is killed on the way leaves it with one of the two.
+
+    Raises NameTaken, ContainerNotFound.
+    """
+    old = read_record(layout, container_id).name
+    if old == name:
+        return
+    take_name(layout, name, container_id, sync=sync)
+    with Lock(layout.lock("container-names")):
+        record = read_record(layout, container_id)
+        write_record(layout.container(container_id), record._replace(name=name), sync=sync)
+    free_name(layout, old, container_id)
+
+
 def free_name(layout: Layout, name: str, container_id: str) -> None:
     """Free the name if it is still this container's."""
     path = f"{layout.container_names_dir}/{name}"

@@ -45,6 +45,11 @@ def diff_layers(
         tuple(os.fsencode(layout.layer_diff(map_key, chain_id)) for chain_id in reversed(chains))
         for chains in (old, new)
     )
+    return diff_trees(before, after)
+
+
+def diff_trees(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> list[Change]:
+    """Compare two stacks of directories, each the top one first. Raises StoreUnusable."""
     try:
         kinds = _compare(before, after)
     except OSError as error:

@@ -1,6 +1,6 @@
 """Commands on the files of containers."""
 
-from rootless.cli.table import CONTAINERS, Argument, Command, flag
+from rootless.cli.table import CONTAINERS, FILES, Argument, Command, flag, text
 
 COMMANDS = (
     Command(
@@ -25,5 +25,35 @@ COMMANDS = (
         "links lead to where they lead in the container.",
         examples=("rpod cp web:/etc/nginx ./nginx", "rpod cp site/. web:/srv/www",
                   "rpod cp web:/var/log - | tar t"),
+    ),
+    Command(
+        "diff",
+        "Show what a container has changed in its image",
+        "files:diff",
+        (text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),),
+        (Argument("container", objects=CONTAINERS),),
+        aliases=("container diff",),
+        description="A is added, C changed, D deleted. What volumes show is not part of it.",
+        examples=("rpod diff web",),
+    ),
+    Command(
+        "export",
+        "Write a container's file system as a tar archive",
+        "files:export",
+        (text("output", "Write to a file instead of standard output", short="o", metavar="FILE",
+              objects=FILES),),
+        (Argument("container", objects=CONTAINERS),),
+        aliases=("container export",),
+        description="What volumes and other mounts show is not part of it.",
+        examples=("rpod export -o web.tar web", "rpod export web | rpod import - web:copy"),
+    ),
+    Command(
+        "rename",
+        "Give a container another name",
+        "files:rename",
+        (),
+        (Argument("container", objects=CONTAINERS), Argument("name", metavar="NAME")),
+        aliases=("container rename",),
+        examples=("rpod rename agitated_curie web",),
     ),
 )  # fmt: skip

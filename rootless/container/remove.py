@@ -7,7 +7,8 @@ import os
 
 from rootless.host.paths import Host
 from rootless.linux.userns import run_in_userns
-from storage.containers import ContainerRecord, free_name
+from storage.containers import ContainerRecord, free_name, read_record
+from storage.errors import StorageError
 from storage.remove import remove_tree
 from storage.scratch import Scratch
 
@@ -15,7 +16,7 @@ from storage.scratch import Scratch
 def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = True) -> None:
     """Remove an ended container, whoever owns the files in it, and its anonymous volumes."""
     paths = host.layout.container(record.id)
-    free_name(host.layout, record.name, record.id)
+    free_name(host.layout, _name_now(host, record), record.id)
     with Scratch(host.layout, "removed") as scratch:
         try:
             os.rename(paths.directory, f"{scratch.path}/container")
@@ -26,6 +27,14 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
     remove_tree(paths.run_dir)
     if volumes and record.anonymous_volumes:
         _remove_volumes(host, record)
+
+
+def _name_now(host: Host, record: ContainerRecord) -> str:
+    """Return the name; it may have changed since the monitor has read the record."""
+    try:
+        return read_record(host.layout, record.id).name
+    except StorageError:
+        return record.name  # it is gone, or damaged: then the old name is all that is known
 
 
 def remove_after_end(host: Host, record: ContainerRecord) -> None:

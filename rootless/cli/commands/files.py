@@ -1,6 +1,11 @@
 """Commands on the files of containers."""
 
+import os
+
+from rootless.container.names import check_name
 from rootless.errors import UsageError
+from storage.containers import find_container, rename_container
+from storage.errors import ContainerNotFound, ImageNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,3 +40,57 @@ def _end(text: str) -> "End":
             f'invalid argument "{text}": you must specify paths', remedy="say CONTAINER:PATH"
         )
     return End(name, path)
+
+
+def diff(invocation: "Invocation") -> int:
+    """Show what a container has changed in its image; the name of an image works as well."""
+    from rootless import images
+    from rootless.cli.commands.image_diff import write_changes
+    from rootless.container.changes import container_changes
+
+    host = invocation.host()
+    name = invocation.text("container")
+    try:
+        changes = container_changes(host, name)
+    except ContainerNotFound:
+        try:
+            changes = images.diff(host, name)
+        except ImageNotFound as error:
+            raise ContainerNotFound(f"{name}: no such container or image") from error
+    write_changes(invocation, changes)
+    return 0
+
+
+def export(invocation: "Invocation") -> int:
+    """Write the root file system of a container as a tar archive."""
+    from rootless.container.export import export_root
+
+    path = invocation.text("output")
+    if not path and os.isatty(1):
+        raise UsageError(
+            "refusing to export to terminal. Use -o flag or redirect",
+            remedy="rpod export -o FILE",
+        )
+    host = invocation.host()
+    if not path:
+        export_root(host, invocation.text("container"), 1)
+        return 0
+    find_container(host.layout, invocation.text("container"))
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"write {path}: {error.strerror}") from error
+    try:
+        export_root(host, invocation.text("container"), fd)
+    finally:
+        os.close(fd)
+    return 0
+
+
+def rename(invocation: "Invocation") -> int:
+    """Give a container another name."""
+    host = invocation.host()
+    found = find_container(host.layout, invocation.text("container"))
+    name = check_name(invocation.text("name"))
+    rename_container(host.layout, found.record.id, name, sync=True)
+    return 0

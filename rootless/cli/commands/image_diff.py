@@ -15,9 +15,15 @@ def diff(invocation: "Invocation") -> int:
     changes = images.diff(
         invocation.host(), invocation.text("image"), invocation.text("base") or None
     )
+    write_changes(invocation, changes)
+    return 0
+
+
+def write_changes(invocation: "Invocation", changes: "list[tuple[str, str]]") -> None:
+    """Print what has changed, as lines or as JSON."""
     if invocation.text("format") != "json":
         write("".join(f"{kind} {printable(path)}\n" for kind, path in changes))
-        return 0
+        return
     document: dict[str, list[str]] = {}
     for kind, key in _KEYS.items():
         # What is no UTF-8 cannot be in JSON as it is.
@@ -29,4 +35,3 @@ def diff(invocation: "Invocation") -> int:
         if paths:
             document[key] = paths
     write_json(document)
-    return 0

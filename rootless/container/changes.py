@@ -1,0 +1,70 @@
+"""`diff`: what a container has changed in its image, read off its upper directory.
+
+Directories that only lower layers have are never opened, so the cost is that of the changes.
+"""
+
+import os
+
+from rootless.container.starting import make_root
+from rootless.linux.userns import IdMaps, run_in_userns
+from rootless.sandbox.plan import Config
+from rootless.sandbox.root import COPY
+from storage import lightjson as json
+from storage.containers import find_container
+from storage.files import read_file
+from storage.layer_diff import CHANGED, diff_trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.host.paths import Host
+
+# What rpod itself puts into every root file system to mount there.
+_OWN = frozenset(("/run/.containerenv", "/run", "/etc/mtab"))
+
+
+def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
+    """Return pairs of A, C or D and an absolute path, sorted by path.
+
+    Raises ContainerNotFound, HostError, StoreUnusable.
+    """
+    found = find_container(host.layout, text)
+    root = make_root(host, found)
+    after = [root.rootfs] if root.driver == COPY else [root.upper, *root.lower]
+    opened: list[bytes] = []
+
+    def prepare() -> None:
+        # With the caller's own id: root of the namespace may not be allowed through their home.
+        for path in [*root.lower, *after]:
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
+            opened.append(b"/proc/self/fd/%d/." % fd)
+
+    def work(_: object) -> object:
+        count = len(root.lower)
+        changes = diff_trees(tuple(opened[:count]), tuple(opened[count:]))
+        return [(change.kind, os.fsdecode(change.path)) for change in changes]
+
+    config = Config(json.loads(read_file(found.paths.config)))
+    places = _OWN | {entry.text("destination") for entry in config.parts("mounts")}
+    record = found.record
+    maps = IdMaps(record.uid_map, record.gid_map)
+    result = run_in_userns(work, maps, prepare=prepare)
+    assert isinstance(result, list)
+    return _without_own([(str(kind), str(path)) for kind, path in result], places)
+
+
+def _without_own(changes: list[tuple[str, str]], hidden: frozenset[str]) -> list[tuple[str, str]]:
+    """Leave out mount points, and directories that only they have changed."""
+    kept: list[tuple[str, str]] = []
+    # A directory stands before what is in it, so from the end each knows whether anything is.
+    needed: set[str] = set()
+    emptied: set[str] = set()
+    for kind, path in reversed(changes):
+        parent = path.rpartition("/")[0]
+        is_own = path in hidden and kind != "D"
+        is_left = kind == CHANGED and path in emptied
+        if path not in needed and (is_own or is_left):
+            emptied.add(parent)
+            continue
+        needed.add(parent)
+        kept.append((kind, path))
+    return kept[::-1]
