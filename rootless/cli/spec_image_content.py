@@ -11,6 +11,7 @@ from rootless.cli.table import (
 )
 
 _IMAGES = Argument("images", 1, UNLIMITED, "IMAGE [IMAGE...]", IMAGES)
+_SOME_IMAGES = Argument("images", 0, UNLIMITED, "[IMAGE...]", IMAGES)
 
 COMMANDS = (
     Command(
@@ -65,6 +66,28 @@ COMMANDS = (
         description="The parent is all but the top layer, or the image BASE. A is added, C "
         "changed, D deleted.",
         examples=("rpod image diff app:1 debian:12",),
+    ),
+    Command(
+        "image mount",
+        "Mount the root file systems of images, read-only",
+        "image_mount:mount",
+        (flag("all", "Mount every image", short="a"),),
+        (_SOME_IMAGES,),
+        description="Prints where. A regular user can mount only inside `rpod unshare`, and only "
+        "what runs there sees it. Without IMAGE it shows what is mounted.",
+        examples=("rpod unshare sh -c 'ls $(rpod image mount debian:12)/etc'",),
+    ),
+    Command(
+        "image unmount",
+        "Unmount images",
+        "image_mount:unmount",
+        (
+            flag("all", "Unmount every image", short="a"),
+            flag("force", "Also when something is still in it", short="f"),
+        ),
+        (_SOME_IMAGES,),
+        aliases=("image umount",),
+        examples=("rpod image unmount --all",),
     ),
     Command(
         "image tree",

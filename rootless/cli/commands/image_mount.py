@@ -1,0 +1,55 @@
+"""image mount and unmount."""
+
+from rootless.cli.commands.selection import exit_code, for_each
+from rootless.cli.output import printable, write
+from rootless.container.image_mounts import (
+    check_unshared,
+    mount_image,
+    mounted_images,
+    unmount_image,
+)
+from rootless.errors import UsageError
+from storage.images import find_image, list_images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.invocation import Invocation
+
+
+def mount(invocation: "Invocation") -> int:
+    """Mount images, or show which are mounted."""
+    check_unshared("image mount")
+    host = invocation.host()
+    names = invocation.texts("images")
+    if invocation.flag("all"):
+        if names:
+            raise UsageError("--all and names of images do not go together")
+        names = tuple(record.image_id for record in list_images(host.layout))
+    if names:
+        return exit_code(for_each(names, lambda name: write(f"{mount_image(host, name)}\n")))
+    mounted = mounted_images(host)
+    for record in list_images(host.layout):
+        if record.image_id in mounted:
+            name = record.names[0] if record.names else record.image_id
+            write(f"{printable(name)} {mounted[record.image_id]}\n")
+    return 0
+
+
+def unmount(invocation: "Invocation") -> int:
+    """Unmount images; the id of each that was mounted is the result."""
+    check_unshared("image unmount")
+    host = invocation.host()
+    names = invocation.texts("images")
+    wants_all = invocation.flag("all")
+    if wants_all == bool(names):
+        raise UsageError("name images, or say --all")
+
+    def unmount_one(name: str) -> None:
+        record = find_image(host.layout, name)
+        if unmount_image(host, record, force=invocation.flag("force")):
+            write(f"{record.image_id}\n")
+        elif not wants_all:
+            raise UsageError(f"image {name} is not mounted")
+
+    chosen = tuple(mounted_images(host)) if wants_all else names
+    return exit_code(for_each(chosen, unmount_one))

@@ -1,0 +1,47 @@
+"""image mount and unmount, inside and outside of unshare."""
+
+import pytest
+
+from tests.support import images
+from tests.support.command import Command
+from tests.support.images import File
+
+NAME = "localhost/mounted:1"
+
+
+def test_outside_it_is_refused(rpod: Command, image: str) -> None:
+    done = rpod("image", "mount", image, check=False)
+    assert done.code == 125, done.told
+    assert "must execute" in done.err
+    assert "unshare" in done.err
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_inside_it_shows_the_image(rpod: Command, layers: int) -> None:
+    files = [[File("etc/more", b"m"), File("etc/owned", b"o", 0o600, uid=7, gid=8)],
+             [File("etc/.wh.more"), File("etc/last", b"l")]]  # fmt: skip
+    stack = [images.busybox_files(), *files][:layers]
+    data = images.docker_archive([images.tar(one) for one in stack], {"Cmd": ["sh"]}, NAME)
+    rpod("load", "-q", input=data)
+    script = f"""set -e
+    at=$($RPOD image mount {NAME}); $RPOD image mount | grep -q {NAME}
+    ls $at/etc; stat -c %u:%g $at/etc/owned 2>/dev/null || true
+    touch $at/new 2>/dev/null && echo written
+    $RPOD image unmount {NAME} >/dev/null; $RPOD image mount; ls $at 2>/dev/null | head -1"""
+    found = rpod.shell(f"$RPOD unshare sh -c '{script}' 2>/dev/null").lines
+    expected = ["group", "not-executable", "passwd"]
+    if layers == 3:
+        expected = ["group", "last", "not-executable", "owned", "passwd", "7:8"]
+    assert found == expected
+    rpod("rmi", NAME)
+
+
+@pytest.mark.rpod_only  # podman counts how often an image was mounted
+def test_all_images_are_mounted_and_unmounted(rpod: Command, image: str) -> None:
+    script = f"""set -e
+    $RPOD image mount -a | wc -l; $RPOD image mount {image} >/dev/null; $RPOD image mount | wc -l
+    $RPOD image unmount -a | wc -l; $RPOD image mount | wc -l
+    $RPOD image mount localhost/absent:1 || echo failed"""
+    found = rpod.shell(f"$RPOD unshare sh -c '{script}' 2>/dev/null").lines
+    count = len(set(rpod("images", "-q").lines))
+    assert found == [str(count), str(count), str(count), "0", "failed"]
