@@ -63,21 +63,21 @@ def test_control_c_interrupts_the_command(rpod: Command, image: str) -> None:
     assert wait_for_end(session) == 4
 
 
+@pytest.mark.rpod_only  # podman 4.3.1 sees the keys only some of the time
 def test_detach_keys_leave_it_running(rpod: Command, image: str) -> None:
     session = rpod.pty("run", "--name", "left", "-it", image, "sh", "-c", "echo ready; sleep 100")
     session.expect("ready")
-    time.sleep(0.3)  # podman shows output before its terminal is raw
     session.sendcontrol("p")
     session.sendcontrol("q")
     assert wait_for_end(session) == 0
     assert rpod("inspect", "--format", "{{.State.Status}}", "left").out == "running\n"
 
 
+@pytest.mark.rpod_only  # podman 4.3.1 sees the keys only some of the time
 def test_other_detach_keys(rpod: Command, image: str) -> None:
     arguments = ("--name", "left", "--detach-keys", "ctrl-x,y", "-it", image)
     session = rpod.pty("run", *arguments, "sh", "-c", "echo ready; sleep 100")
     session.expect("ready")
-    time.sleep(0.3)
     session.sendcontrol("x")
     session.send("y")
     assert wait_for_end(session) == 0
@@ -157,6 +157,7 @@ def test_detached_exec_goes_on(rpod: Command, image: str) -> None:
     rpod("exec", "target", "sh", "-c", "while ! test -s /left; do sleep 0.1; done")
 
 
+@pytest.mark.rpod_only  # podman 4.3.1 leaves with 1, or stays
 @pytest.mark.parametrize("option", ["-t", "-i"])
 def test_control_c_ends_an_exec(rpod: Command, image: str, option: str) -> None:
     rpod("run", "-d", "--name", "target", image, "sleep", "100")
