@@ -320,7 +320,7 @@ def _write_bundle(
             os.chmod(f"{bundle}/upper", _top_mode(around.layers))
             if record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
-            accounts = spec.account_files(user, around)
+            accounts = spec.account_files(user, around, host.user_name)
             for name, data in accounts.items():
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)

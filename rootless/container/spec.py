@@ -112,13 +112,14 @@ def find_user(request: ContainerRequest, image: ImageConfig, around: Surrounding
     return check_mapped(user, namespace.maps)
 
 
-def account_files(user: User, around: Surroundings) -> dict[str, bytes]:
-    """Return passwd(5) and group(5) with lines for ids that the image does not know."""
+def account_files(user: User, around: Surroundings, caller: str) -> dict[str, bytes]:
+    """Return passwd(5) and group(5) with lines for ids that the image does not know.
+
+    With keep-id the caller's own id has the name that it has on the host.
+    """
     files = {}
-    name = ""
-    if around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid:
-        name = caller_environment().get("USER", "")
-        name = "" if ":" in name or not name.isprintable() else name
+    is_caller = around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid
+    name = caller if is_caller else ""
     if not user.name and user.uid != 0:
         line = f"{name or user.uid}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
         files["passwd"] = _with_line(around, "/etc/passwd", line)
