@@ -89,6 +89,7 @@ COMMANDS = (
             flag("all", "Remove every image", short="a"),
             flag("force", "Remove the containers that use them first", short="f"),
             flag("ignore", "Do not mind images that do not exist", short="i"),
+            flag("no-prune", "Accepted; images without a name are never removed along"),
         ),
         (Argument("images", 0, UNLIMITED, "IMAGE [IMAGE...]", IMAGES),),
         aliases=("image rm", "image remove"),

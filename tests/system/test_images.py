@@ -286,3 +286,13 @@ def test_archive_with_a_wrong_digest_is_refused(fresh_rpod: Command) -> None:
     done = fresh_rpod("load", input=images.tar(files), check=False)
     assert done.code == 125, done.told
     assert "localhost/lie" not in fresh_rpod("images").out
+
+
+def test_rmi_leaves_the_image_below(rpod: Command) -> None:
+    layers = [images.tar(images.busybox_files()), images.tar([File("etc/more", b"m")])]
+    for name, count in (("localhost/below:1", 1), ("localhost/above:1", 2)):
+        archive = images.docker_archive(layers[:count], {"Cmd": ["true"]}, name)
+        rpod("load", "-q", input=archive)
+    rpod("rmi", "--no-prune", "localhost/above:1")
+    assert rpod("run", "--rm", "localhost/below:1", "echo", "there").out == "there\n"
+    rpod("rmi", "localhost/below:1")
