@@ -152,7 +152,24 @@ def write_state(paths: ContainerPaths, state: ContainerState, *, sync: bool) -> 
     try:
         write_file(paths.state, data, sync=sync)
     except OSError as error:
-        raise from_os_error(f"write {paths.state}", error) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_full or not _overwrite(paths.state, data):
+            raise from_os_error(f"write {paths.state}", error) from error
+
+
+def _overwrite(path: str, data: bytes) -> bool:
+    """Write into the block that a file has: on a full disk no container's end is lost."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # One write, with blanks over what was longer: readers see the old text or the new.
+        return os.pwrite(fd, data.ljust(os.fstat(fd).st_size), 0) >= len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def write_record(paths: ContainerPaths, record: ContainerRecord, *, sync: bool) -> None:
