@@ -85,6 +85,15 @@ class Rpod:
 
         return images.load(self.host, path, on_event)
 
+    def save(self, path: str, *names: str, form: str = "docker-archive") -> None:
+        """Write images to an archive or a directory; `form` is one of `storage.save.FORMATS`.
+
+        Raises ImageNotFound, InvalidArchive, StoreUnusable.
+        """
+        from rootless import images
+
+        images.save(self.host, names, path, form=form)
+
     def images(self) -> "list[ImageRecord]":
         """Return every image."""
         from rootless import images

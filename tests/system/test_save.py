@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -132,3 +133,15 @@ def test_podman_loads_what_was_saved(
     found = rpod.shell(f"{podman} image inspect --format {{{{.Id}}}} {image}")
     assert found.out.strip() == image_id(rpod, image)
     rpod.shell(f"{podman} unshare rm -rf {account_dir}/p {runroot}")
+
+
+@pytest.mark.rpod_only
+def test_save_and_load_from_python(rpod: Command, image: str, account_dir: str) -> None:
+    script = f"""
+from rootless import api
+with api.connect() as rpod:
+    rpod.save("{account_dir}/saved", "{image}", form="oci-archive")
+    print(*(name for record in rpod.load("{account_dir}/saved") for name in record.names))
+"""
+    done = rpod.shell(f"{sys.executable} -c '{script}'")
+    assert image in done.out.split()
