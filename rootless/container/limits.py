@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _UNLIMITED = 2**64 - 1
+_MAX_DIGITS = len(str(_UNLIMITED))
 _KNOWN = {
     name.removeprefix("RLIMIT_").lower(): name
     for name in dir(resource)
@@ -67,9 +68,9 @@ def _parse(text: str) -> tuple[str, int, int]:
 def _number(text: str, value: str) -> int:
     if value in ("-1", "unlimited"):
         return _UNLIMITED
-    if not value.isdecimal():
-        raise UsageError(f'invalid ulimit "{text}": {value!r} is not a number')
-    return int(value)
+    if not value.isdecimal() or len(value) > _MAX_DIGITS:
+        raise UsageError(f'invalid ulimit "{text[:80]}": {value[:80]!r} is not a number')
+    return min(int(value), _UNLIMITED)
 
 
 def clamp_oom_score(wanted: int, path: str = "/proc/self/oom_score_adj") -> int:
@@ -86,22 +87,22 @@ def clamp_oom_score(wanted: int, path: str = "/proc/self/oom_score_adj") -> int:
 def parse_signal(text: str) -> int:
     """Return the number for TERM, SIGTERM, 15, RTMIN+3. Raises UsageError."""
     name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and 1 <= int(name) <= signal.SIGRTMAX:
+    if _is_small(name) and 1 <= int(name) <= signal.SIGRTMAX:
         return int(name)
-    base, sign, offset = name.partition("+")
-    if sign and base == "RTMIN" and offset.isdecimal():
-        number = int(signal.SIGRTMIN) + int(offset)
-        if number <= signal.SIGRTMAX:
-            return number
-    base, sign, offset = name.partition("-")
-    if sign and base == "RTMAX" and offset.isdecimal():
-        number = int(signal.SIGRTMAX) - int(offset)
-        if number >= signal.SIGRTMIN:
-            return number
+    for base, sign, origin in (("RTMIN", "+", signal.SIGRTMIN), ("RTMAX", "-", signal.SIGRTMAX)):
+        offset = name.removeprefix(base + sign)
+        if offset != name and _is_small(offset):
+            number = int(origin) + int(sign + offset)
+            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+                return number
     found = getattr(signal, f"SIG{name}", None)
     if isinstance(found, int) and not name.startswith("_"):
         return int(found)
-    raise UsageError(f'invalid signal "{text}"', remedy="see `kill -l` for the names")
+    raise UsageError(f'invalid signal "{text[:80]}"', remedy="see `kill -l` for the names")
+
+
+def _is_small(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 2
 
 
 def signal_name(number: int) -> str:
@@ -110,4 +111,7 @@ def signal_name(number: int) -> str:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
     import signal as names
 
-    return names.Signals(number).name
+    try:
+        return names.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"  # the two that the C library keeps for threads

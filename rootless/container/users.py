@@ -5,6 +5,7 @@ from rootless.linux.userns import IdMaps, to_host
 from storage.record import NamedTuple
 
 _MAX_ID = 2**31 - 1
+_MAX_DIGITS = 20
 
 
 class Account(NamedTuple):
@@ -29,9 +30,8 @@ class User(NamedTuple):
 def parse_passwd(data: bytes) -> list[Account]:
     """Read passwd(5); lines that break the format are passed over, as getpwnam does."""
     accounts = []
-    for line in data.decode(errors="surrogateescape").splitlines():
-        fields = line.split(":")
-        if len(fields) >= 6 and fields[2].isdecimal() and fields[3].isdecimal():
+    for fields in _lines(data):
+        if len(fields) >= 6 and _is_number(fields[2]) and _is_number(fields[3]):
             accounts.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
     return accounts
 
@@ -39,11 +39,22 @@ def parse_passwd(data: bytes) -> list[Account]:
 def parse_group(data: bytes) -> list[tuple[str, int, list[str]]]:
     """Read group(5) as (name, gid, members)."""
     groups = []
-    for line in data.decode(errors="surrogateescape").splitlines():
-        fields = line.split(":")
-        if len(fields) >= 4 and fields[2].isdecimal():
+    for fields in _lines(data):
+        if len(fields) >= 4 and _is_number(fields[2]):
             groups.append((fields[0], int(fields[2]), [m for m in fields[3].split(",") if m]))
     return groups
+
+
+def _lines(data: bytes) -> list[list[str]]:
+    # Not splitlines(): form feeds and the like end no line for the C library. A NUL fits in no
+    # argument and no variable.
+    text = data.decode(errors="surrogateescape")
+    return [line.split(":") for line in text.split("\n") if "\0" not in line]
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether it is digits, and not more than int() takes of somebody else's file."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def check_mapped(user: User, maps: IdMaps) -> User:
@@ -85,10 +96,9 @@ def resolve_user(text: str, passwd: bytes, group: bytes, group_add: tuple[str, .
 def _number(text: str) -> int | None:
     if not text.isdecimal():
         return None
-    value = int(text)
-    if value > _MAX_ID:
-        raise UsageError(f"user or group id {text} is out of range")
-    return value
+    if not _is_number(text) or int(text) > _MAX_ID:
+        raise UsageError(f"user or group id {text[:_MAX_DIGITS]} is out of range")
+    return int(text)
 
 
 def _find_account(text: str, accounts: list[Account]) -> Account:
