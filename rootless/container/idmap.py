@@ -9,6 +9,8 @@ from rootless.linux.userns import IdMaps, IdRange
 from storage.record import NamedTuple
 
 HOST, KEEP_ID, NOMAP = "host", "keep-id", "nomap"
+# The last one stands for "no id" (chown(2)).
+_MAX_ID = 2**32 - 2
 
 
 class UserNamespace(NamedTuple):
@@ -26,9 +28,9 @@ def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
     Raises UsageError, HostError.
     """
     name, _, options = mode.partition(":")
+    if options and name in ("", HOST, "private", NOMAP):
+        raise UsageError(f"--userns={mode}: {name} takes no options")
     if name in ("", HOST, "private"):
-        if options:
-            raise UsageError(f"--userns={mode}: {name} takes no options")
         return UserNamespace(HOST, default, 0, 0)
     if name == KEEP_ID:
         inside_uid, inside_gid = _keep_id_options(options, uid, gid)
@@ -66,6 +68,8 @@ def _keep_id_options(text: str, uid: int, gid: int) -> tuple[int, int]:
         key, _, value = entry.partition("=")
         if key not in values or not value.isdecimal():
             raise UsageError(f"--userns=keep-id: {entry!r} is none of uid=N, gid=N")
+        if len(value) > len(str(_MAX_ID)) or int(value) > _MAX_ID:
+            raise UsageError(f"--userns=keep-id: {entry!r} is out of range")
         values[key] = int(value)
     return values["uid"], values["gid"]
 
