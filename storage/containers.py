@@ -142,9 +142,21 @@ def read_state(paths: ContainerPaths) -> ContainerState:
     except ValueError:
         # Only a torn write of a container whose start did not finish can be read here.
         return ContainerState()
+    if not isinstance(raw, dict):
+        return ContainerState()
     known = {key: value for key, value in raw.items() if key in ContainerState._fields}
-    known["ports"] = tuple(known.get("ports", ()))
-    return ContainerState(**known)
+    ports = known.get("ports", [])
+    known["ports"] = tuple(ports) if isinstance(ports, list) else ()
+    state = ContainerState(**known)
+    return state if _is_well_formed(state) else ContainerState()
+
+
+def _is_well_formed(state: ContainerState) -> bool:
+    for value, default in zip(state, ContainerState._field_defaults.values(), strict=True):
+        kind = int if default is None else type(default)
+        if not isinstance(value, kind) and not (default is None and value is None):
+            return False
+    return all(isinstance(entry, dict) for entry in state.ports)
 
 
 def write_state(paths: ContainerPaths, state: ContainerState, *, sync: bool) -> None:
@@ -263,7 +275,7 @@ def name_owner(layout: Layout, name: str) -> str | None:
     if not name or "/" in name or name in (".", "..") or len(name) > _NAME_LIMIT:
         return None
     try:
-        container_id = read_file(f"{layout.container_names_dir}/{name}").decode().strip()
+        container_id = os.fsdecode(read_file(f"{layout.container_names_dir}/{name}")).strip()
     except FileNotFoundError:
         return None
     # A name outlives its container only when its holder was killed between two steps.

@@ -44,3 +44,22 @@ def test_start_on_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(DiskFull):
         write_state(paths, ContainerState(pid=4711), sync=False)
     assert read_state(paths) == ContainerState()
+
+
+BROKEN = {
+    "empty": "",
+    "no JSON": "{",
+    "list": "[]",
+    "null": "null",
+    "pid": '{"pid": "x"}',
+    "ports": '{"ports": 5}',
+    "port": '{"ports": [5]}',
+    "exit code": '{"exit_code": "x"}',
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_state_is_that_of_a_container_that_never_ran(tmp_path: Path, text: str) -> None:
+    paths = paths_in(tmp_path)
+    Path(paths.state).write_text(text, encoding="utf-8")
+    assert read_state(paths) == ContainerState()
