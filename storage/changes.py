@@ -1,6 +1,6 @@
 """Instructions that change an image's configuration: `--change` of import and commit.
 
-Containerfile(5): CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR.
+Containerfile(5): CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR.
 """
 
 import json
@@ -112,6 +112,11 @@ def _volume(config: Config, text: str) -> None:
     config["Volumes"] = found
 
 
+def _onbuild(config: Config, text: str) -> None:
+    known = config.get("OnBuild")
+    config["OnBuild"] = [*(known if isinstance(known, list) else []), text]
+
+
 def _text(key: str) -> Callable[[Config, str], None]:
     def apply(config: Config, text: str) -> None:
         config[key] = text
@@ -126,6 +131,7 @@ _ACTIONS: dict[str, Callable[[Config, str], None]] = {
     "ENV": _env,
     "EXPOSE": _expose,
     "LABEL": _label,
+    "ONBUILD": _onbuild,
     "STOPSIGNAL": _text("StopSignal"),
     "USER": _text("User"),
     "VOLUME": _volume,

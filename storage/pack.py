@@ -99,7 +99,8 @@ class Packer:
 
 def _marker(name: bytes, found: os.stat_result) -> bytes:
     """Return the empty file that stands for something removed."""
-    plain = os.stat_result((stat.S_IFREG, *found[1:4], 0, 0, 0, *found[7:]))
+    fields = (stat.S_IFREG, *found[1:4], 0, 0, 0, *found[7:10])
+    plain = os.stat_result(fields, {"st_mtime_ns": found.st_mtime_ns, "st_rdev": 0})
     return write_header(Packed(name, b"0", b"", plain), {})
 
 

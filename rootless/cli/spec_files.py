@@ -1,6 +1,6 @@
 """Commands on the files of containers."""
 
-from rootless.cli.table import CONTAINERS, FILES, Argument, Command, flag, text
+from rootless.cli.table import CONTAINERS, FILES, Argument, Command, flag, many, text
 
 COMMANDS = (
     Command(
@@ -25,6 +25,30 @@ COMMANDS = (
         "links lead to where they lead in the container.",
         examples=("rpod cp web:/etc/nginx ./nginx", "rpod cp site/. web:/srv/www",
                   "rpod cp web:/var/log - | tar t"),
+    ),
+    Command(
+        "commit",
+        "Make an image of a container",
+        "files:commit",
+        (
+            text("author", "Author of the image", short="a", metavar="AUTHOR"),
+            many("change", "Set a part of the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, "
+                 "ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR", short="c", metavar="INSTRUCTION"),
+            text("format", "Media types of the image", short="f", default="oci",
+                 choices=("oci", "docker")),
+            text("iidfile", "Write the image's id to a file", metavar="FILE", objects=FILES),
+            text("message", "Comment in the image's history", short="m"),
+            flag("pause", "Accepted; a commit never pauses the container", short="p"),
+            flag("quiet", "No progress", short="q"),
+        ),
+        (
+            Argument("container", objects=CONTAINERS),
+            Argument("image", 0, 1, "[IMAGE]"),
+        ),
+        aliases=("container commit",),
+        description="The image is that of the container and one layer with what it has changed; "
+        "what volumes show is not part of it. Prints the image's id.",
+        examples=("rpod commit -c 'CMD [\"serve\"]' web site:2",),
     ),
     Command(
         "diff",

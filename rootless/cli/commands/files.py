@@ -2,6 +2,7 @@
 
 import os
 
+from rootless.cli.output import write
 from rootless.container.names import check_name
 from rootless.errors import UsageError
 from storage.containers import find_container, rename_container
@@ -40,6 +41,30 @@ def _end(text: str) -> "End":
             f'invalid argument "{text}": you must specify paths', remedy="say CONTAINER:PATH"
         )
     return End(name, path)
+
+
+def commit(invocation: "Invocation") -> int:
+    """Make an image of a container."""
+    from rootless.container.commit import CommitOptions
+    from rootless.container.commit import commit as make_image
+
+    options = CommitOptions(
+        name=invocation.text("image"),
+        changes=invocation.texts("change"),
+        author=invocation.text("author"),
+        message=invocation.text("message"),
+        docker=invocation.text("format") == "docker",
+    )
+    record = make_image(invocation.host(), invocation.text("container"), options)
+    path = invocation.text("iidfile")
+    if path:
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(record.image_id)
+        except OSError as error:
+            raise UsageError(f"write --iidfile {path}: {error.strerror}") from error
+    write(f"{record.image_id}\n")
+    return 0
 
 
 def diff(invocation: "Invocation") -> int:

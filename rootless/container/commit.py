@@ -1,0 +1,133 @@
+"""`commit`: an image of what a container has changed, on top of the image it was made from.
+
+Its upper directory is packed by root of the container's user namespace, where owners are those of
+the container, and stored by the caller, whose the blobs are.
+"""
+
+import os
+from collections.abc import Iterator
+
+from rootless.container.inside import Job
+from rootless.errors import HostError
+from rootless.images import default_key
+from rootless.linux.userns import IdMaps, run_in_userns
+from rootless.sandbox.plan import Config
+from rootless.sandbox.root import OVERLAY
+from storage import lightjson as json
+from storage.changes import apply_changes
+from storage.committing import Commit, store_layer, write_commit
+from storage.containers import ContainerRecord, ContainerView, find_container
+from storage.files import make_store, read_file
+from storage.images import ImageRecord, commit_image, find_image, image_config
+from storage.pack import END, Packer
+from storage.record import NamedTuple
+from storage.reference import LOCAL_REGISTRY, parse_reference
+from storage.unpacking import ensure_layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.host.paths import Host
+
+_CHUNK_BYTES = 1 << 18
+# Set by rpod for each start; an image would freeze them.
+_OF_THE_START = ("HOME", "HOSTNAME", "TERM", "container")
+
+
+class CommitOptions(NamedTuple):
+    """What `commit` was asked for besides the container; `name` may be empty."""
+
+    name: str = ""
+    changes: tuple[str, ...] = ()
+    author: str = ""
+    message: str = ""
+    docker: bool = False
+
+
+def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
+    """Make an image of a container.
+
+    Raises ContainerNotFound, ImageNotFound, InvalidReference, InvalidDocument, HostError.
+    """
+    found = find_container(host.layout, text)
+    record = found.record
+    if record.driver != OVERLAY:
+        raise HostError(
+            f"commit container {record.name}: with the storage driver {record.driver} its changes"
+            " are not kept apart from its image",
+            remedy=f"rpod export {record.name} | rpod import - NAME",
+        )
+    name = None
+    if options.name:
+        name = str(parse_reference(options.name, default_registry=LOCAL_REGISTRY))
+    base = find_image(host.layout, record.image_digest)
+    config = apply_changes(options.changes, _config(host, base, found))
+    make_store(host.layout)
+    layer = store_layer(host.layout, _pack(found))
+    made = Commit(config, options.author, options.message, " ".join(record.command), options.docker)
+    digest = write_commit(host.layout, base, layer, made)
+    image = commit_image(host.layout, manifest_digest=digest, name=name, map_key=None)
+    key = default_key(host)
+    run_in_userns(lambda _: ensure_layers(host.layout, key, image), host.id_maps())
+    return image
+
+
+def _config(host: "Host", base: ImageRecord, found: ContainerView) -> dict[str, object]:
+    """Return the configuration of the image with what the container was given instead."""
+    record = found.record
+    raw = image_config(host.layout, base).raw.get("config")
+    config = dict(raw) if isinstance(raw, dict) else {}
+    request = record.request
+    command = request.get("command") or []
+    assert isinstance(command, list)
+    if request.get("entrypoint") is not None:
+        config["Entrypoint"] = list(record.command[: len(record.command) - len(command)])
+        config.pop("Cmd", None)
+    if command:
+        config["Cmd"] = command
+    if request.get("user"):
+        config["User"] = request["user"]
+    if request.get("workdir"):
+        config["WorkingDir"] = request["workdir"]
+    if record.labels:
+        labels = config.get("Labels")
+        config["Labels"] = {**(labels if isinstance(labels, dict) else {}), **record.labels}
+    process = Config(json.loads(read_file(found.paths.config))).part("process")
+    known = config.get("Env")
+    names = {str(entry).partition("=")[0] for entry in (known if isinstance(known, list) else [])}
+    config["Env"] = [
+        entry
+        for entry in process.texts("env")
+        if entry.partition("=")[0] in names or entry.partition("=")[0] not in _OF_THE_START
+    ]
+    return config
+
+
+def _pack(found: ContainerView) -> Iterator[bytes]:
+    """Yield the layer. Raises what went wrong at the packing end."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    job = Job(lambda: _packing(found.record, found.paths.upper, reader, writer))
+    os.close(writer)
+    try:
+        while chunk := os.read(reader, _CHUNK_BYTES):
+            yield chunk
+    finally:
+        os.close(reader)
+    job.result()
+
+
+def _packing(record: ContainerRecord, upper: str, reader: int, writer: int) -> None:
+    os.close(reader)
+    # Opened with the caller's own id: root of the namespace may not be allowed through their home.
+    top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def work(_: object) -> None:
+        for piece in Packer(layer=True).tree(top, b""):
+            _write_all(writer, piece)
+        _write_all(writer, END)
+
+    run_in_userns(work, IdMaps(record.uid_map, record.gid_map))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,79 @@
+"""`commit`."""
+
+import json
+import time
+
+import pytest
+
+from tests.support.command import Command
+
+SCRIPT = (
+    "echo new >/made; chown 1000:1000 /made; rm /bin/vi; rm -r /etc; mkdir /etc; echo e >/etc/x;"
+    " ln /made /linked; touch /tmp/last; sleep 1000"
+)
+
+
+@pytest.fixture(params=["running", "stopped"])
+def source(request: pytest.FixtureRequest, rpod: Command, image: str) -> str:
+    rpod("run", "-d", "--name", "source", "-e", "ADDED=1", image, "sh", "-c", SCRIPT)
+    end_s = time.monotonic() + 20
+    while rpod("exec", "source", "test", "-e", "/tmp/last", check=False).code:
+        assert time.monotonic() < end_s
+    if request.param == "stopped":
+        rpod("stop", "-t", "0", "source")
+    return "source"
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_commit_keeps_what_was_done(rpod: Command, source: str, kind: str) -> None:
+    image_id = rpod("commit", "-q", "-f", kind, source, "made:1").out.strip()
+    try:
+        assert rpod("inspect", "--format", "{{.Id}}", "made:1").out.strip() == image_id
+        script = "cat /made; stat -c '%u:%g %h' /made; ls /bin/vi; cat /etc/x; ls /etc/group; env"
+        done = rpod("run", "--rm", "made:1", "sh", "-c", script)
+        assert done.lines[:3] == ["new", "1000:1000 2", "e"]
+        assert "ADDED=1" in done.lines
+        assert done.err.count("No such file") == 2
+    finally:
+        rpod("rmi", "-f", "made:1")
+
+
+def test_commit_changes_the_configuration(rpod: Command, image: str, account_dir: str) -> None:
+    rpod("create", "--name", "plain", image, "true")
+    changes = (
+        'CMD ["echo", "hello"]', "ENV A=b", "EXPOSE 80", "LABEL l=m", "USER 1000", "WORKDIR /tmp",
+        "VOLUME /v", "STOPSIGNAL SIGINT",
+    )  # fmt: skip
+    words = [word for change in changes for word in ("-c", change)]
+    iidfile = f"{account_dir}/iid"
+    rpod("commit", "-q", "-a", "me", "--iidfile", iidfile, *words, "plain", "made:2")
+    try:
+        with open(iidfile, encoding="ascii") as file:
+            assert rpod("inspect", "--format", "{{.Id}}", "made:2").out.strip() == file.read()
+        config = json.loads(rpod("inspect", "made:2").out)[0]
+        assert config["Author"] == "me"
+        assert config["Config"]["Cmd"] == ["echo", "hello"]
+        assert "A=b" in config["Config"]["Env"]
+        assert config["Config"]["Labels"]["l"] == "m"
+        assert config["Config"]["User"] == "1000"
+        assert config["Config"]["WorkingDir"] == "/tmp"
+        assert config["Config"]["StopSignal"] == "SIGINT"
+        assert rpod("run", "--rm", "made:2").out == "hello\n"
+    finally:
+        rpod("rmi", "-f", "made:2")
+
+
+@pytest.mark.rpod_only
+def test_commit_from_another_id_map(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "kept", "--userns=keep-id", "-u", "0", image, "sh", "-c", "echo x >/f")
+    rpod("commit", "kept", "made:3")
+    try:
+        assert rpod("run", "--rm", "made:3", "stat", "-c", "%u:%g", "/f").out == "0:0\n"
+    finally:
+        rpod("rmi", "-f", "made:3")
+
+
+def test_bad_changes_are_refused(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "plain", image, "true")
+    for words in (("-c", "NONSENSE x", "plain"), ("plain", "UPPER:1"), ("nothing", "x")):
+        assert rpod("commit", *words, check=False).code == 125
