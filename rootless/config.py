@@ -47,7 +47,7 @@ def load_config(
     config = Config()
     for path in _files(environ, home, site):
         if os.path.exists(path):
-            config = _merge(config, _read(path), path)
+            config = _merge(config, load_toml(path), path)
         elif environ.get("RPOD_CONFIG"):
             raise UsageError(f"read configuration {path}: no such file", remedy="unset RPOD_CONFIG")
     for key in _KEYS:
@@ -70,7 +70,8 @@ def _files(environ: "Mapping[str, str]", home: str | None, site: str) -> tuple[s
     return (site, f"{base}/rpod/rpod.toml")
 
 
-def _read(path: str) -> dict[str, object]:
+def load_toml(path: str) -> dict[str, object]:
+    """Read a file of settings. Raises UsageError."""
     import tomli
 
     try:

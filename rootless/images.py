@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.gc import CollectResult
     from storage.images import RemoveResult
     from storage.registry.options import PullOptions
+    from storage.registry.registries import Source
 
     OnEvent = Callable[[Event], None]
 
@@ -137,9 +138,11 @@ def pull(
 
     Raises InvalidReference, PolicyRefused, RegistryError and its kinds, StoreUnusable.
     """
+    from rootless.registries import load_registries
     from storage.policy import check_policy
     from storage.reference import parse_reference
     from storage.registry.platform import host_platform, parse_platform
+    from storage.registry.registries import find_sources
     from storage.registry.unchanged import find_unchanged
 
     request = request or PullSettings()
@@ -147,38 +150,38 @@ def pull(
     check_policy(reference, host.environ)
     platform = parse_platform(request.platform) if request.platform else host_platform()
     options = _pull_options(request)
-    unchanged = find_unchanged(
-        host.layout,
-        reference,
-        map_key=default_key(host),
-        platform=platform,
-        options=options,
-        environment=host.environ,
-    )
-    if unchanged is not None:
-        return unchanged._replace(names=(str(reference),))
-
-    from storage.registry.credentials import find_credentials
-
-    if options.credentials is None:
-        # Here, not in the user namespace: a credential helper may ask the user's session bus.
-        found_credentials = find_credentials(
-            reference, environment=host.environ, authfile=options.authfile
+    sources = find_sources(load_registries(host.environ), reference)
+    if len(sources) == 1 and sources[0].reference == reference:
+        unchanged = find_unchanged(
+            host.layout,
+            reference,
+            map_key=default_key(host),
+            platform=platform,
+            options=_options_for(sources[0], options),
+            environment=host.environ,
         )
-        options = options._replace(credentials=found_credentials)
+        if unchanged is not None:
+            return unchanged._replace(names=(str(reference),))
+    # Here, not in the user namespace: a credential helper may ask the user's session bus.
+    # --creds are for the registry itself: a mirror never gets them.
+    asked = [options._replace(credentials=None)] * (len(sources) - 1) + [options]
+    places = [
+        (one.reference, _with_credentials(host, one, own))
+        for one, own in zip(sources, asked, strict=True)
+    ]
 
     def load() -> None:
         import storage.registry.pull  # noqa: F401 - the work is to find it loaded
 
     def work(emit: "Emit") -> object:
-        from storage.registry.pull import pull_image
+        from storage.registry.pull import pull_from_first
 
-        record = pull_image(
+        record = pull_from_first(
             host.layout,
             reference,
+            places,
             map_key=default_key(host),
             platform=platform,
-            options=options,
             events=lambda event: emit(list(event)),
             environment=host.environ,
         )
@@ -187,6 +190,23 @@ def pull(
     digest = _in_namespace(host, work, on_event, prepare=load)
     found = find_image(host.layout, str(digest))
     return found._replace(names=(str(reference),))
+
+
+def _options_for(source: "Source", options: "PullOptions") -> "PullOptions":
+    """Return how to talk to a place: what the command line says comes before the configuration."""
+    if source.insecure and options.tls_verify is None:
+        return options._replace(tls_verify=False)
+    return options
+
+
+def _with_credentials(host: Host, source: "Source", options: "PullOptions") -> "PullOptions":
+    from storage.registry.credentials import find_credentials
+
+    options = _options_for(source, options)
+    if options.credentials is not None:
+        return options
+    found = find_credentials(source.reference, environment=host.environ, authfile=options.authfile)
+    return options._replace(credentials=found)
 
 
 def push(
@@ -201,9 +221,11 @@ def push(
     The blobs belong to the caller, so no user namespace is needed.
     Raises ImageNotFound, InvalidReference, RegistryError, UsageError.
     """
+    from rootless.registries import load_registries
     from storage.events import ignore
     from storage.reference import parse_reference
     from storage.registry.push import push_image
+    from storage.registry.registries import find_sources
 
     record = find_image(host.layout, name)
     if destination is None and not record.names:
@@ -211,8 +233,11 @@ def push(
             f"push {name}: an id does not say where to", remedy=f"rpod push {name} HOST/NAME:TAG"
         )
     reference = parse_reference(destination or record.names[0])
+    # Locations and mirrors are for reading: what is pushed goes where its name says.
+    source = find_sources(load_registries(host.environ), reference)[-1]
     # A registry may read all it has got once more before it answers.
-    options = _pull_options(request or PullSettings())._replace(read_timeout_s=300.0)
+    options = _options_for(source, _pull_options(request or PullSettings()))
+    options = options._replace(read_timeout_s=300.0)
     return push_image(
         host.layout,
         record,

@@ -10,7 +10,13 @@ from queue import Empty, SimpleQueue
 
 from storage.blobs import has_blob, open_blob, read_blob, write_blob
 from storage.digest import is_digest
-from storage.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidLayer
+from storage.errors import (
+    BlobMissing,
+    DigestMismatch,
+    InvalidDocument,
+    InvalidLayer,
+    RegistryError,
+)
 from storage.events import BLOB_EXISTS, NOTE, UNPACK_DONE, Event, ignore
 from storage.images import ImageRecord, check_layer_counts, commit_image, find_image
 from storage.inflate import Source
@@ -39,7 +45,7 @@ from storage.scratch import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from storage.events import Events
 
@@ -55,19 +61,58 @@ def pull_image(
     options: PullOptions | None = None,
     events: "Events" = ignore,
     environment: "Mapping[str, str] | None" = None,
+    source: Reference | None = None,
 ) -> ImageRecord:
     """Bring an image into the store and give it its name; runs as root of the user namespace.
 
+    `source` is its name where it is fetched from, when that is elsewhere (a mirror).
     Raises RegistryError, DigestMismatch, InvalidDocument, InvalidLayer, StoreUnusable, DiskFull.
     """
     options = options or PullOptions()
     work = Work(options, events)
-    client = RegistryClient(reference, options, os.environ if environment is None else environment)
-    pull = _Pull(layout, client, work, map_key, platform or host_platform())
+    environment = os.environ if environment is None else environment
+    client = RegistryClient(source or reference, options, environment)
+    pull = _Pull(layout, reference, client, work, map_key, platform or host_platform())
     try:
         return pull.run()
     finally:
         work.cancelled.set()
+
+
+def pull_from_first(
+    layout: Layout,
+    reference: Reference,
+    places: "Sequence[tuple[Reference, PullOptions]]",
+    *,
+    map_key: str,
+    platform: Platform,
+    events: "Events",
+    environment: "Mapping[str, str]",
+) -> ImageRecord:
+    """Bring an image into the store from the first place that gives it.
+
+    Raises as `pull_image` does, for the last place.
+    """
+    *mirrors, last = places
+
+    def get(source: Reference, options: PullOptions) -> ImageRecord:
+        return pull_image(
+            layout,
+            reference,
+            map_key=map_key,
+            platform=platform,
+            options=options,
+            events=events,
+            environment=environment,
+            source=source,
+        )
+
+    for source, options in mirrors:
+        try:
+            return get(source, options)
+        except (RegistryError, DigestMismatch) as error:
+            events(Event(NOTE, text=f"mirror {source.name}: {error.message}"))
+    return get(*last)
 
 
 class _Image(NamedTuple):
@@ -79,26 +124,28 @@ class _Image(NamedTuple):
 class _Pull:
     """One pull; its threads share nothing but what is in here."""
 
-    __slots__ = ("_client", "_layout", "_map_key", "_platform", "_where", "_work")
+    __slots__ = ("_client", "_layout", "_map_key", "_platform", "_reference", "_where", "_work")
 
     def __init__(
         self,
         layout: Layout,
+        reference: Reference,
         client: RegistryClient,
         work: Work,
         map_key: str,
         platform: Platform,
     ) -> None:
         self._layout = layout
+        self._reference = reference
         self._client = client
         self._work = work
         self._map_key = map_key
         self._platform = platform
-        self._where = str(client.reference)
+        self._where = str(reference)
 
     def run(self) -> ImageRecord:
         """Fetch what is missing until the image can be recorded."""
-        reference = self._client.reference
+        reference = self._reference
         name = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
         document = self._resolve(name)
         attempt = 0
@@ -124,7 +171,7 @@ class _Pull:
 
     def _resolve(self, name: str) -> Document:
         """Return the manifest for this platform, from the store when it is there."""
-        reference = self._client.reference
+        reference = self._reference
         wanted = reference.digest or reference.tag or "latest"
         digest: str | None = reference.digest
         if digest is None and name_target(self._layout, name):
