@@ -14,6 +14,7 @@ from rootless.container import spec
 from rootless.container.idmap import UserNamespace, choose, fit_single_id, storage_maps
 from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
+from rootless.container.merged import read_accounts
 from rootless.container.names import check_name, make_name
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
@@ -58,8 +59,8 @@ def create(
     key = map_key(unpack_maps.uids, unpack_maps.gids)
     images.ensure_unpacked(host, image, unpack_maps, key, on_event)
     if namespace.maps.is_single:
-        layers = _layers(host, image, key)
-        user = spec.wanted_user(request, config, namespace, layers)
+        accounts = read_accounts(_layers(host, image, key), unpack_maps)
+        user = spec.wanted_user(request, config, namespace, accounts)
         namespace = fit_single_id(namespace, user.uid, user.gid)
     if request.name and request.replace:
         _remove_named(host, request.name)
@@ -144,12 +145,14 @@ def _surroundings(
     container_id = new_id()
     mounts = user_mounts.collect(request, config.volumes, working_directory())
     network = spec.Network(_network_mode(host, request))
+    layers = _layers(host, image, key)
     return spec.Surroundings(
         container_id=container_id,
         name=request.name or make_name(),
         directory=host.layout.container(container_id).directory,
         namespace=namespace,
-        layers=_layers(host, image, key),
+        layers=layers,
+        accounts=read_accounts(layers, storage_maps(namespace, host.id_maps())),
         network=network,
         sources=[_source(host, mount, made) for mount in mounts],
     )

@@ -1,15 +1,49 @@
 """Look into a stack of unpacked layers without mounting it: for /etc/passwd before a start.
 
 OCI image-spec, layer; kernel, overlayfs: a whiteout is a character device 0/0, an opaque directory
-has the attribute `user.overlay.opaque`. Every component is looked at with lstat, so no link of an
-image is ever followed by the kernel outside the layers.
+has the attribute `user.overlay.opaque`; both may be files where a host cannot make them (fuse-
+overlayfs). Every component is looked at with lstat, so no link of an image is ever followed by the
+kernel outside the layers.
 """
 
+import errno
 import os
 import stat
 
+from rootless.linux.userns import IdMaps, run_in_userns
+from storage.record import NamedTuple
+
 _MAX_LINKS = 40
 _OPAQUE = "user.overlay.opaque"
+_OPAQUE_FILE = ".wh..wh..opq"
+_WHITEOUT_PREFIX = ".wh."
+_ABSENT = (errno.ENOENT, errno.ENAMETOOLONG)
+
+
+class Accounts(NamedTuple):
+    """An image's passwd(5) and group(5), empty where it has none."""
+
+    passwd: bytes
+    group: bytes
+
+
+def read_accounts(layers: list[str], maps: IdMaps) -> Accounts:
+    """Read both files; as root of `maps` what an image hides from its own user.
+
+    Raises HostError and its kinds.
+    """
+    try:
+        return _read_accounts(layers)
+    except PermissionError:
+        found = run_in_userns(lambda _: [d.decode("latin-1") for d in _read_accounts(layers)], maps)
+        assert isinstance(found, list)
+        return Accounts._make(text.encode("latin-1") for text in found)
+
+
+def _read_accounts(layers: list[str]) -> Accounts:
+    return Accounts(
+        read_merged(layers, "/etc/passwd") or b"", read_merged(layers, "/etc/group") or b""
+    )
 
 
 def read_merged(layers: list[str], path: str, *, limit_bytes: int = 1 << 20) -> bytes | None:
@@ -72,7 +106,11 @@ def _look_up(directories: list[str], name: str) -> list[str] | str | None:
         path = f"{directory}/{name}"
         try:
             found = os.lstat(path)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            if _exists(f"{directory}/{_WHITEOUT_PREFIX}{name}"):
+                break
             continue
         if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
             break
@@ -88,4 +126,15 @@ def _is_opaque(path: str) -> bool:
     try:
         return os.getxattr(path, _OPAQUE, follow_symlinks=False) == b"y"
     except OSError:
-        return False  # ENODATA; EOPNOTSUPP where there are no user attributes
+        # ENODATA; EOPNOTSUPP where there are no user attributes.
+        return _exists(f"{path}/{_OPAQUE_FILE}")
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    return True

@@ -10,7 +10,7 @@ from rootless.container import mounts as user_mounts
 from rootless.container.environment import caller_environment, make_environment
 from rootless.container.idmap import UserNamespace
 from rootless.container.limits import clamp_oom_score, make_rlimits
-from rootless.container.merged import read_merged
+from rootless.container.merged import Accounts
 from rootless.container.request import ContainerRequest
 from rootless.container.security import masked_and_readonly, parse_security_options
 from rootless.container.users import User, check_mapped, parse_group, resolve_user
@@ -52,6 +52,7 @@ class Surroundings(NamedTuple):
     directory: str
     namespace: UserNamespace
     layers: list[str]
+    accounts: Accounts
     network: Network
     sources: list[Source]
 
@@ -62,7 +63,7 @@ def container_command(request: ContainerRequest, image: ImageConfig) -> list[str
     `--entrypoint` replaces the image's entry point and drops its command. Raises UsageError.
     """
     if request.entrypoint is None:
-        entrypoint = list(image.entrypoint or ())
+        entrypoint = [] if image.entrypoint == ("",) else list(image.entrypoint or ())
         command = list(request.command or image.cmd or ())
     else:
         entrypoint = _parse_entrypoint(request.entrypoint)
@@ -88,7 +89,7 @@ def _parse_entrypoint(text: str) -> list[str]:
 
 
 def wanted_user(
-    request: ContainerRequest, image: ImageConfig, namespace: UserNamespace, layers: list[str]
+    request: ContainerRequest, image: ImageConfig, namespace: UserNamespace, accounts: Accounts
 ) -> User:
     """Resolve `--user`, else who keep-id says, else the image's user.
 
@@ -97,9 +98,7 @@ def wanted_user(
     text = request.user if request.user is not None else image.user
     if request.user is None and namespace.mode == "keep-id":
         text = f"{namespace.own_uid}:{namespace.own_gid}"
-    passwd = read_merged(layers, "/etc/passwd") or b""
-    group = read_merged(layers, "/etc/group") or b""
-    return resolve_user(text, passwd, group, request.group_add)
+    return resolve_user(text, accounts.passwd, accounts.group, request.group_add)
 
 
 def find_user(request: ContainerRequest, image: ImageConfig, around: Surroundings) -> User:
@@ -108,7 +107,7 @@ def find_user(request: ContainerRequest, image: ImageConfig, around: Surrounding
     Raises UnknownUser, UsageError.
     """
     namespace = around.namespace
-    user = wanted_user(request, image, namespace, around.layers)
+    user = wanted_user(request, image, namespace, around.accounts)
     return check_mapped(user, namespace.maps)
 
 
@@ -122,15 +121,14 @@ def account_files(user: User, around: Surroundings, caller: str) -> dict[str, by
     name = caller if is_caller else ""
     if not user.name and user.uid != 0:
         line = f"{name or user.uid}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
-        files["passwd"] = _with_line(around, "/etc/passwd", line)
-    group = read_merged(around.layers, "/etc/group") or b""
+        files["passwd"] = _with_line(around.accounts.passwd, line)
+    group = around.accounts.group
     if user.gid != 0 and all(gid != user.gid for _, gid, _ in parse_group(group)):
-        files["group"] = _with_line(around, "/etc/group", f"{name or user.gid}:x:{user.gid}:\n")
+        files["group"] = _with_line(group, f"{name or user.gid}:x:{user.gid}:\n")
     return files
 
 
-def _with_line(around: Surroundings, path: str, line: str) -> bytes:
-    data = read_merged(around.layers, path) or b""
+def _with_line(data: bytes, line: str) -> bytes:
     if data and not data.endswith(b"\n"):
         data += b"\n"
     return data + os.fsencode(line)

@@ -64,13 +64,16 @@ class Config:
     def text(self, key: str, default: str = "") -> str:
         value = self.raw.get(key, default)
         if not isinstance(value, str) or "\0" in value:
-            raise UsageError(f"read {self.where}: {key} must be text")
+            raise UsageError(f"read {self.where}: {key} must be text without a NUL in it")
         return value
 
     def texts(self, key: str) -> list[str]:
         value = self.raw.get(key) or []
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise UsageError(f"read {self.where}: {key} must be a list of texts")
+        for position, entry in enumerate(value):
+            if "\0" in entry:
+                raise UsageError(f"read {self.where}: {key}[{position}] has a NUL in it")
         return [str(entry) for entry in value]
 
     def number(self, key: str, default: int = 0) -> int:

@@ -203,6 +203,8 @@ def enter_directory(path: str) -> None:
 def execute(process: Process) -> None:
     """Replace this process by the program; only returns by raising StepError."""
     command = process.arguments[0]
+    if not command:
+        raise StepError("execute", command, errno.ENOENT)
     if "/" in command:
         candidates = [command]
     else:
