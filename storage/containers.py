@@ -124,13 +124,16 @@ def read_record(layout: Layout, container_id: str) -> ContainerRecord:
     path = layout.container(container_id).record
     try:
         raw = json.loads(read_file(path))
+        return record_from_json(raw, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ContainerNotFound(f"no container with name or ID {container_id!r} found") from error
-    except ValueError as error:
-        raise InvalidDocument(f"{path}: {error}") from error
+    except (ValueError, InvalidDocument) as error:
+        raise InvalidDocument(
+            f"read {path}: {getattr(error, 'message', error)}",
+            remedy=f"remove the container: rpod rm --force {container_id[:12]}",
+        ) from error
     except OSError as error:
         raise from_os_error(f"read {path}", error) from error
-    return record_from_json(raw, path)
 
 
 def read_state(paths: ContainerPaths) -> ContainerState:
@@ -258,14 +261,19 @@ def container_ids(layout: Layout) -> list[str]:
         return []
 
 
-def iter_views(layout: Layout) -> list[ContainerView]:
-    """Return all containers, the newest first."""
+def iter_views(
+    layout: Layout, damaged: "list[InvalidDocument] | None" = None
+) -> list[ContainerView]:
+    """Return all containers, the newest first; errors of those that cannot be read are added."""
     views = []
     for container_id in container_ids(layout):
         try:
             views.append(view(layout, read_record(layout, container_id)))
         except ContainerNotFound:
             continue  # removed while we were looking
+        except InvalidDocument as error:
+            if damaged is not None:
+                damaged.append(error)
     views.sort(key=lambda v: v.record.created_at, reverse=True)
     return views
 
@@ -327,6 +335,14 @@ def free_name(layout: Layout, name: str, container_id: str) -> None:
 def find_container(layout: Layout, text: str) -> ContainerView:
     """Find by name, id or unambiguous id prefix; a full name beats a prefix.
 
+    Raises ContainerNotFound, Ambiguous, InvalidDocument.
+    """
+    return view(layout, read_record(layout, find_id(layout, text)))
+
+
+def find_id(layout: Layout, text: str) -> str:
+    """Return the id for a name, an id or the unambiguous beginning of one.
+
     Raises ContainerNotFound, Ambiguous.
     """
     owner = name_owner(layout, text)
@@ -341,4 +357,4 @@ def find_container(layout: Layout, text: str) -> ContainerView:
         owner = text if text in matches else (matches[0] if matches else None)
     if owner is None:
         raise ContainerNotFound(f'no container with name or ID "{text}" found: no such container')
-    return view(layout, read_record(layout, owner))
+    return owner

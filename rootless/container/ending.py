@@ -9,13 +9,13 @@ import select
 import time
 
 from rootless.container.limits import parse_signal, signal_name
-from rootless.container.remove import remove_container
+from rootless.container.remove import remove_container, remove_damaged
 from rootless.errors import ContainerStateError, UsageError
 from rootless.host.paths import Host, boot_id
 from rootless.linux import signals as signal
 from rootless.linux.procfs import is_same_process
-from storage.containers import ContainerView, MonitorLock, find_container, view
-from storage.errors import InUse
+from storage.containers import ContainerView, MonitorLock, find_container, find_id, view
+from storage.errors import InUse, InvalidDocument
 
 _POLL_S = 0.005
 
@@ -116,7 +116,12 @@ def remove(
 
     Returns its name. Raises ContainerNotFound, InUse.
     """
-    found = find_container(host.layout, text)
+    try:
+        found = find_container(host.layout, text)
+    except InvalidDocument:
+        if not force:
+            raise
+        return remove_damaged(host, find_id(host.layout, text))
     if found.status == "running":
         if not force:
             raise InUse(

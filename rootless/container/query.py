@@ -3,6 +3,7 @@
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, find_container, iter_views
+from storage.errors import InvalidDocument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
     """Return the running containers, or all; the newest first."""
     remove_abandoned(host)
     views = []
-    for found in iter_views(host.layout):
+    damaged: list[InvalidDocument] = []
+    for found in iter_views(host.layout, damaged):
         if _is_left_over(found):
             _sweep(host, found)
             continue
@@ -34,6 +36,8 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
             kill_left_over(found)
         if all_states or found.status in RUNNING:
             views.append(found)
+    for error in damaged:
+        host.note(f"{error.message}; {error.remedy}")
     return views
 
 

@@ -6,8 +6,10 @@ From the rename on it does not exist; what a crash leaves is an entry in `tmp/` 
 import os
 
 from rootless.host.paths import Host
+from rootless.linux import signals as signal
+from rootless.linux.procfs import is_same_process
 from rootless.linux.userns import run_in_userns
-from storage.containers import ContainerRecord, free_name, read_record
+from storage.containers import ContainerRecord, MonitorLock, free_name, read_record, read_state
 from storage.errors import StorageError
 from storage.remove import remove_tree
 from storage.scratch import Scratch
@@ -22,11 +24,24 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
             os.rename(paths.directory, f"{scratch.path}/container")
         except FileNotFoundError:
             pass  # somebody else was first
-        _remove(host, record, scratch.path)
+        _remove(host, scratch.path)
     _remove_cidfile(record)
     remove_tree(paths.run_dir)
     if volumes and record.anonymous_volumes:
         _remove_volumes(host, record)
+
+
+def remove_damaged(host: Host, container_id: str) -> str:
+    """Remove a container whose record cannot be read, running or not; return its id."""
+    paths = host.layout.container(container_id)
+    state = read_state(paths)
+    if MonitorLock.is_held(paths.lock) and is_same_process(state.pid, state.pid_start_time):
+        os.kill(state.pid, signal.SIGKILL)
+    with Scratch(host.layout, "removed") as scratch:
+        os.rename(paths.directory, f"{scratch.path}/container")
+        _remove(host, scratch.path)
+    remove_tree(paths.run_dir)
+    return container_id
 
 
 def _name_now(host: Host, record: ContainerRecord) -> str:
@@ -42,7 +57,7 @@ def remove_after_end(host: Host, record: ContainerRecord) -> None:
     remove_container(host, record)
 
 
-def _remove(host: Host, record: ContainerRecord, path: str) -> None:
+def _remove(host: Host, path: str) -> None:
     target = f"{path}/container"
     try:
         remove_tree(target)

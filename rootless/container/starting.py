@@ -108,13 +108,30 @@ def listen(view: ContainerView) -> _socket.socket:
         os.close(directory)
 
 
+def _read_config(view: ContainerView) -> dict[str, object]:
+    path = view.paths.config
+    try:
+        raw = json.loads(read_file(path))
+        if isinstance(raw, dict):
+            return raw
+        problem = "an object was expected"
+    except OSError as error:
+        problem = error.strerror or "unreadable"
+    except ValueError as error:
+        problem = str(error)
+    raise SandboxError(
+        f"start container {view.record.name}: read {path}: {problem}",
+        remedy=f"remove the container: rpod rm {view.record.name}",
+    )
+
+
 def start_container(host: "Host", view: ContainerView, options: StartOptions) -> Container:
     """Start the container of a bundle; it runs its command when this returns.
 
     Raises SandboxError and its kinds, IdMapError, NoUserNamespace, slirp.errors.SlirpError.
     """
     record, paths = view.record, view.paths
-    raw = json.loads(read_file(paths.config))
+    raw = _read_config(view)
     plan = make_plan(raw, make_root(host, view), seccomp=seccomp_filter(raw, paths.directory))
     plan.console_size = options.console_size
     _silence_standard_streams()

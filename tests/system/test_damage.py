@@ -1,0 +1,61 @@
+"""Containers whose files are damaged: the others go on, and they can be removed."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.command import Command
+
+pytestmark = pytest.mark.rpod_only
+
+
+def spoil(path: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write("garbage")
+
+
+def directory_of(rpod: Command, name: str) -> str:
+    return rpod("inspect", "--format", "{{.StaticDir}}", name).out.strip()
+
+
+def test_damaged_record_hides_no_other_container(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "good", image)
+    rpod("create", "--name", "bad", image)
+    spoil(directory_of(rpod, "bad") + "/container.json")
+    done = rpod("ps", "-a", "--format", "{{.Names}}")
+    assert done.out == "good\n"
+    assert "container.json" in done.err
+    assert rpod("inspect", "bad", check=False).code == 125
+    rpod("rm", "--force", "bad")
+    assert rpod("ps", "-a", "--format", "{{.Names}}").err == ""
+    rpod("create", "--name", "bad", image)
+
+
+def test_running_container_with_a_damaged_record_is_removed(rpod: Command, image: str) -> None:
+    container_id = rpod("run", "-d", image, "sleep", "100").out.strip()
+    spoil(directory_of(rpod, container_id) + "/container.json")
+    rpod("rm", "--force", container_id)
+    assert rpod("ps", "-aq").out == ""
+
+
+DAMAGE: dict[str, tuple[str, Callable[[str], None]]] = {
+    "configuration missing": ("config.json", os.unlink),
+    "configuration broken": ("config.json", spoil),
+    "directory missing": ("rootfs", os.rmdir),
+    "state broken": ("state.json", spoil),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_container_is_told_and_removed(
+    rpod: Command, image: str, name: str, damage: Callable[[str], None]
+) -> None:
+    rpod("run", "--name", "bad", image, "true")
+    damage(f"{directory_of(rpod, 'bad')}/{name}")
+    done = rpod("start", "--attach", "bad", check=False)
+    assert done.code == (0 if name == "state.json" else 125), done.told
+    assert "internal error" not in done.err
+    assert "Errno" not in done.err
+    assert done.code == 0 or name in done.err
+    rpod("rm", "bad")
