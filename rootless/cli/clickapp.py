@@ -177,9 +177,16 @@ class _TableOption(click.Option):
             obj=self,
             opts=self.opts,
             dest=self.name,
-            action="append" if self.multiple else "store",
+            action="append",
             nargs=1,
         )
+
+    @override
+    def type_cast_value(self, ctx: click.Context, value: object) -> object:
+        """Check every value of an option that is given twice, though the last one counts."""
+        if self.multiple or not isinstance(value, list):
+            return super().type_cast_value(ctx, value)
+        return [super(_TableOption, self).type_cast_value(ctx, one) for one in value][-1]
 
     @override
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:

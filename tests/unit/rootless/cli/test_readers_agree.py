@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rootless.cli import table
@@ -109,6 +109,7 @@ ANY_WORDS = st.sampled_from(
 @given(
     st.sampled_from(["run", "exec", "rm", "ps", "import", "logs"]), st.lists(ANY_WORDS, max_size=5)
 )
+@example("run", ["--rm=", "--rm", "-"])
 def test_odd_lines_are_read_alike_or_refused_by_both(name: str, words: list[str]) -> None:
     argv = [name, *words]
     fast, slow = parse(argv), explain(argv)
