@@ -18,8 +18,12 @@ def own_processes(account: Account) -> list[Process]:
     found = [process for process in processes(account.owns) if process.pid not in mine]
     if account.uid == os.getuid():
         begin = _start_of(os.getpid())
-        found = [one for one in found if one.name in _HELPERS and int(one.start) >= begin]
+        found = [one for one in found if _is_helper(one) and int(one.start) >= begin]
     return [process for process in found if not _is_pause(process)]
+
+
+def _is_helper(process: Process) -> bool:
+    return process.name in _HELPERS or "rootless.container" in process.command
 
 
 def _start_of(pid: int) -> int:
