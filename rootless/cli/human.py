@@ -1,19 +1,5 @@
 """Times, durations and sizes as people and Go programs write them."""
 
-import time
-
-_SECOND = 1.0
-_UNITS_S = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "\u00b5s": 1e-6,
-    "ms": 1e-3,
-    "s": _SECOND,
-    "m": 60 * _SECOND,
-    "h": 3600 * _SECOND,
-    "d": 86400 * _SECOND,
-    "w": 7 * 86400 * _SECOND,
-}
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 NEVER = "0001-01-01T00:00:00Z"
@@ -136,41 +122,3 @@ def unix_time(rfc3339: str) -> int:
     """Return whole seconds since 1970; -62135596800, Go's zero time, for what is no time."""
     moment_s = parse_rfc3339(rfc3339)
     return -62135596800 if moment_s is None else int(moment_s // 1)
-
-
-def parse_duration(text: str) -> float | None:
-    """Return seconds for 10m, 1h30m, 250ms, 1.5h, 2d; None when the text is no duration."""
-    rest = text.strip()
-    sign = -1 if rest.startswith("-") else 1
-    rest = rest.lstrip("+-") if rest[:1] in ("+", "-") else rest
-    if not rest:
-        return None
-    total_s = 0.0
-    while rest:
-        digits = 0
-        while digits < len(rest) and (rest[digits] in "0123456789."):
-            digits += 1
-        letters = digits
-        while letters < len(rest) and rest[letters] not in "0123456789.":
-            letters += 1
-        unit_s = _UNITS_S.get(rest[digits:letters])
-        try:
-            amount = float(rest[:digits])
-        except ValueError:
-            return None
-        if unit_s is None:
-            return None
-        total_s += amount * unit_s
-        rest = rest[letters:]
-    return sign * total_s
-
-
-def parse_moment(text: str, now_s: float | None = None) -> float | None:
-    """Return the seconds since 1970 that a duration before now, a time or a number stands for."""
-    duration_s = parse_duration(text)
-    if duration_s is not None:
-        return (time.time() if now_s is None else now_s) - duration_s
-    try:
-        return float(text)
-    except ValueError:
-        return parse_rfc3339(text)

@@ -239,12 +239,14 @@ def logs(invocation: "Invocation") -> int:
 
 
 def _moment(invocation: "Invocation", name: str) -> float | None:
-    from rootless.cli.human import parse_moment
+    import time
+
+    from rootless.container.moments import parse_moment
 
     text = invocation.text(name)
     if not text:
         return None
-    moment_s = parse_moment(text)
+    moment_s = parse_moment(text, time.time())
     if moment_s is None:
         raise UsageError(
             f"--{name}: {text!r} is no time",

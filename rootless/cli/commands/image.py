@@ -48,7 +48,7 @@ def pull_settings(invocation: "Invocation") -> images.PullSettings:
 
 def registry_settings(invocation: "Invocation") -> images.PullSettings:
     """Return how to talk to a registry. Raises UsageError."""
-    from rootless.cli.human import parse_duration
+    from rootless.container.moments import parse_duration
 
     delay = invocation.text("retry_delay")
     delay_s = parse_duration(delay)

@@ -1,7 +1,10 @@
 """Names of images, and which images a filter or a pattern means."""
 
-from rootless.cli.human import parse_moment, parse_rfc3339
+import time
+
+from rootless.cli.human import parse_rfc3339
 from rootless.cli.output import matches_label, passes
+from rootless.container.moments import parse_moment
 from rootless.errors import UsageError
 from storage.images import find_image, image_users
 
@@ -67,7 +70,7 @@ def _is_true(value: str) -> bool:
 
 
 def _is_older_than(layout: "Layout", record: "ImageRecord", value: str) -> bool:
-    moment_s = parse_moment(value)
+    moment_s = parse_moment(value, time.time())
     if moment_s is None:
         raise UsageError(f"image filter until: {value!r} is no time", remedy="until=24h, or a time")
     return _created_s(record) < moment_s

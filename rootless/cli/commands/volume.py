@@ -109,7 +109,10 @@ def _passes(
 
 
 def _test(record: "VolumeRecord", key: str, value: str, users: dict[str, list[str]]) -> bool:
-    from rootless.cli.human import parse_moment, parse_rfc3339
+    import time
+
+    from rootless.cli.human import parse_rfc3339
+    from rootless.container.moments import parse_moment
 
     match key:
         case "name":
@@ -125,7 +128,7 @@ def _test(record: "VolumeRecord", key: str, value: str, users: dict[str, list[st
         case "dangling":
             return (value == "true") == (record.name not in users)
         case "until":
-            moment_s = parse_moment(value)
+            moment_s = parse_moment(value, time.time())
             if moment_s is None:
                 raise UsageError(f"volume filter until: {value!r} is no time")
             return (parse_rfc3339(record.created_at) or 0.0) < moment_s
