@@ -128,5 +128,5 @@ def test_an_odd_configuration_is_one_clear_line(
 
 @pytest.mark.rpod_only
 def test_a_working_directory_over_a_link_is_made_inside(rpod: Command, load: LoadImage) -> None:
-    name = load(symlink("work", "../../../srv/made"), config={"WorkingDir": "/work/here"})
+    name = load(symlink("spot", "../../../srv/made"), config={"WorkingDir": "/spot/here"})
     assert rpod("run", "--rm", name, "pwd", "-P").out == "/srv/made/here\n"
