@@ -118,6 +118,7 @@ class Session:
         self._poll = select.poll()
         self._pid = 0
         self._wakeup = -1
+        self._early: list[int] = []
         self._broken: set[int] = set()
         self._lost: HostError | None = None
 
@@ -171,6 +172,8 @@ class Session:
                 self._write(2, payload)
             elif kind == frames.STARTED:
                 self._pid = int(json.loads(payload)["pid"])
+                for number in self._early:
+                    send_signal(self._pid, number)
             elif kind == frames.FAILED:
                 raise revive(json.loads(payload))
             elif kind == frames.EXIT:
@@ -209,6 +212,8 @@ class Session:
             self._send_size()
         elif self._pid:
             send_signal(self._pid, number)
+        else:
+            self._early.append(number)
 
     def _send_size(self) -> None:
         rows, columns = size_of(1)

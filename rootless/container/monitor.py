@@ -71,6 +71,7 @@ class Monitor:
 
     def serve(self) -> int:
         """Run until the container has ended and all it wrote has been passed on."""
+        self._push_out()  # the first client waits to be told that the command runs
         while not self.ended:
             self._turn(self._wait_ms())
         last_s = time.monotonic() + _LAST_OUTPUT_S

@@ -310,3 +310,14 @@ def test_keep_id_has_names(rpod: Command, image: str) -> None:
     done = rpod("run", "--rm", "--userns=keep-id", image, "sh", "-c", "id -un && id -gn")
     assert done.lines[0] == rpod.account.name
     assert "unknown" not in done.err
+
+
+def test_sigterm_reaches_a_command_that_says_nothing(rpod: Command, image: str) -> None:
+    script = "trap 'exit 5' TERM; while :; do sleep 0.1; done"
+    process = rpod.spawn("run", "--rm", "--name", "silent", image, "sh", "-c", script)
+    while rpod("ps", "-q", "--filter", "name=silent").out == "":
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 5, err
