@@ -7,8 +7,8 @@ import os
 
 from rootless.container.starting import make_root
 from rootless.linux.userns import IdMaps, run_in_userns
+from rootless.sandbox.drivers import COPY
 from rootless.sandbox.plan import Config
-from rootless.sandbox.root import COPY
 from storage import lightjson as json
 from storage.containers import find_container
 from storage.files import read_file

@@ -11,8 +11,8 @@ from rootless.container.inside import Job
 from rootless.errors import HostError
 from rootless.images import default_key
 from rootless.linux.userns import IdMaps, run_in_userns
+from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.plan import Config
-from rootless.sandbox.root import OVERLAY
 from storage import lightjson as json
 from storage.changes import apply_changes
 from storage.committing import Commit, store_layer, write_commit

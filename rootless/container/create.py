@@ -20,7 +20,7 @@ from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
-from rootless.sandbox.root import COPY
+from rootless.sandbox.drivers import COPY
 from storage import lightjson as json
 from storage.containers import ContainerRecord, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error

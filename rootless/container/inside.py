@@ -21,9 +21,10 @@ from rootless.linux import syscalls
 from rootless.linux.procfs import is_same_process
 from rootless.linux.userns import IdMaps, apply_maps, become_root
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.operations import BindMount
+from rootless.sandbox.drivers import FUSE
+from rootless.sandbox.mounts import BindMount, late_readonly
 from rootless.sandbox.plan import Config
-from rootless.sandbox.root import FUSE, Root, enter
+from rootless.sandbox.root import Root, enter
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
 from storage.containers import ContainerView, MonitorLock, find_container
@@ -227,7 +228,7 @@ def _mount(root: Root, binds: list[BindMount], channel: Channel) -> None:
         channel.expect(b"m")
     host = enter(root.mount())
     os.close(host)
-    for bind in there:
-        bind.execute()
+    for step in [*there, *late_readonly(there)]:
+        step.execute()
     os.chdir("/")
     channel.close()

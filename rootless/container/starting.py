@@ -25,8 +25,9 @@ from rootless.linux.procfs import start_time
 from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
+from rootless.sandbox.drivers import FUSE
 from rootless.sandbox.plan import make_plan
-from rootless.sandbox.root import FUSE, Root
+from rootless.sandbox.root import Root
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
 from storage.containers import ContainerView

@@ -10,7 +10,6 @@ import sys
 
 from rootless.errors import HostError, IdMapError, NoUserNamespace, RootlessError
 from rootless.linux import signals as signal
-from rootless.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,6 +170,7 @@ def run_in_userns(
     `function` returns and what it emits must be JSON values; they reach the caller over a pipe.
     An error with `message` and `remedy` is raised again here with its class.
     """
+
     sys.stdout.flush()
     sys.stderr.flush()
     results, child_results = os.pipe2(os.O_CLOEXEC)
@@ -207,8 +207,9 @@ def _child(
     new_mounts: bool,
 ) -> None:
     """Body of the forked child; never returns."""
-
     import json
+
+    from rootless.linux import syscalls
 
     def send(kind: str, value: object) -> None:
         data = json.dumps([kind, value]).encode() + b"\n"

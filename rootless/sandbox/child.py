@@ -11,6 +11,7 @@ from rootless.linux import syscalls as sc
 from rootless.linux.userns import become_root
 from rootless.sandbox import init
 from rootless.sandbox.channel import Channel
+from rootless.sandbox.drivers import FUSE
 from rootless.sandbox.operations import Operation
 from rootless.sandbox.process import (
     Process,
@@ -23,7 +24,7 @@ from rootless.sandbox.process import (
     use_streams,
     use_terminal,
 )
-from rootless.sandbox.root import FUSE, Root, enter, leave_host
+from rootless.sandbox.root import Root, enter, leave_host
 from rootless.sandbox.targets import StepError
 
 FIRST_FREE_FD = 3

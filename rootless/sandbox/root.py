@@ -9,11 +9,9 @@ import errno
 import os
 
 from rootless.linux import syscalls as sc
+from rootless.sandbox.drivers import COPY, OVERLAY
 from rootless.sandbox.targets import StepError
 
-OVERLAY = "overlay"
-FUSE = "fuse-overlayfs"
-COPY = "copy"
 PLAIN = "plain"
 
 

@@ -1,0 +1,5 @@
+"""Names of the ways to make a container's root, as records keep them."""
+
+OVERLAY = "overlay"
+FUSE = "fuse-overlayfs"
+COPY = "copy"
