@@ -126,3 +126,8 @@ def test_kept_container_costs_no_more_than_the_loop() -> None:
     )
     ours = {name for name in modules if name.startswith(("rootless.", "slirp.", "storage."))}
     assert len(ours) <= 20, ours
+
+
+def test_making_a_container_needs_no_system_calls_of_ours() -> None:
+    _, modules = loaded(["create", "i"], "import rootless.container.create")
+    assert "ctypes" not in modules
