@@ -148,7 +148,7 @@ def make_config(
         "process": _process(request, image, user, around, hostname, security.no_new_privileges),
         "root": {"path": "rootfs", "readonly": request.read_only},
         "hostname": hostname,
-        "mounts": _mounts(request, around),
+        "mounts": _mounts(request, around, security.proc_options),
         "annotations": _annotations(request, image, around, security.seccomp),
         "linux": {
             "uidMappings": _mappings(around.namespace.maps.uids),
@@ -246,7 +246,9 @@ def _mappings(ranges: tuple[tuple[int, int, int], ...]) -> list[dict[str, int]]:
     ]
 
 
-def _mounts(request: ContainerRequest, around: Surroundings) -> list[dict[str, object]]:
+def _mounts(
+    request: ContainerRequest, around: Surroundings, proc_options: tuple[str, ...]
+) -> list[dict[str, object]]:
     tty_group = to_host(around.namespace.maps.gids, defaults.TTY_GROUP) is not None
     entries = [
         mount.to_json()
@@ -260,15 +262,20 @@ def _mounts(request: ContainerRequest, around: Surroundings) -> list[dict[str, o
         )
     ]
     taken = {source.mount.target for source in around.sources}
+    kept = [entry for entry in entries if entry["destination"] not in taken]
+    for entry in kept:
+        if entry["type"] == "proc" and proc_options:
+            entry["options"] = list(proc_options)
     options = ["bind", "rprivate", "nosuid", "nodev"]
+    if request.read_only:
+        options += ["ro", "noexec"]
     for name, target in generated_files(request):
         if target not in taken:
             path = f"{around.directory}/etc/{name}"
-            entries.append(
-                {"destination": target, "type": "bind", "source": path, "options": options}
-            )
-    kept = [entry for entry in entries if entry["destination"] not in taken]
-    return kept + [user_mounts.to_json(source.mount, source.path) for source in around.sources]
+            kept.append({"destination": target, "type": "bind", "source": path, "options": options})
+    kept += [user_mounts.to_json(source.mount, source.path) for source in around.sources]
+    # What lies below comes later: a volume on /etc does not hide the name servers.
+    return sorted(kept, key=lambda entry: str(entry["destination"]).count("/"))
 
 
 def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:

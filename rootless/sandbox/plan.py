@@ -11,11 +11,9 @@ from rootless.linux import syscalls as sc
 from rootless.sandbox import defaults
 from rootless.sandbox.capabilities import to_mask
 from rootless.sandbox.child import Plan
+from rootless.sandbox.mounts import BindMount, DeviceBind, KernelMount, late_readonly
 from rootless.sandbox.operations import (
-    BindMount,
-    DeviceBind,
     Hostname,
-    KernelMount,
     LoopbackUp,
     MaskPaths,
     Operation,
@@ -178,13 +176,13 @@ def _mounts(config: Config, owner: tuple[int, int]) -> list[Operation]:
             raise UsageError(f"mount {kind} on {target}: a user namespace cannot mount this type")
         if kind in _BINDS or any(word in _BINDS for word in options):
             operations.append(BindMount(entry.text("source"), target, options, owner=owner))
-        else:
-            operations.append(KernelMount(kind, entry.text("source"), target, options))
+            continue
+        operations.append(KernelMount(kind, entry.text("source"), target, options))
         if target == "/dev":
             operations += [
                 Symlink(link_target, f"/dev/{name}") for name, link_target in defaults.DEVICE_LINKS
             ]
-    return operations
+    return operations + late_readonly(operations)
 
 
 def _devices(linux: Config) -> list[Operation]:
