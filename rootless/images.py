@@ -77,18 +77,26 @@ def obtain(
         raise UsageError(
             f'unknown pull policy "{request.pull}"', remedy="use " + ", ".join(_POLICIES)
         )
-    if request.pull in ("missing", "never", "newer"):
-        try:
-            found = find_image(host.layout, name)
-        except ImageNotFound:
-            if request.pull == "never":
-                raise
-        else:
-            if request.pull == "newer":
-                return _pull_newer(host, name, request, found, on_event)
-            if request.platform is None or _is_platform(found, request.platform):
-                return found
-    return pull(host, name, request, on_event)
+    try:
+        found = find_image(host.layout, name)
+    except ImageNotFound:
+        if request.pull == "never":
+            raise
+        return pull(host, name, request, on_event)
+    # A short name stays what it is here: a local image is not replaced by a stranger's namesake.
+    full_name = found.names[0] if found.names else name
+    if request.pull == "newer":
+        return _pull_newer(host, full_name, request, found, on_event)
+    is_wanted = request.platform is None or _is_platform(found, request.platform)
+    if is_wanted and request.pull != "always":
+        return found
+    if request.pull == "never":
+        raise ImageNotFound(
+            f"image {name!r} in the store is for {found.os}/{found.architecture}, not for"
+            f" {request.platform}",
+            remedy="leave --platform out, or --pull=never",
+        )
+    return pull(host, full_name, request, on_event)
 
 
 def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:

@@ -296,3 +296,24 @@ def test_rmi_leaves_the_image_below(rpod: Command) -> None:
     rpod("rmi", "--no-prune", "localhost/above:1")
     assert rpod("run", "--rm", "localhost/below:1", "echo", "there").out == "there\n"
     rpod("rmi", "localhost/below:1")
+
+
+@pytest.mark.rpod_only
+@pytest.mark.parametrize("policy", ["always", "newer"])
+def test_short_name_of_a_local_image_is_not_asked_elsewhere(
+    rpod: Command, image: str, policy: str
+) -> None:
+    short = image.removeprefix("localhost/").removesuffix(":latest")
+    done = rpod("run", "--rm", f"--pull={policy}", short, "echo", "mine", check=False)
+    if policy == "newer":
+        assert done.out == "mine\n"
+    else:
+        assert f"pull {image}" in done.err
+    assert "docker.io" not in done.err
+
+
+@pytest.mark.rpod_only
+def test_never_pulls_for_no_platform(rpod: Command, image: str) -> None:
+    done = rpod("run", "--pull=never", "--platform=linux/s390x", image, "true", check=False)
+    assert done.code == 125, done.told
+    assert "linux/s390x" in done.err
