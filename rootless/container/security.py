@@ -33,7 +33,7 @@ def parse_security_options(request: ContainerRequest) -> SecurityOptions:
             name, separator, value = text.partition(":")
         match name:
             case "no-new-privileges":
-                no_new_privileges = value in ("", "true")
+                no_new_privileges = not separator or _flag(text, value)
             case "seccomp":
                 seccomp = value if value == SECCOMP_OFF else _profile_path(value)
             case "mask":
@@ -57,6 +57,13 @@ def parse_security_options(request: ContainerRequest) -> SecurityOptions:
     return SecurityOptions(
         seccomp, no_new_privileges, tuple(mask), tuple(unmask), tuple(proc_options)
     )
+
+
+def _flag(text: str, value: str) -> bool:
+    word = value.lower()
+    if word not in ("1", "t", "true", "0", "f", "false"):
+        raise UsageError(f"invalid --security-opt {text!r}", remedy="use true or false")
+    return word in ("1", "t", "true")
 
 
 def _profile_path(path: str) -> str:
