@@ -36,14 +36,28 @@ def print_error(message: str, remedy: str = "") -> None:
     label = "Error:"
     if is_coloured(sys.stderr):
         label = f"{_RED}{label}{_RESET}"
-    text = f"{label} {message}\n"
+    text = f"{label} {_visible(message)}\n"
     if remedy:
-        text += f"  {remedy}\n"
+        text += f"  {_visible(remedy)}\n"
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
+
+
+def _visible(text: str) -> str:
+    """Escape what would move the cursor or worse: an image or a registry chose parts of it."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if character.isprintable() or character in "\n\t":
+        return character
+    if "\udc80" <= character <= "\udcff":
+        # A byte that is no UTF-8, as os.fsdecode() keeps it.
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def is_coloured(stream: object) -> bool:
