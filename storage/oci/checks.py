@@ -25,7 +25,18 @@ def parse_json(data: bytes, where: str) -> object:
         raise InvalidDocument(f"{where}: nested too deeply") from error
     except ValueError as error:
         raise InvalidDocument(f"{where}: not JSON ({error})") from error
+    if b"\\u" in data and _has_lone_surrogate(parsed):
+        raise InvalidDocument(f"{where}: half of a surrogate pair is no character")
     return parsed
+
+
+def _has_lone_surrogate(value: object) -> bool:
+    """Look for text that cannot be written as UTF-8 (RFC 8259, section 8.2)."""
+    if isinstance(value, str):
+        return any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(map(_has_lone_surrogate, (*value, *value.values())))
+    return isinstance(value, list) and any(map(_has_lone_surrogate, value))
 
 
 def wrong(where: str, expected: str, found: object) -> InvalidDocument:

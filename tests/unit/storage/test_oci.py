@@ -209,3 +209,13 @@ def _set(raw: object, path: tuple[str | int, ...], value: object) -> None:
     for key in path[:-1]:
         raw = raw[key]  # type: ignore[index]
     raw[path[-1]] = value  # type: ignore[index]
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}', '[["\\udc00x"]]'])
+def test_text_that_is_no_unicode_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="surrogate"):
+        parse_json(text.encode(), "document")
+
+
+def test_pair_of_surrogates_is_a_character() -> None:
+    assert parse_json(b'["\\ud83d\\ude00"]', "document") == ["\U0001f600"]
