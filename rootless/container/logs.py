@@ -6,6 +6,7 @@ import time
 
 from rootless.container.attach import write_all
 from rootless.container.logfile import timestamp
+from rootless.container.tail import find_tail
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, MonitorLock, find_container
@@ -95,25 +96,9 @@ class _Reader:
         return not MonitorLock.is_held(self._view.paths.lock)
 
     def seek_tail(self) -> None:
-        """Go to where the last `tail` lines begin; a line may have several records."""
-        wanted = self._options.tail
-        if wanted < 0 or self._fd < 0:
-            return
-        position = os.fstat(self._fd).st_size
-        data = b""
-        starts: list[int] = []
-        while position > 0:
-            step = min(position, _CHUNK_BYTES)
-            position -= step
-            data = os.pread(self._fd, step, position) + data
-            first = data.find(b"\n") + 1 if position else 0
-            starts = _line_starts(data, first)
-            if len(starts) > wanted or (position == 0 and len(starts) >= wanted):
-                break
-        if wanted == 0:
-            os.lseek(self._fd, 0, os.SEEK_END)
-        elif len(starts) >= wanted:
-            os.lseek(self._fd, position + starts[-wanted], os.SEEK_SET)
+        """Go to where the last `tail` lines begin."""
+        if self._options.tail >= 0 and self._fd >= 0:
+            os.lseek(self._fd, find_tail(self._fd, self._options.tail), os.SEEK_SET)
 
     def copy(self) -> bool:
         """Write what the file has got since the last call; true when there was something."""
@@ -159,23 +144,6 @@ class _Reader:
     def _flush(self, stream: bytes, out: list[bytes]) -> None:
         if out and not write_all(2 if stream == b"stderr" else 1, b"".join(out)):
             self.broken = True
-
-
-def _line_starts(data: bytes, first: int) -> list[int]:
-    """Return where lines of output begin: at records that no P record of their stream precedes."""
-    starts = []
-    open_streams: set[bytes] = set()
-    position = first
-    while 0 <= position < len(data):
-        end = data.find(b"\n", position)
-        end = len(data) if end < 0 else end
-        fields = data[position : min(end, position + 64)].split(b" ", 3)
-        if len(fields) >= 3:
-            if fields[1] not in open_streams:
-                starts.append(position)
-            (open_streams.add if fields[2] == b"P" else open_streams.discard)(fields[1])
-        position = end + 1
-    return starts
 
 
 def _open(path: str) -> int:
