@@ -60,6 +60,22 @@ class PullSettings(NamedTuple):
     retry_delay_s: float = 2.0
 
 
+def join_platform(platform: str | None, arch: str, system: str, variant: str) -> str | None:
+    """Return the platform that the four options name together, None for this host's.
+
+    Raises UsageError.
+    """
+    if not (arch or system or variant):
+        return platform or None
+    if platform:
+        raise UsageError("--platform and --arch, --os or --variant do not go together")
+    from storage.registry.platform import host_platform
+
+    own = host_platform()
+    chosen = f"{system or own.os}/{arch or own.architecture}"
+    return f"{chosen}/{variant}" if variant else chosen
+
+
 _POLICIES = ("missing", "always", "never", "newer")
 
 

@@ -6,6 +6,7 @@ The options of `run` are the fields of `rootless.container.request.ContainerRequ
 
 from rootless.cli.table import (
     COMMAS,
+    DIRECTORIES,
     FILES,
     IMAGES,
     RUNNING,
@@ -42,12 +43,23 @@ _IDENTITY = (
     _ENV_FILE,
     flag("env-host", "Pass the caller's whole environment"),
     flag("http-proxy", "Pass the caller's proxy variables", default=True),
+    many("env-merge", "Set a variable from the image's: NAME=${OTHER}text", metavar="NAME=VALUE"),
     many("unsetenv", "Drop a variable that the image or rpod sets", metavar="NAME"),
+    flag("unsetenv-all", "Drop all variables that the image and rpod set"),
     text("entrypoint", "Replace the image's entry point: a program or a JSON array; also drops "
          "the image's command", metavar="COMMAND"),
     text("workdir", "Working directory; made when it is missing", short="w", metavar="DIR"),
     text("umask", "File mode creation mask, octal", default="0022", metavar="MASK"),
+    text("tz", "Time zone, such as Europe/Paris; local for the host's", metavar="ZONE"),
+    many("hostuser", "Add a user of the host to /etc/passwd and /etc/group", metavar="USER"),
+    flag("passwd", "Add the user to /etc/passwd where the image lacks it", default=True),
+    text("passwd-entry", "The line for /etc/passwd; $USERNAME $UID $GID $NAME $HOME are filled in",
+         metavar="LINE"),
+    text("group-entry", "The line for /etc/group; $GROUPNAME $GID $USERLIST are filled in",
+         metavar="LINE"),
     many("label", "Attach a label", short="l", metavar="KEY=VALUE"),
+    many("label-file", "Read labels, KEY=VALUE lines, from a file", metavar="FILE", kind=COMMAS,
+         objects=FILES),
     many("annotation", "Attach an annotation", metavar="KEY=VALUE", kind=COMMAS),
 )  # fmt: skip
 
@@ -79,9 +91,18 @@ _IMAGE = (
     text("pull", "When to fetch the image", default="missing",
          choices=("always", "missing", "never", "newer")),
     text("platform", "Platform of the image: OS/ARCH[/VARIANT]", metavar="PLATFORM"),
+    text("arch", "Architecture of the image instead of this machine's", metavar="ARCH"),
+    text("os", "Operating system of the image instead of this one", metavar="OS"),
+    text("variant", "Variant of the architecture", metavar="VARIANT"),
     flag("tls-verify", "Demand HTTPS and a certificate that can be verified", default=None),
     text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
     text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
+    text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
+         objects=DIRECTORIES),
+    number("retry", "Tries after a failed fetch", default=3),
+    text("retry-delay", "Time between tries; doubles each time", default="2s",
+         metavar="DURATION"),
+    flag("disable-content-trust", "Accepted; means nothing here"),
     flag("quiet", "No progress while the image is fetched", short="q"),
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import time
 from rootless import images
 from rootless.container import mounts as user_mounts
 from rootless.container import spec
+from rootless.container.accounts import account_files
 from rootless.container.idmap import UserNamespace, choose, fit_single_id, storage_maps
 from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
@@ -52,7 +53,7 @@ def create(
     _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)
-    image = images.obtain(host, request.image, request, on_event)
+    image = images.obtain(host, request.image, _pull_settings(request), on_event)
     config = images.config_of(host, image)
     namespace = choose(request.userns, host.id_maps(), host.uid, host.gid)
     unpack_maps = storage_maps(namespace, host.id_maps())
@@ -77,6 +78,32 @@ def create(
         _remove_volumes(host, made)
         raise
     return _give_name(host, record, is_generated=request.name is None)
+
+
+def _pull_settings(request: ContainerRequest) -> images.PullSettings:
+    """Return how to fetch the image. Raises UsageError."""
+    delay_s = 2.0
+    if request.retry_delay != "2s":
+        from rootless.container.moments import parse_duration
+
+        parsed_s = parse_duration(request.retry_delay)
+        if parsed_s is None or parsed_s < 0:
+            raise UsageError(
+                f"--retry-delay: {request.retry_delay!r} is no duration", remedy="say 2s"
+            )
+        delay_s = parsed_s
+    return images.PullSettings(
+        pull=request.pull,
+        platform=images.join_platform(
+            request.platform, request.arch or "", request.os or "", request.variant or ""
+        ),
+        tls_verify=request.tls_verify,
+        authfile=request.authfile,
+        creds=request.creds,
+        ca_dir=request.cert_dir,
+        retries=max(0, request.retry),
+        retry_delay_s=delay_s,
+    )
 
 
 def _remove_volumes(host: Host, names: list[str]) -> None:
@@ -266,9 +293,18 @@ def _record(
     )
 
 
+def _label_lines(request: ContainerRequest) -> list[str]:
+    lines: list[str] = []
+    for path in request.label_file:
+        from rootless.container.environment import read_lines
+
+        lines += read_lines(path, "--label-file")
+    return lines
+
+
 def _labels(request: ContainerRequest) -> dict[str, str]:
     labels = {}
-    for text in request.label:
+    for text in (*_label_lines(request), *request.label):
         name, _, value = text.partition("=")
         if not name:
             raise UsageError(f'invalid label "{text}"', remedy="use --label NAME=VALUE")
@@ -323,7 +359,7 @@ def _write_bundle(
             os.chmod(f"{bundle}/upper", _top_mode(around.layers))
             if record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
-            accounts = spec.account_files(user, around, host.user_name)
+            accounts = account_files(user, around, host.user_name, request)
             for name, data in accounts.items():
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
@@ -435,8 +471,13 @@ def _write_etc(
         "hosts": hosts(request, record, hostname),
         "resolv.conf": resolv_conf(request, record),
     }
+    data = {name: os.fsencode(text) for name, text in files.items()}
+    if request.tz:
+        from rootless.container.timezone import read_zone
+
+        data["localtime"] = read_zone(request.tz)
     for name, _ in spec.generated_files(request):
-        _write(f"{bundle}/etc/{name}", os.fsencode(files[name]), mode=_ETC_MODE)
+        _write(f"{bundle}/etc/{name}", data[name], mode=_ETC_MODE)
 
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:

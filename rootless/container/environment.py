@@ -1,7 +1,7 @@
 """The variables of a container's process.
 
 Later wins: rpod's defaults, the image, the caller's proxy variables, `--env-host`, `--env-file`,
-`--env`; then HOME and HOSTNAME where nobody has set them.
+`--env`, `--env-merge`; then HOME and HOSTNAME where nobody has set them.
 """
 
 import os
@@ -29,10 +29,11 @@ def make_environment(
 
     Raises UsageError.
     """
-    result = dict(ENV)
-    for entry in image_env:
-        name, _, value = entry.partition("=")
-        result[name] = value
+    result = {} if request.unsetenv_all else dict(ENV)
+    if not request.unsetenv_all:
+        for entry in image_env:
+            name, _, value = entry.partition("=")
+            result[name] = value
     if request.http_proxy:
         for name in _PROXY:
             for spelling in (name, name.upper()):
@@ -42,7 +43,13 @@ def make_environment(
         result.update(caller)
     for name in request.unsetenv:
         result.pop(name, None)
+    before = dict(result) if request.env_merge else {}
     add_variables(result, request.env, request.env_file, caller)
+    for entry in request.env_merge:
+        name, separator, value = entry.partition("=")
+        if not name or not separator or "\0" in entry:
+            raise UsageError(f'invalid --env-merge "{entry}"', remedy="use NAME=TEXT${NAME}TEXT")
+        result[name] = _expand(value, before)
     result.setdefault("HOME", home)
     result.setdefault("HOSTNAME", hostname)
     return result
@@ -56,7 +63,7 @@ def add_variables(
 ) -> None:
     """Add what `--env-file` and `--env` say: NAME=VALUE, NAME from the caller, PREFIX*."""
     for path in env_files:
-        for line in _read_lines(path):
+        for line in read_lines(path, "--env-file"):
             _add(result, line, caller, f"{path}: ")
     for entry in env:
         _add(result, entry, caller, "")
@@ -76,13 +83,26 @@ def _add(result: dict[str, str], entry: str, caller: "Mapping[str, str]", where:
         result[name] = caller[name]
 
 
-def _read_lines(path: str) -> list[str]:
-    """Return the lines of an env file without comments; nothing is unquoted (docker-run(1))."""
+def _expand(text: str, known: "Mapping[str, str]") -> str:
+    """Put the values of the image's variables where `${NAME}` and `$NAME` stand."""
+    import re
+
+    def value(found: "re.Match[str]") -> str:
+        return known.get(found[1] or found[2], "")
+
+    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, text)
+
+
+def read_lines(path: str, option: str) -> list[str]:
+    """Return the lines of an env or label file without comments; nothing is unquoted.
+
+    Raises UsageError.
+    """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except OSError as error:
-        raise UsageError(f"read --env-file {path}: {error.strerror}") from error
+        raise UsageError(f"read {option} {path}: {error.strerror}") from error
     lines = [line.lstrip() for line in text.split("\n")]
     return [line.removesuffix("\r") for line in lines if line.strip() and not line.startswith("#")]
 

@@ -21,12 +21,20 @@ class ContainerRequest(NamedTuple):
     env: tuple[str, ...] = ()
     env_file: tuple[str, ...] = ()
     env_host: bool = False
+    env_merge: tuple[str, ...] = ()
     http_proxy: bool = True
     unsetenv: tuple[str, ...] = ()
+    unsetenv_all: bool = False
     entrypoint: str | None = None
     workdir: str | None = None
     umask: str = "0022"
+    tz: str | None = None
+    hostuser: tuple[str, ...] = ()
+    passwd: bool = True
+    passwd_entry: str | None = None
+    group_entry: str | None = None
     label: tuple[str, ...] = ()
+    label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()
     # streams and life
     interactive: bool = False
@@ -46,9 +54,16 @@ class ContainerRequest(NamedTuple):
     # image
     pull: str = "missing"
     platform: str | None = None
+    arch: str | None = None
+    os: str | None = None
+    variant: str | None = None
     tls_verify: bool | None = None
     authfile: str | None = None
     creds: str | None = None
+    cert_dir: str | None = None
+    retry: int = 3
+    retry_delay: str = "2s"
+    disable_content_trust: bool = False
     quiet: bool = False
     # file systems
     volume: tuple[str, ...] = ()

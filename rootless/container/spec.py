@@ -13,7 +13,7 @@ from rootless.container.limits import clamp_oom_score, make_rlimits
 from rootless.container.merged import Accounts
 from rootless.container.request import ContainerRequest
 from rootless.container.security import masked_and_readonly, parse_security_options
-from rootless.container.users import User, check_mapped, parse_group, resolve_user
+from rootless.container.users import User, check_mapped, resolve_user
 from rootless.errors import UsageError
 from rootless.linux.userns import to_host
 from rootless.sandbox import capabilities, defaults
@@ -109,29 +109,6 @@ def find_user(request: ContainerRequest, image: ImageConfig, around: Surrounding
     namespace = around.namespace
     user = wanted_user(request, image, namespace, around.accounts)
     return check_mapped(user, namespace.maps)
-
-
-def account_files(user: User, around: Surroundings, caller: str) -> dict[str, bytes]:
-    """Return passwd(5) and group(5) with lines for ids that the image does not know.
-
-    With keep-id the caller's own id has the name that it has on the host.
-    """
-    files = {}
-    is_caller = around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid
-    name = caller if is_caller else ""
-    if not user.name and user.uid != 0:
-        line = f"{name or user.uid}:*:{user.uid}:{user.gid}:container user:{user.home}:/bin/sh\n"
-        files["passwd"] = _with_line(around.accounts.passwd, line)
-    group = around.accounts.group
-    if user.gid != 0 and all(gid != user.gid for _, gid, _ in parse_group(group)):
-        files["group"] = _with_line(group, f"{name or user.gid}:x:{user.gid}:\n")
-    return files
-
-
-def _with_line(data: bytes, line: str) -> bytes:
-    if data and not data.endswith(b"\n"):
-        data += b"\n"
-    return data + os.fsencode(line)
 
 
 def make_config(
@@ -285,6 +262,8 @@ def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:
         files.append(("hosts", "/etc/hosts"))
     if tuple(request.dns) != ("none",):
         files.append(("resolv.conf", "/etc/resolv.conf"))
+    if request.tz:
+        files.append(("localtime", "/etc/localtime"))
     return files
 
 

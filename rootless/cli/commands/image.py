@@ -82,17 +82,7 @@ def _ask_password(user: str) -> str:
 def chosen_platform(invocation: "Invocation") -> str | None:
     """Return the platform that the options name, None for this host's. Raises UsageError."""
     arch, system, variant = (invocation.text(name) for name in ("arch", "os", "variant"))
-    if text := invocation.text("platform"):
-        if arch or system or variant:
-            raise UsageError("--platform and --arch, --os or --variant do not go together")
-        return text
-    if not (arch or system or variant):
-        return None
-    from storage.registry.platform import host_platform
-
-    own = host_platform()
-    chosen = f"{system or own.os}/{arch or own.architecture}"
-    return f"{chosen}/{variant}" if variant else chosen
+    return images.join_platform(invocation.text("platform"), arch, system, variant)
 
 
 def load(invocation: "Invocation") -> int:

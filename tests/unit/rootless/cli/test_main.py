@@ -28,8 +28,8 @@ Reporting = pytest.CaptureFixture[str]
         ),
         (["run", "-iZ", "i"], "Error: No such option '-Z'.\nSee 'rpod run --help'\n"),
         (
-            ["run", "--memory", "1g", "i"],
-            "Error: No such option '--memory'.\nSee 'rpod run --help'\n",
+            ["run", "--xyzzy", "1g", "i"],
+            "Error: No such option '--xyzzy'.\nSee 'rpod run --help'\n",
         ),
         (["run"], "Error: Missing argument 'IMAGE'.\nSee 'rpod run --help'\n"),
         (

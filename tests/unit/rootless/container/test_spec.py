@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from rootless.container.accounts import account_files
 from rootless.container.idmap import choose
 from rootless.container.merged import Accounts
 from rootless.container.mounts import parse_tmpfs, parse_volume
@@ -12,7 +13,6 @@ from rootless.container.spec import (
     Network,
     Source,
     Surroundings,
-    account_files,
     container_command,
     find_user,
     generated_files,
@@ -300,19 +300,42 @@ def test_a_sysctl_of_an_own_namespace_is_taken() -> None:
 class TestAccountFiles:
     def test_known_ids_need_nothing(self) -> None:
         user = User(1000, 1000, (), "alice", "/home/alice")
-        assert account_files(user, surroundings(), "caller") == {}
+        assert account_files(user, surroundings(), "caller", ContainerRequest()) == {}
 
     def test_unknown_ids_get_lines(self) -> None:
-        made = account_files(User(7, 8, (), "", "/"), surroundings(), "caller")
+        made = account_files(User(7, 8, (), "", "/"), surroundings(), "caller", ContainerRequest())
         assert made["passwd"] == PASSWD + b"7:*:7:8:container user:/:/bin/sh\n"
         assert made["group"] == GROUP + b"8:x:8:\n"
 
     def test_the_caller_keeps_the_name_of_the_host(self) -> None:
         around = surroundings("keep-id:uid=1234,gid=1235")
-        made = account_files(User(1234, 1235, (), "", "/"), around, "caller")
+        made = account_files(User(1234, 1235, (), "", "/"), around, "caller", ContainerRequest())
         assert made["passwd"].endswith(b"\ncaller:*:1234:1235:container user:/:/bin/sh\n")
 
     def test_a_last_line_without_end_is_ended(self) -> None:
         around = surroundings()._replace(accounts=Accounts(b"root:x:0:0::/:", b""))
-        made = account_files(User(7, 0, (), "", "/"), around, "caller")
+        made = account_files(User(7, 0, (), "", "/"), around, "caller", ContainerRequest())
         assert made["passwd"].splitlines()[0] == b"root:x:0:0::/:"
+
+    def test_templates_replace_the_usual_lines(self) -> None:
+        request = ContainerRequest(
+            passwd_entry="u$UID:*:$UID:$GID:$NAME:$HOME:/bin/zsh", group_entry="g:x:$GID:"
+        )
+        made = account_files(User(7, 8, (), "", "/w"), surroundings(), "caller", request)
+        assert made["passwd"] == PASSWD + b"u7:*:7:8:container user:/w:/bin/zsh\n"
+        assert made["group"] == GROUP + b"g:x:8:\n"
+
+    def test_no_passwd_leaves_the_files_alone(self) -> None:
+        request = ContainerRequest(passwd=False)
+        assert account_files(User(7, 8, (), "", "/"), surroundings(), "caller", request) == {}
+
+    def test_a_user_of_the_host_is_added_once(self) -> None:
+        request = ContainerRequest(hostuser=("daemon", "root"))
+        made = account_files(User(0, 0, (), "root", "/"), surroundings(), "caller", request)
+        assert made["passwd"].startswith(PASSWD + b"daemon:*:1:1:")
+        assert made["passwd"].count(b"root:x:0") == 1
+
+    def test_an_unknown_user_of_the_host_is_an_error(self) -> None:
+        request = ContainerRequest(hostuser=("no-such-user",))
+        with pytest.raises(UsageError, match="no-such-user"):
+            account_files(User(0, 0, (), "root", "/"), surroundings(), "caller", request)
