@@ -4,6 +4,7 @@ import contextlib
 import threading
 
 from storage.files import Lock
+from storage.images import list_images
 from storage.inflate import Source
 from storage.layers import (
     LayerBuilder,
@@ -12,7 +13,7 @@ from storage.layers import (
     layer_lock,
 )
 from storage.layout import Layout
-from storage.unpack import UnpackResult, unpack_layer
+from storage.unpack import UnpackResult, check_diff_id, unpack_layer
 
 
 class LayerSet:
@@ -29,6 +30,7 @@ class LayerSet:
         self._chains = chain_ids(diff_ids)
         self._stack = contextlib.ExitStack()
         self._guard = threading.Lock()
+        self._known: frozenset[tuple[str, str]] | None = None
         self._held: dict[int, tuple[LayerBuilder, UnpackResult]] = {}
 
     def is_unpacked(self, position: int) -> bool:
@@ -38,6 +40,28 @@ class LayerSet:
     def lock(self, position: int) -> Lock:
         """Return the lock to hold from the look whether a layer is there until it is."""
         return layer_lock(self._layout, self._chains[position])
+
+    def is_known(self, position: int, digest: str) -> bool:
+        """Tell whether a blob is known to unpack to what the configuration promises here.
+
+        A layer that is there was perhaps made of another blob: an image may promise a layer that
+        another one has, and bring something else.
+        """
+        with self._guard:
+            if self._known is None:
+                self._known = frozenset(
+                    pair
+                    for record in list_images(self._layout)
+                    for pair in zip(record.layer_digests, record.diff_ids, strict=True)
+                )
+            return (digest, self._diff_ids[position]) in self._known
+
+    def verify(self, position: int, source: Source, media_type: str) -> None:
+        """Read a layer that is there already, and check that it is what was promised.
+
+        Raises InvalidLayer, DigestMismatch, and what `source.read` raises.
+        """
+        check_diff_id(source, media_type=media_type, diff_id=self._diff_ids[position])
 
     def unpack(self, position: int, source: Source, media_type: str) -> UnpackResult:
         """Unpack a layer and publish it.

@@ -70,12 +70,32 @@ def unpack_layer(
     to be removed by the caller. Raises InvalidLayer, DigestMismatch, StoreUnusable, DiskFull, and
     what `source.read` raises.
     """
+    return unpack_tar(_inflated(source, media_type), diff_id=diff_id, target=target)
+
+
+def check_diff_id(source: Source, *, media_type: str, diff_id: str) -> None:
+    """Inflate and digest a layer without unpacking it.
+
+    Raises InvalidLayer, DigestMismatch, and what `source.read` raises.
+    """
+    digest = hashlib.sha256()
+    for chunk in _inflated(source, media_type):
+        digest.update(chunk)
+    _compare(f"sha256:{digest.hexdigest()}", diff_id)
+
+
+def _inflated(source: Source, media_type: str) -> Iterator[bytes]:
     if not layer_compression(media_type):
         raise InvalidLayer(f"unpack: {media_type[:100]!r} is not a layer that can be unpacked")
     compression, start = peek(source)
     if compression not in _LAYER_COMPRESSIONS:
         raise InvalidLayer(f"unpack: a layer compressed with {compression} is not allowed")
-    return unpack_tar(inflate(start, compression), diff_id=diff_id, target=target)
+    return inflate(start, compression)
+
+
+def _compare(found: str, diff_id: str) -> None:
+    if found != diff_id:
+        raise DigestMismatch(f"layer: its content has the digest {found} instead of {diff_id}")
 
 
 def unpack_tar(chunks: Iterator[bytes], *, diff_id: str | None, target: str) -> UnpackResult:
@@ -96,8 +116,8 @@ def unpack_tar(chunks: Iterator[bytes], *, diff_id: str | None, target: str) -> 
     finally:
         ahead.close()
     found = f"sha256:{digest.hexdigest()}"
-    if diff_id is not None and found != diff_id:
-        raise DigestMismatch(f"layer: its content has the digest {found} instead of {diff_id}")
+    if diff_id is not None:
+        _compare(found, diff_id)
     return unpacker.result(found)
 
 

@@ -61,7 +61,14 @@ class _Unpacking:
     def run(self) -> None:
         """Unpack all. Raises the first failure."""
         positions = range(len(self._blobs))
-        missing = [position for position in positions if not self._layers.is_unpacked(position)]
+        missing = [
+            position
+            for position in positions
+            if not (
+                self._layers.is_unpacked(position)
+                and self._layers.is_known(position, self._blobs[position][0])
+            )
+        ]
         for position in missing:
             self._tasks.put(position)
         with self._layers as layers:
@@ -89,10 +96,12 @@ class _Unpacking:
     def _unpack(self, position: int) -> None:
         digest, media_type = self._blobs[position]
         with self._layers.lock(position):
-            if self._layers.is_unpacked(position):
-                return
             with open(open_blob(self._layout, digest), "rb", buffering=0) as source:
                 try:
+                    if self._layers.is_unpacked(position):
+                        if not self._layers.is_known(position, digest):
+                            self._layers.verify(position, source, media_type)
+                        return
                     result = self._layers.unpack(position, source, media_type)
                 except InvalidLayer as error:
                     raise InvalidLayer(

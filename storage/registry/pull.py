@@ -290,7 +290,7 @@ class _Pull:
         try:
             if not has_blob(layout, blob.digest):
                 self._fetch_layer(blob, position, layers)
-            elif not layers.is_unpacked(position):
+            elif not (layers.is_unpacked(position) and layers.is_known(position, blob.digest)):
                 self._unpack_stored(blob, position, layers)
             else:
                 work.tell(Event(BLOB_EXISTS, blob.digest, blob.size, blob.size))
@@ -299,10 +299,7 @@ class _Pull:
 
     def _fetch_layer(self, blob: Descriptor, position: int, layers: LayerSet) -> None:
         def use(stream: BlobStream) -> None:
-            if layers.is_unpacked(position):
-                stream.drain()
-            else:
-                self._unpack(blob, position, layers, stream)
+            self._unpack(blob, position, layers, stream)
 
         lock = self._work.hold(blob_lock(self._layout, blob.digest), blob.digest)
         try:
@@ -311,8 +308,7 @@ class _Pull:
                 return
         finally:
             lock.release()
-        if not layers.is_unpacked(position):
-            self._unpack_stored(blob, position, layers)
+        self._unpack_stored(blob, position, layers)
 
     def _unpack_stored(self, blob: Descriptor, position: int, layers: LayerSet) -> None:
         self._work.tell(Event(BLOB_EXISTS, blob.digest, blob.size, blob.size))
@@ -321,6 +317,10 @@ class _Pull:
 
     def _unpack(self, blob: Descriptor, position: int, layers: LayerSet, source: Source) -> None:
         try:
+            if layers.is_unpacked(position):
+                if not layers.is_known(position, blob.digest):
+                    layers.verify(position, source, blob.media_type)
+                return
             result = layers.unpack(position, source, blob.media_type)
         except (InvalidLayer, DigestMismatch) as error:
             if isinstance(source, BlobStream) and source.rejection is not None:

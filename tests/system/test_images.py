@@ -273,7 +273,11 @@ def test_store_is_an_image_layout_that_skopeo_reads(
 
 
 @pytest.mark.rpod_only  # podman takes what it finds
-def test_archive_with_a_wrong_digest_is_refused(fresh_rpod: Command) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "layer-is-there"])
+def test_archive_with_a_wrong_digest_is_refused(fresh_rpod: Command, known: bool) -> None:
+    if known:
+        honest = images.docker_archive([images.tar(images.busybox_files())], CONFIG, "honest:1")
+        fresh_rpod("load", "-q", input=honest)
     archive = images.docker_archive([images.tar(images.busybox_files())], CONFIG, "localhost/lie:1")
     files = []
     with tarfile.open(fileobj=io.BytesIO(archive)) as source:

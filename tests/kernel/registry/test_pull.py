@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from storage.errors import NoMatchingPlatform, RegistryDenied, RegistryUnreachable
+from storage.errors import DigestMismatch, NoMatchingPlatform, RegistryDenied, RegistryUnreachable
 from storage.registry.options import Credentials
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import (
@@ -20,7 +20,7 @@ from tests.kernel.registry.pulling import (
 from tests.registries import PASSWORD, USER, DockerRegistry, TokenServer
 from tests.support.accounts import Account, temporary_directory
 from tests.support.images import File, directory, tar
-from tests.support.oci import Image, make_image, make_index
+from tests.support.oci import Image, make_image, make_index, sha256
 
 _ALICE = QUICK._replace(credentials=Credentials(USER, PASSWORD))
 
@@ -114,6 +114,21 @@ def test_pull_takes_a_moved_tag_and_keeps_shared_layers(
     assert outcome.image.manifest_digest == second.digest
     assert outcome.kinds(second.layers[0]) == ["blob-exists"]
     assert outcome.kinds(second.layers[1]) == ["blob-start", "blob-done", "unpack-done"]
+
+
+def test_a_layer_that_is_not_what_its_configuration_promises_is_refused(
+    plain_registry: DockerRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    honest = make_image([tar([File("etc/one", b"promised")])])
+    promise = {
+        "rootfs": {"type": "layers", "diff_ids": [sha256(tar([File("etc/one", b"promised")]))]}
+    }
+    lie = make_image([tar([File("etc/one", b"delivered")])], config=promise)
+    names = [plain_registry.push(f"lie/{number}", one) for number, one in enumerate((honest, lie))]
+    assert in_account(lambda: pull(account_dir, names[0])).error is None
+    # The promised layer is there, so nothing would have to be unpacked.
+    outcome = in_account(lambda: pull(account_dir, names[1]))
+    assert isinstance(outcome.error, DigestMismatch)
 
 
 def test_a_layer_that_occurs_twice_is_fetched_once(
