@@ -19,8 +19,8 @@ from storage.record import NamedTuple
 from storage.remove import remove_tree
 from storage.scratch import Scratch, sweep
 
-_STRAY_AGE_S = 24 * 3600.0
-_PARTIAL_AGE_S = 7 * 24 * 3600.0
+STRAY_AGE_S = 24 * 3600.0
+PARTIAL_AGE_S = 7 * 24 * 3600.0
 
 
 class CollectResult(NamedTuple):
@@ -47,7 +47,7 @@ def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
     renamed before they are removed. Raises StoreUnusable.
     """
     now_s = time.time() if now_s is None else now_s
-    limit_s = now_s - _STRAY_AGE_S
+    limit_s = now_s - STRAY_AGE_S
     result = CollectResult(0, 0, 0)
     try:
         # Trees are removed when the stack unwinds, after the lock has been released.
@@ -61,7 +61,7 @@ def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
                     if paths:
                         _move_away(paths, trash.enter_context(Scratch(layout, "gone")))
                     result = CollectResult(blobs, len(paths), freed_bytes)
-            _remove_partials(layout, now_s - _PARTIAL_AGE_S)
+            _remove_partials(layout, now_s - PARTIAL_AGE_S)
             _remove_locks(layout)
     except OSError as error:
         raise from_os_error(f"collect garbage in {layout.store}", error) from error

@@ -158,6 +158,7 @@ _CONTENT = "spec_image_content"
 _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
+_SPACE = "spec_space"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
 INDEX: dict[str, tuple[str, str]] = {
@@ -251,6 +252,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "volume prune": (_VOLUME, "volume prune"),
     "volume exists": (_VOLUME, "volume exists"),
     "system info": (_SYSTEM, "info"),
+    "system df": (_SPACE, "system df"),
+    "system prune": (_SPACE, "system prune"),
 }
 
 

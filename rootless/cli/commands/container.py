@@ -30,7 +30,7 @@ def _is_running(view: "ContainerView") -> bool:
     return view.status in RUNNING
 
 
-def _is_idle(view: "ContainerView") -> bool:
+def is_idle(view: "ContainerView") -> bool:
     return view.status not in RUNNING
 
 
@@ -41,7 +41,7 @@ def _is_any(view: "ContainerView") -> bool:
 def start(invocation: "Invocation") -> int:
     """Start containers; with --attach end with the exit code of the one."""
     host = invocation.host()
-    names = chosen_containers(invocation, host, is_wanted=_is_idle)
+    names = chosen_containers(invocation, host, is_wanted=is_idle)
     interactive = invocation.flag("interactive")
     if invocation.flag("attach") or interactive:
         if len(names) != 1:
@@ -289,7 +289,7 @@ def prune(invocation: "Invocation") -> int:
     ):
         return 0
     host = invocation.host()
-    views = [view for view in list_views(host, all_states=True) if _is_idle(view)]
+    views = [view for view in list_views(host, all_states=True) if is_idle(view)]
     views = filter_views(views, invocation.texts("filter"))
 
     def remove_one(container_id: str) -> None:

@@ -6,7 +6,7 @@ from rootless import images
 from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
 from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
-from storage.errors import ImageNotFound
+from storage.errors import ImageNotFound, InUse
 from storage.images import find_image, image_users, list_images
 from storage.transports import is_source
 
@@ -189,7 +189,6 @@ def exists(invocation: "Invocation") -> int:
 
 def prune(invocation: "Invocation") -> int:
     """Remove images that nothing needs."""
-    from rootless.cli.commands.image_filters import passes_filters
     from rootless.cli.output import confirm, split_filters
 
     wants_all = invocation.flag("all")
@@ -198,8 +197,17 @@ def prune(invocation: "Invocation") -> int:
         what = "images without at least one container" if wants_all else "dangling images"
         if not confirm(f"WARNING! This command removes all {what} from the store."):
             return 0
-    host = invocation.host()
-    records = list_images(host.layout)
+    gone, errors = prune_images(invocation.host(), pairs, wants_all=wants_all)
+    for one in gone:
+        _say(one)
+    return exit_code(errors)
+
+
+def prune_images(
+    host: "Host", pairs: "list[tuple[str, str]]", *, wants_all: bool
+) -> "tuple[list[str], list[Exception]]":
+    """Remove images without a name, or without a container; return their ids, and what failed."""
+    from rootless.cli.commands.image_filters import passes_filters
 
     def is_unneeded(record: "ImageRecord") -> bool:
         if not wants_all and record.names:
@@ -208,12 +216,17 @@ def prune(invocation: "Invocation") -> int:
             return False
         return passes_filters(host.layout, record, pairs)
 
-    def remove_one(name: str) -> None:
-        for one in images.remove(host, name, force=True).deleted:
-            _say(one)
+    gone: list[str] = []
 
-    chosen = [record.image_id for record in records if is_unneeded(record)]
+    def remove_one(name: str) -> None:
+        try:
+            gone.extend(images.remove(host, name, force=True).deleted)
+        except (ImageNotFound, InUse):
+            # Another command was faster, or began to use it just now.
+            return
+
+    chosen = [record.image_id for record in list_images(host.layout) if is_unneeded(record)]
     errors = for_each(chosen, remove_one)
     # Also what interrupted pulls have left goes now.
     images.collect(host)
-    return exit_code(errors)
+    return gone, errors

@@ -1,0 +1,99 @@
+"""system df and system prune: nothing on the disk is unaccounted for, nothing in use is removed."""
+
+import json
+import os
+
+import pytest
+
+from tests.support import images
+from tests.support.command import Command
+from tests.support.images import File
+
+
+def load(command: Command, *names: str) -> None:
+    """Load images that share their lower layer; the upper one is each one's own."""
+    base = images.tar(images.busybox_files())
+    for name in names:
+        own = images.tar([File("own", name.encode() * 20_000)])
+        command("load", "-q", input=images.docker_archive([base, own], {"Cmd": ["sh"]}, name))
+
+
+def summary(command: Command) -> dict[str, dict[str, int]]:
+    rows = json.loads(command("system", "df", "--format", "json").out)
+    return {row["Type"]: row for row in rows}
+
+
+def on_disk(command: Command) -> tuple[int, int]:
+    """Return bytes and inodes of the whole store, each inode counted once."""
+    top = f"{command.environment['XDG_DATA_HOME']}/rpod"
+    seen = {}
+    for directory, _, names in os.walk(top):
+        for path in (directory, *(f"{directory}/{name}" for name in names)):
+            found = os.lstat(path)
+            seen[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(seen.values()), len(seen)
+
+
+@pytest.mark.rpod_only
+@pytest.mark.skipif(os.getuid() != 0, reason="only root reads every directory of the store")
+def test_df_accounts_for_everything(fresh_rpod: Command) -> None:
+    load(fresh_rpod, "localhost/a:1", "localhost/b:1")
+    fresh_rpod(
+        "run", "-v", "data:/data", "localhost/a:1", "sh", "-c", "echo x >/data/x; echo y >/y"
+    )
+    fresh_rpod("run", "--rm", "--userns=keep-id", "localhost/a:1", "true")
+    rows = summary(fresh_rpod).values()
+    found = (sum(row["RawSize"] for row in rows), sum(row["Inodes"] for row in rows))
+    assert found == on_disk(fresh_rpod)
+
+
+@pytest.mark.rpod_only  # podman's json has other members here
+def test_df_counts_shared_layers_once(fresh_rpod: Command) -> None:
+    load(fresh_rpod, "localhost/a:1")
+    one = summary(fresh_rpod)["Images"]
+    load(fresh_rpod, "localhost/b:1")
+    both = summary(fresh_rpod)["Images"]
+    assert (one["Total"], both["Total"]) == (1, 2)
+    assert 0 < both["RawSize"] - one["RawSize"] < one["RawSize"] / 2
+    fresh_rpod("create", "--name", "user", "localhost/a:1")
+    used = summary(fresh_rpod)["Images"]
+    assert used["Active"] == 1
+    assert 0 < used["RawReclaimable"] < used["RawSize"] / 2
+
+
+def test_df_has_the_columns_of_podman(rpod: Command, image: str) -> None:
+    lines = rpod("system", "df").lines
+    assert lines[0].split()[:5] == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    assert [line.split()[0] for line in lines[1:4]] == ["Images", "Containers", "Local"]
+    verbose = rpod("system", "df", "-v").out
+    assert "Images space usage:" in verbose
+    assert "Local Volumes space usage:" in verbose
+
+
+def test_df_refuses_format_with_verbose(rpod: Command) -> None:
+    assert rpod("system", "df", "-v", "--format", "json", check=False).code == 125
+
+
+def test_system_prune_keeps_what_is_used(fresh_rpod: Command) -> None:
+    load(fresh_rpod, "localhost/a:1", "localhost/b:1")
+    fresh_rpod("run", "-d", "--name", "busy", "-v", "used:/u", "localhost/a:1", "sleep", "60")
+    fresh_rpod("run", "--name", "done", "-v", "unused:/u", "localhost/b:1", "true")
+    out = fresh_rpod("system", "prune", "--force", "--all", "--volumes").out
+    assert "Total reclaimed space: " in out
+    assert fresh_rpod("ps", "-a", "--format", "{{.Names}}").lines == ["busy"]
+    assert fresh_rpod("images", "--format", "{{.Repository}}").lines == ["localhost/a"]
+    assert fresh_rpod("volume", "ls", "-q").lines == ["used"]
+    assert fresh_rpod("exec", "busy", "cat", "/own").out == "localhost/a:1" * 20_000
+
+
+def test_system_prune_asks(rpod: Command, image: str) -> None:
+    done = rpod("system", "prune", input=b"n\n")
+    assert "Are you sure you want to continue? [y/N]" in done.out
+    assert "Total reclaimed space" not in done.out
+
+
+def test_system_prune_filter_keeps_the_young(fresh_rpod: Command) -> None:
+    load(fresh_rpod, "localhost/a:1")
+    fresh_rpod("run", "--name", "done", "localhost/a:1", "true")
+    fresh_rpod("system", "prune", "-f", "--filter", "until=1h")
+    assert fresh_rpod("ps", "-a", "--format", "{{.Names}}").lines == ["done"]
