@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from rootless.linux.userns import Emit
+    from rootless.shortnames import Choose
     from storage.archive import Changes
     from storage.events import Event
     from storage.gc import CollectResult
@@ -48,7 +49,10 @@ if TYPE_CHECKING:
 
 
 class PullSettings(NamedTuple):
-    """How an image is fetched; the defaults of `rpod pull`."""
+    """How an image is fetched; the defaults of `rpod pull`.
+
+    `choose` asks a person which of several full names (the second argument) a short one means.
+    """
 
     pull: str = "always"
     platform: str | None = None
@@ -58,6 +62,7 @@ class PullSettings(NamedTuple):
     ca_dir: str | None = None
     retries: int = 3
     retry_delay_s: float = 2.0
+    choose: "Choose | None" = None
 
 
 def join_platform(platform: str | None, arch: str, system: str, variant: str) -> str | None:
@@ -95,10 +100,10 @@ def obtain(
         )
     try:
         found = find_image(host.layout, name)
-    except ImageNotFound:
+    except ImageNotFound as error:
         if request.pull == "never":
             raise
-        return pull(host, name, request, on_event)
+        return _obtain_missing(host, name, request, on_event, error)
     # A short name stays what it is here: a local image is not replaced by a stranger's namesake.
     full_name = found.names[0] if found.names else name
     if request.pull == "newer":
@@ -113,6 +118,40 @@ def obtain(
             remedy="leave --platform out, or --pull=never",
         )
     return pull(host, full_name, request, on_event)
+
+
+def _obtain_missing(
+    host: Host,
+    name: str,
+    request: "PullRequest",
+    on_event: "OnEvent | None",
+    missing: ImageNotFound,
+) -> ImageRecord:
+    """Fetch an image; a short name may stand for one that is here under another name."""
+    from storage.events import NOTE, Event
+    from storage.reference import is_short_name
+
+    if not is_short_name(name):
+        return pull(host, name, request, on_event)
+    from rootless.shortnames import resolve
+    from storage.errors import RegistryError
+
+    choose = request.choose if isinstance(request, PullSettings) else None
+    candidates, why = resolve(name, host.environ, choose)
+    if why and on_event is not None:
+        on_event(Event(NOTE, text=why))
+    failures: list[RegistryError] = []
+    for candidate in candidates:
+        try:
+            return obtain(host, str(candidate), request, on_event)
+        except RegistryError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise ImageNotFound(
+        f"{name}: none of the registries has it: " + "; ".join(one.message for one in failures),
+        remedy="write the full name",
+    ) from missing
 
 
 def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:
@@ -214,6 +253,11 @@ def pull(
     digest = _in_namespace(host, work, on_event, prepare=load)
     found = find_image(host.layout, str(digest))
     return found._replace(names=(str(reference),))
+
+
+def registry_place(source: "Source", request: "PullRequest") -> "PullOptions":
+    """Return how to talk to a registry that is only asked."""
+    return _options_for(source, _pull_options(request))
 
 
 def _options_for(source: "Source", options: "PullOptions") -> "PullOptions":

@@ -17,7 +17,11 @@ def load_registries(
     environ: "Mapping[str, str]", *, system: str = _SYSTEM_DIRECTORY
 ) -> tuple[Registry, ...]:
     """Return what is set for registries. Raises UsageError, InvalidDocument."""
-    documents = [(path, load_toml(path)) for path in _files(environ, system) if _has_tables(path)]
+    documents = [
+        (path, load_toml(path))
+        for path in configuration_files(environ, system)
+        if _has_tables(path)
+    ]
     return read_registries(documents)
 
 
@@ -33,7 +37,8 @@ def _has_tables(path: str) -> bool:
         return True  # `load_toml` says what is wrong
 
 
-def _files(environ: "Mapping[str, str]", system: str) -> "Iterator[str]":
+def configuration_files(environ: "Mapping[str, str]", system: str) -> "Iterator[str]":
+    """Yield the files that there are, the most general first."""
     home = environ.get("HOME", "")
     # podman does not ask XDG_CONFIG_HOME for this one.
     own = f"{home}/.config/containers" if home else ""

@@ -85,6 +85,11 @@ def is_short_name(text: str) -> bool:
     return not _split(text).domain
 
 
+def is_registry_host(first: str) -> bool:
+    """Tell whether the first component of a name is a registry, and not a part of the path."""
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
+
+
 def without_digest(reference: Reference) -> Reference:
     """Return the reference by tag only; `:latest` when there was no tag."""
     return reference._replace(tag=reference.tag or "latest", digest=None)
@@ -103,9 +108,7 @@ def _split(text: str) -> _Split:
         raise _invalid(text, f"{tag[:_SHOWN]!r} is not a tag (letters, digits and _ . -)")
     name = head + slash + last
     first, slash, others = name.partition("/")
-    is_domain = slash and (
-        "." in first or ":" in first or first == "localhost" or first != first.lower()
-    )
+    is_domain = slash and is_registry_host(first)
     domain, path = (first, others) if is_domain else ("", name)
     if domain and not _is_domain(domain):
         raise _invalid(text, f"{domain[:_SHOWN]!r} is not a registry host")

@@ -22,6 +22,7 @@ COMMANDS = (
         "Fetch images from a registry",
         "image:pull",
         (
+            flag("all-tags", "Fetch all tags of the repository", short="a"),
             text("arch", "Architecture instead of this machine's", metavar="ARCH"),
             text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
             text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
@@ -43,7 +44,9 @@ COMMANDS = (
         aliases=("image pull",),
         description="Prints the image's id. A pull that was interrupted goes on from what has "
         "arrived. Images also come from files: docker-archive:PATH[:REFERENCE], "
-        "oci-archive:PATH[:REFERENCE], oci:PATH[:REFERENCE], dir:PATH.",
+        "oci-archive:PATH[:REFERENCE], oci:PATH[:REFERENCE], dir:PATH. A name without a registry "
+        "is looked up in registries.conf: its aliases, then its search list; without either it "
+        "is Docker Hub's.",
         examples=(
             "rpod pull docker.io/library/debian:12",
             "rpod pull oci-archive:debian.tar",

@@ -1,6 +1,16 @@
 """Commands that send to registries, and that say to them who the user is."""
 
-from rootless.cli.table import DIRECTORIES, FILES, IMAGES, Argument, Command, flag, number, text
+from rootless.cli.table import (
+    DIRECTORIES,
+    FILES,
+    IMAGES,
+    Argument,
+    Command,
+    flag,
+    many,
+    number,
+    text,
+)
 
 _AUTHFILE = text("authfile", "File to keep the credentials in", metavar="FILE", objects=FILES)
 _REGISTRY = Argument("registry", 0, 1, "[REGISTRY]")
@@ -35,6 +45,40 @@ COMMANDS = (
         examples=(
             "rpod push registry.example.org/team/app:1",
             "rpod push --digestfile digest localhost/app registry.example.org/team/app:1",
+        ),
+    ),
+    Command(
+        "search",
+        "Search registries for images",
+        "search:search",
+        (
+            text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
+            text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
+                 objects=DIRECTORIES),
+            flag("compatible", "Also columns for stars, official and automated"),
+            text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
+            many("filter", "Take only what matches: is-official=, is-automated=, stars=",
+                 short="f", metavar="KEY=VALUE"),
+            text("format", "json, or a Go template; `table ` before it adds headings",
+                 metavar="FORMAT"),
+            number("limit", "How many results of each registry; 25 by default, all tags"),
+            flag("list-tags", "List the tags of the repository TERM instead"),
+            flag("no-trunc", "Show descriptions in full"),
+            number("retry", "Tries after a failure", default=3),
+            text("retry-delay", "Time between tries; doubles each time", default="2s",
+                 metavar="DURATION"),
+            flag("tls-verify", "Demand HTTPS and a certificate that can be verified",
+                 default=None),
+        ),
+        (Argument("term", 1, 1, "TERM"),),
+        aliases=("image search",),
+        description="TERM is a part of a name, after HOST/ for one registry only; HOST/ alone "
+        "lists what it has. Without HOST the registries of `unqualified-search-registries` are "
+        "asked, else Docker Hub.",
+        examples=(
+            "rpod search --limit 5 alpine",
+            "rpod search --list-tags docker.io/library/debian",
+            "rpod search registry.example.org/",
         ),
     ),
     Command(

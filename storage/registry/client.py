@@ -196,7 +196,8 @@ class RegistryClient:
     ) -> Response:
         """Send a request and log in when asked to; the status is the caller's to look at.
 
-        `path` is below the repository, or a URL that the registry has given. `scope` is wanted
+        `path` is below the repository, below the host when it begins with a slash, or a URL that
+        the registry has given. `scope` is wanted
         beside the repository's own. Raises RegistryDenied, RegistryUnreachable,
         RegistryProtocolError.
         """
@@ -286,6 +287,8 @@ class RegistryClient:
         return response
 
     def _url(self, base: str, path: str) -> str:
+        if path.startswith("/"):
+            return f"{base}{path}"
         return f"{base}/v2/{self.reference.repository}/{path}" if path else f"{base}/v2/"
 
     def _authorized(

@@ -25,7 +25,13 @@ def _say(text: str) -> None:
 def pull(invocation: "Invocation") -> int:
     """Fetch images; the id of each is the result."""
     host = invocation.host()
+    chosen: dict[str, str] = {}
     settings = pull_settings(invocation)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        settings = settings._replace(choose=lambda name, full: _choose(name, full, chosen))
+    names = list(invocation.texts("images"))
+    if invocation.flag("all_tags"):
+        names = [tagged for name in names for tagged in _all_tags(host, name, settings)]
 
     def pull_one(name: str) -> None:
         with Reporter(quiet=invocation.flag("quiet")) as on_event:
@@ -33,10 +39,41 @@ def pull(invocation: "Invocation") -> int:
                 records = images.load_source(host, name, on_event)
             else:
                 records = [images.obtain(host, name, settings, on_event)]
+        if name in chosen:
+            from rootless.shortnames import remember
+
+            remember(name, chosen[name], host.environ)
         for record in records:
             _say(record.image_id)
 
-    return exit_code(for_each(invocation.texts("images"), pull_one))
+    return exit_code(for_each(names, pull_one))
+
+
+def _choose(name: str, full_names: list[str], chosen: dict[str, str]) -> int:
+    """Ask which image a short name means."""
+    listed = "".join(f"  {number}  {one}\n" for number, one in enumerate(full_names, 1))
+    sys.stderr.write(f"{name!r} may be one of these:\n{listed}Number: ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if not answer.isdecimal() or not 1 <= int(answer) <= len(full_names):
+        raise UsageError(f"{name}: no image was chosen", remedy="write the full name")
+    chosen[name] = full_names[int(answer) - 1]
+    return int(answer) - 1
+
+
+def _all_tags(host: "Host", name: str, settings: images.PullSettings) -> list[str]:
+    from rootless.finding import tags
+    from storage.reference import parse_reference
+
+    if is_source(name) or parse_reference(name).digest or ":" in name.rpartition("/")[2]:
+        raise UsageError(
+            f"--all-tags: {name!r} must be a repository, without tag or digest",
+            remedy="leave the tag out",
+        )
+    repository, found = tags(host, name, settings)
+    if not found:
+        raise ImageNotFound(f"{repository} has no tags")
+    return [f"{repository}:{tag}" for tag in found]
 
 
 def pull_settings(invocation: "Invocation") -> images.PullSettings:
