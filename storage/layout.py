@@ -175,6 +175,23 @@ class Layout:
         return f"{self.store}/volumes/{name}/_data"
 
     @property
+    def build_files_dir(self) -> str:
+        """Digests of files that builds have read, and files that they have downloaded."""
+        return f"{self.store}/build-cache/files"
+
+    def build_digests(self, identity: str) -> str:
+        """Digests of the files of one context, by their stat data: `storage.build.stat_cache`."""
+        return f"{self.store}/build-cache/files/context-{identity}"
+
+    def build_input(self, question: str) -> str:
+        """The digest of what one COPY takes out of unpacked layers."""
+        return f"{self.store}/build-cache/files/input-{question}"
+
+    def build_download(self, name: str) -> str:
+        """A downloaded file, by its digest, or the record of a URL, by a hash of that."""
+        return f"{self.store}/build-cache/files/download-{name}"
+
+    @property
     def tmp_dir(self) -> str:
         return f"{self.store}/tmp"  # noqa: S108 - a directory of the store
 

@@ -24,11 +24,15 @@ class Packer:
     """Packs trees into one archive; hard links between what it has packed are kept.
 
     With `layer` the tree is an upper directory of overlayfs, and the archive a layer (OCI
-    image-spec, layer: whiteouts); without, sparse files are kept sparse.
+    image-spec, layer: whiteouts); without, sparse files are kept sparse. No time of modification
+    is later than `latest_s`. `entries` and `size_bytes` (of the files) count what was packed.
     """
 
-    def __init__(self, *, layer: bool = False) -> None:
+    def __init__(self, *, layer: bool = False, latest_s: int | None = None) -> None:
         self._layer = layer
+        self._latest_ns = None if latest_s is None else latest_s * 1_000_000_000
+        self.entries = 0
+        self.size_bytes = 0
         self._seen: dict[tuple[int, int], bytes] = {}
 
     def tree(self, directory: int, name: bytes, *, top: bool = True) -> Iterator[bytes]:
@@ -40,7 +44,7 @@ class Packer:
             shown = name + b"/" if name else b"./"
             yield from self._entry(directory, Packed(shown, b"5", b"", os.fstat(directory)))
         if self._layer and name and is_opaque(directory):
-            yield _marker(name + b"/" + OPAQUE_FILE, os.fstat(directory))
+            yield self._marker(name + b"/" + OPAQUE_FILE, os.fstat(directory))
         for base in sorted(os.listdir(directory)):
             raw = os.fsencode(base)
             try:
@@ -62,7 +66,7 @@ class Packer:
             yield from _content(fd, [(0, found.st_size)])
             yield bytes(-found.st_size % BLOCK)
             return
-        yield from _sparse(fd, name, found, segments)
+        yield from self._sparse(fd, name, found, segments)
 
     def _member(self, parent: int, base: bytes, name: bytes) -> Iterator[bytes]:
         found = os.stat(base, dir_fd=parent, follow_symlinks=False)
@@ -72,7 +76,7 @@ class Packer:
         if self._layer and kind == b"3" and found.st_rdev == 0:
             directory, _, hidden = name.rpartition(b"/")
             marker = WHITEOUT_PREFIX + hidden
-            yield _marker(directory + b"/" + marker if directory else marker, found)
+            yield self._marker(directory + b"/" + marker if directory else marker, found)
             return
         if kind in b"05":
             try:
@@ -91,17 +95,51 @@ class Packer:
                 os.close(fd)
             return
         link = os.readlink(base, dir_fd=parent) if kind == b"2" else b""
-        yield write_header(Packed(name, kind, link, found), {})
+        yield self._header(Packed(name, kind, link, found), {})
 
     def _entry(self, fd: int, packed: Packed) -> Iterator[bytes]:
-        yield write_header(packed, attribute_records(fd) if packed.kind in b"05" else {})
+        yield self._header(packed, attribute_records(fd) if packed.kind in b"05" else {})
 
+    def _marker(self, name: bytes, found: os.stat_result) -> bytes:
+        """Return the empty file that stands for something removed."""
+        fields = (stat.S_IFREG, *found[1:4], 0, 0, 0, *found[7:10])
+        plain = os.stat_result(fields, {"st_mtime_ns": found.st_mtime_ns, "st_rdev": 0})
+        return self._header(Packed(name, b"0", b"", plain), {})
 
-def _marker(name: bytes, found: os.stat_result) -> bytes:
-    """Return the empty file that stands for something removed."""
-    fields = (stat.S_IFREG, *found[1:4], 0, 0, 0, *found[7:10])
-    plain = os.stat_result(fields, {"st_mtime_ns": found.st_mtime_ns, "st_rdev": 0})
-    return write_header(Packed(name, b"0", b"", plain), {})
+    def _header(
+        self, packed: Packed, extra: dict[bytes, bytes], *, size: int | None = None
+    ) -> bytes:
+        found = packed.found
+        self.entries += 1
+        if packed.kind == b"0":
+            self.size_bytes += found.st_size
+        if self._latest_ns is not None and found.st_mtime_ns > self._latest_ns:
+            times = {"st_mtime_ns": self._latest_ns, "st_rdev": found.st_rdev}
+            packed = packed._replace(found=os.stat_result(found[:10], times))
+        return write_header(packed, extra, size=size)
+
+    def _sparse(
+        self, fd: int, name: bytes, found: os.stat_result, segments: list[tuple[int, int]]
+    ) -> Iterator[bytes]:
+        """Yield a sparse file: GNU tar, "PAX Format, Version 1.0"."""
+        if not segments or sum(segments[-1]) < found.st_size:
+            segments = [*segments, (found.st_size, 0)]
+        table = b"%d\n" % len(segments)
+        table += b"".join(b"%d\n%d\n" % segment for segment in segments)
+        table += bytes(-len(table) % BLOCK)
+        length = sum(length for _, length in segments)
+        extra = attribute_records(fd) | {
+            b"GNU.sparse.major": b"1",
+            b"GNU.sparse.minor": b"0",
+            b"GNU.sparse.name": name,
+            b"GNU.sparse.realsize": b"%d" % found.st_size,
+        }
+        parent, _, base = name.rpartition(b"/")
+        shown = b"/".join(part for part in (parent, b"GNUSparseFile.0", base) if part)
+        yield self._header(Packed(shown, b"0", b"", found), extra, size=len(table) + length)
+        yield table
+        yield from _content(fd, segments)
+        yield bytes(-length % BLOCK)
 
 
 def _segments(fd: int, found: os.stat_result) -> list[tuple[int, int]] | None:
@@ -123,30 +161,6 @@ def _segments(fd: int, found: os.stat_result) -> list[tuple[int, int]] | None:
     if len(segments) >= _SEGMENTS_LIMIT or segments == [(0, found.st_size)]:
         return None
     return segments
-
-
-def _sparse(
-    fd: int, name: bytes, found: os.stat_result, segments: list[tuple[int, int]]
-) -> Iterator[bytes]:
-    """Yield a sparse file: GNU tar, "PAX Format, Version 1.0"."""
-    if not segments or sum(segments[-1]) < found.st_size:
-        segments = [*segments, (found.st_size, 0)]
-    table = b"%d\n" % len(segments)
-    table += b"".join(b"%d\n%d\n" % segment for segment in segments)
-    table += bytes(-len(table) % BLOCK)
-    length = sum(length for _, length in segments)
-    extra = attribute_records(fd) | {
-        b"GNU.sparse.major": b"1",
-        b"GNU.sparse.minor": b"0",
-        b"GNU.sparse.name": name,
-        b"GNU.sparse.realsize": b"%d" % found.st_size,
-    }
-    parent, _, base = name.rpartition(b"/")
-    shown = b"/".join(part for part in (parent, b"GNUSparseFile.0", base) if part)
-    yield write_header(Packed(shown, b"0", b"", found), extra, size=len(table) + length)
-    yield table
-    yield from _content(fd, segments)
-    yield bytes(-length % BLOCK)
 
 
 def _content(fd: int, segments: list[tuple[int, int]]) -> Iterator[bytes]:

@@ -2,18 +2,13 @@
 
 parser  -> instructions with the words as written
 engine  -> expands the words of one instruction, computes its key, and asks
-    copying.plan(copy, source, scope) -> plan    in the calling process; `source` is a Context or a
-                                                 Tree. plan.digest is the digest of every input:
-                                                 path, mode, owner as it will be, size and bytes,
-                                                 never times
-    copying.apply(plan, root_fd)                 as root of the build's user namespace, in a mount
-                                                 namespace of its own; `root_fd` is the top
-                                                 directory of the mounted root
-    layers.commit(layout, map_key, upper, below, options) -> Layer
-                                                 as root of that namespace: one pass over the upper
-                                                 directory writes the blob, and the directory
-                                                 becomes the unpacked layer on top of `below`, the
-                                                 diff ids of the layers under it
+    contexts.open_context(workplace, where, files=...) -> context and Containerfiles
+    copying.Copying(workplace, copy, origin, scope)  `origin` is a Context or a Tree
+        .digest()                    every input: path, mode, owner as it will be, bytes, no times
+        .commit(below, options)      -> Copied: the layer, stored and unpacked on top of the Tree
+    layers.commit_upper(workplace, upper, below, options) -> Layer
+                                     the upper directory of a RUN becomes the layer
+workplace.Workplace(host)            one for each build: its user namespace, its scratch directory
 outputs <- Built                                 writes configuration, manifest, archives
 """
 

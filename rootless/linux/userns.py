@@ -180,7 +180,22 @@ def run_in_userns(
     if pid == 0:
         for fd in (results, ready, parent_go):
             os.close(fd)
-        _child(function, prepare, child_results, child_ready, go, new_mounts=new_mounts)
+
+        def enter() -> None:
+            from rootless.linux import syscalls
+
+            try:
+                flags = syscalls.CLONE_NEWUSER | (syscalls.CLONE_NEWNS if new_mounts else 0)
+                syscalls.unshare(flags)
+            except OSError as error:
+                raise no_namespace_error(error) from error
+            os.write(child_ready, b"r")
+            if prepare is not None:
+                prepare()
+            if not os.read(go, 1):
+                raise HostError("the id maps of a user namespace were not written")
+
+        _child(function, enter, child_results)
     for fd in (child_results, child_ready, go):
         os.close(fd)
     try:
@@ -197,15 +212,86 @@ def run_in_userns(
         os.waitpid(pid, 0)
 
 
-def _child(
-    function: "Callable[[Emit], object]",
-    prepare: "Callable[[], object] | None",
-    results: int,
-    ready: int,
-    go: int,
-    *,
-    new_mounts: bool,
-) -> None:
+class UserNamespace:
+    """A user namespace that lasts as long as the object: maps are written once, for many jobs."""
+
+    def __init__(self, maps: IdMaps) -> None:
+        """Raise NoUserNamespace, IdMapError."""
+        from rootless.linux import syscalls
+
+        ready, child_ready = os.pipe2(os.O_CLOEXEC)
+        go, parent_go = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(parent_go)
+                syscalls.unshare(syscalls.CLONE_NEWUSER)
+                os.write(child_ready, b"r")
+                os.read(go, 1)
+            except OSError as error:
+                os.write(child_ready, b"%d" % (error.errno or 0))
+            finally:
+                os._exit(0)
+        os.close(child_ready)
+        os.close(go)
+        try:
+            answer = os.read(ready, 16)
+            if answer != b"r":
+                number = int(answer or b"0")
+                raise no_namespace_error(OSError(number, os.strerror(number)))
+            self._fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                apply_maps(pid, maps)
+            except BaseException:
+                self.close()
+                raise
+        finally:
+            os.close(ready)
+            os.close(parent_go)
+            os.waitpid(pid, 0)
+
+    def run(self, function: "Callable[[Emit], object]", on_event: "Emit | None" = None) -> object:
+        """Run `function(emit)` as root of the namespace; see `run_in_userns`."""
+        from rootless.linux import syscalls
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        results, child_results = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(results)
+            _child(
+                function, lambda: syscalls.setns(self._fd, syscalls.CLONE_NEWUSER), child_results
+            )
+        os.close(child_results)
+        try:
+            return _receive(results, on_event)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            os.close(results)
+            os.waitpid(pid, 0)
+
+    @property
+    def fd(self) -> int:
+        """A descriptor of the namespace, for setns(2)."""
+        return self._fd
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> "UserNamespace":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _child(function: "Callable[[Emit], object]", enter: "Callable[[], None]", results: int) -> None:
     """Body of the forked child; never returns."""
     import json
 
@@ -220,17 +306,12 @@ def _child(
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWUSER | (syscalls.CLONE_NEWNS if new_mounts else 0))
-        except OSError as error:
-            raise no_namespace_error(error) from error
-        os.write(ready, b"r")
-        if prepare is not None:
-            prepare()
-        if os.read(go, 1):
-            become_root()
-            send("result", function(lambda event: send("event", event)))
-            status = 0
+        enter()
+        become_root()
+        # Changing the id may have cleared it (prctl(2)).
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        send("result", function(lambda event: send("event", event)))
+        status = 0
     except BaseException as error:  # noqa: BLE001 - top of a forked child
         kind = type(error)
         message = getattr(error, "message", None)

@@ -132,7 +132,7 @@ class Response:
 class Transport:
     """Connections to one registry and to where it sends us; may be used by several threads."""
 
-    __slots__ = ("_certificates", "_environment", "_host", "_options", "_pools")
+    __slots__ = ("_certificates", "_environment", "_host", "_options", "_plain_http", "_pools")
 
     def __init__(
         self,
@@ -141,8 +141,13 @@ class Transport:
         environment: "Mapping[str, str]",
         *,
         certificates: str | None = None,
+        plain_http: bool = False,
     ) -> None:
-        """`certificates` is a directory that counts for `host_port` only."""
+        """`certificates` is a directory that counts for `host_port` only.
+
+        `plain_http`: the user has named a URL that may be one without TLS.
+        """
+        self._plain_http = plain_http
         self._host = host_port.lower()
         self._options = options
         self._environment = environment
@@ -217,7 +222,8 @@ class Transport:
     def _check_scheme(self, parts: SplitResult, doing: str, *, came_over_tls: bool) -> None:
         if parts.scheme == "https" or self._options.tls_verify is False:
             return
-        if came_over_tls or not is_loopback(parts.hostname or ""):
+        is_fine = self._plain_http or is_loopback(parts.hostname or "")
+        if came_over_tls or not is_fine:
             raise RegistryProtocolError(
                 f"{doing}: the registry sends us to {_place(parts.geturl())} over plain HTTP",
                 remedy="if you accept that anybody on the way can read and change what is"

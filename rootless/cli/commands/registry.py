@@ -1,5 +1,6 @@
 """Commands that send to registries."""
 
+from rootless import images
 from rootless.cli.commands.image import registry_settings
 from rootless.cli.progress import Reporter
 from rootless.errors import HostError, UsageError
@@ -8,53 +9,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
 
-# Transports that podman has; a digit after the colon is a registry's port.
-_ELSEWHERE = {
-    "containers-storage": "podman's store is only read; podman pull oci:PATH takes an image over",
-    "docker-daemon": "there is no docker daemon here; rpod save IMAGE | docker load",
-    "ostree": "ostree repositories are not written",
-    "sif": "SIF images are not written",
-    "tarball": "tarballs are only read; rpod export writes one",
-}
+_OTHER_TRANSPORTS = (
+    "containers-storage",
+    "dir",
+    "docker-archive",
+    "docker-daemon",
+    "oci",
+    "oci-archive",
+    "ostree",
+    "sif",
+)
 
 
 def push(invocation: "Invocation") -> int:
-    """Send an image to a registry, an archive or a directory."""
-    from rootless.pushing import push as send
-    from storage.convert import Wanted
-
-    destination = _checked(invocation.text("destination"))
+    """Send an image to a registry."""
+    destination = _registry_name(invocation.text("destination"))
     settings = registry_settings(invocation)
-    wanted = Wanted(
-        invocation.text("format"),
-        invocation.text("compression_format"),
-        invocation.number("compression_level"),
-    )
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
-        digest = send(
-            invocation.host(),
-            invocation.text("image"),
-            destination or None,
-            settings,
-            on_event,
-            wanted=wanted,
+        digest = images.push(
+            invocation.host(), invocation.text("image"), destination or None, settings, on_event
         )
     path = invocation.text("digestfile")
     if path:
-        write_digest(path, digest)
+        _write_digest(path, digest)
     return 0
 
 
-def _checked(text: str) -> str:
-    """Refuse destinations that cannot be written, with the way out. Raises UsageError."""
+def _registry_name(text: str) -> str:
+    """Return a destination without its transport. Raises UsageError."""
     transport, colon, rest = text.partition(":")
-    if colon and transport in _ELSEWHERE and not rest[:1].isdigit():
-        raise UsageError(f"push to {text}: {_ELSEWHERE[transport]}")
-    return text
+    if colon and transport in _OTHER_TRANSPORTS and not rest[:1].isdigit():
+        raise UsageError(
+            f"push to {text}: only registries are supported",
+            remedy="write archives and directories with rpod save",
+        )
+    return text.removeprefix("docker://")
 
 
-def write_digest(path: str, digest: str) -> None:
-    """Write a digest to the file of --digestfile. Raises HostError."""
+def _write_digest(path: str, digest: str) -> None:
     try:
         with open(path, "w", encoding="ascii") as out:
             out.write(digest)

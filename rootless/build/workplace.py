@@ -1,0 +1,66 @@
+"""Where one build works: its user namespace, and a directory of the store for what it fetches."""
+
+import os
+
+from rootless.images import default_key
+from rootless.linux.userns import UserNamespace
+from storage.files import make_store
+from storage.layout import Layout
+from storage.scratch import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from rootless.host.paths import Host
+
+    Emit = Callable[[object], None]
+
+
+class Workplace:
+    """Made once for each build; a context manager. What is fetched goes away with it."""
+
+    def __init__(self, host: "Host") -> None:
+        make_store(host.layout)
+        self.host = host
+        self.layout: Layout = host.layout
+        self.map_key = default_key(host)
+        self._scratch = Scratch(host.layout, "build")
+        self._namespace: UserNamespace | None = None
+        self._count = 0
+
+    def run(self, function: "Callable[[Emit], object]", on_event: "Emit | None" = None) -> object:
+        """Run `function(emit)` as root of the build's user namespace, in a forked child.
+
+        What it returns and emits are JSON values. Raises what it raises, IdMapError.
+        """
+        return self.namespace.run(function, on_event)
+
+    @property
+    def namespace(self) -> UserNamespace:
+        """The user namespace of the default id map; its maps are written at the first use."""
+        if self._namespace is None:
+            self._namespace = UserNamespace(self.host.id_maps())
+        return self._namespace
+
+    def fresh_directory(self) -> str:
+        """Return a new empty directory that lasts as long as the build."""
+        self._count += 1
+        path = f"{self._scratch.path}/{self._count}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def __enter__(self) -> "Workplace":
+        self._scratch.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        value: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        if self._namespace is not None:
+            self._namespace.close()
+        self._scratch.__exit__(kind, value, trace)

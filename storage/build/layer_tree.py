@@ -1,0 +1,114 @@
+"""Unpacked layers as one tree, without mounting them (OCI image-spec, layer: whiteouts).
+
+Layers never change, so a name that was a directory stays one: paths below a layer can be joined.
+Runs as root of the user namespace of the layers' id map.
+"""
+
+import os
+import stat
+
+from storage.build.trees import Node
+from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
+from storage.xattrs import is_opaque, read_allowed
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_EMPTY_ROOT = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+_KEPT_LISTS = 50_000
+
+
+class LayerTree:
+    """A stack of `diff` directories, the top one first; an empty stack is an empty directory."""
+
+    keeps_owners = True
+
+    def __init__(self, diffs: tuple[str, ...], *, name: str = "") -> None:
+        self.name = name or "the image"
+        self._parts = tuple(os.fsencode(diff) for diff in diffs)
+        self._lists: dict[bytes, dict[bytes, Node]] = {}
+
+    def root(self) -> Node:
+        """Return the top directory."""
+        found = os.lstat(self._parts[0]) if self._parts else _EMPTY_ROOT
+        return Node(b"", found, self._parts)
+
+    def children(self, directory: Node) -> dict[bytes, Node]:
+        """Return what is in a directory, as an overlay of the layers would show it."""
+        found = self._lists.get(directory.path)
+        if found is None:
+            if len(self._lists) >= _KEPT_LISTS:
+                self._lists.clear()
+            found = self._lists[directory.path] = _merge(directory)
+        return found
+
+    def read_link(self, node: Node) -> bytes:
+        """Return the target of a symbolic link."""
+        return os.readlink(node.places[0])
+
+    def open(self, node: Node) -> int:
+        """Open a regular file for reading."""
+        return os.open(node.places[0], _FILE)
+
+    def attributes(self, node: Node) -> dict[bytes, bytes]:
+        """Return the extended attributes that a layer may have."""
+        return read_allowed(os.fsdecode(node.places[0])) if node.places else {}
+
+    def close(self) -> None:
+        """Forget what is known."""
+        self._lists.clear()
+
+
+def _merge(directory: Node) -> dict[bytes, Node]:
+    prefix = directory.path + b"/" if directory.path else b""
+    nodes: dict[bytes, Node] = {}
+    closed: set[bytes] = set()
+    last = directory.places[-1] if directory.places else b""
+    for part in directory.places:
+        names, ends_here = _list(part)
+        covered = []
+        for name in names:
+            path = part + b"/" + name
+            found = os.lstat(path)
+            target = _whiteout_of(name, found)
+            if target is not None:
+                covered.append(target)
+            elif name not in closed:
+                is_directory = stat.S_ISDIR(found.st_mode)
+                known = nodes.get(name)
+                if known is None:
+                    nodes[name] = Node(prefix + name, found, (path,))
+                elif is_directory:
+                    nodes[name] = known._replace(places=(*known.places, path))
+                if not is_directory or (part != last and _is_opaque(path)):
+                    closed.add(name)
+        closed.update(covered)
+        if ends_here:
+            break
+    return dict(sorted(nodes.items()))
+
+
+def _list(path: bytes) -> tuple[list[bytes], bool]:
+    """Return the names in one layer's directory, and whether it hides what lies below."""
+    fd = os.open(path, _DIRECTORY)
+    try:
+        names = [os.fsencode(name) for name in os.listdir(fd)]
+        return names, OPAQUE_FILE in names or is_opaque(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_opaque(path: bytes) -> bool:
+    fd = os.open(path, _DIRECTORY)
+    try:
+        return is_opaque(fd)
+    finally:
+        os.close(fd)
+
+
+def _whiteout_of(name: bytes, found: os.stat_result) -> bytes | None:
+    """Return the name that an entry hides in lower layers, None when it is no whiteout."""
+    if name.startswith(WHITEOUT_PREFIX):
+        return name.removeprefix(WHITEOUT_PREFIX)
+    if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+        return name
+    return None
