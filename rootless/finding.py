@@ -1,7 +1,7 @@
 """What registries have: repositories by a term, tags of a repository."""
 
 from rootless.host.paths import Host
-from rootless.images import PullSettings, registry_place
+from rootless.images import PullSettings, options_for, pull_options
 from rootless.registries import load_registries
 from rootless.shortnames import load_short_names
 from storage.errors import RegistryError
@@ -50,7 +50,7 @@ def _search_one(
     source = find_sources(
         load_registries(host.environ), parse_reference(f"{registry}/search/search")
     )[-1]
-    options = registry_place(source, settings)
+    options = options_for(source, pull_options(settings))
     return search_registry(registry, term, limit=limit, options=options, environment=host.environ)
 
 
@@ -61,6 +61,6 @@ def tags(host: Host, name: str, settings: PullSettings) -> tuple[str, list[str]]
     """
     reference = parse_reference(name)
     source = find_sources(load_registries(host.environ), reference)[-1]
-    options = registry_place(source, settings)
+    options = options_for(source, pull_options(settings))
     found = list_tags(source.reference, options=options, environment=host.environ)
     return reference.name, found

@@ -74,7 +74,7 @@ def join_platform(platform: str | None, arch: str, system: str, variant: str) ->
         return platform or None
     if platform:
         raise UsageError("--platform and --arch, --os or --variant do not go together")
-    from storage.registry.platform import host_platform
+    from storage.platform import host_platform
 
     own = host_platform()
     chosen = f"{system or own.os}/{arch or own.architecture}"
@@ -174,7 +174,7 @@ def load_source(host: Host, name: str, on_event: "OnEvent | None" = None) -> lis
 
 
 def _is_platform(record: ImageRecord, text: str) -> bool:
-    from storage.registry.platform import parse_platform
+    from storage.platform import parse_platform
 
     wanted = parse_platform(text)
     return record.os == wanted.os and record.architecture == wanted.architecture
@@ -202,9 +202,9 @@ def pull(
     Raises InvalidReference, PolicyRefused, RegistryError and its kinds, StoreUnusable.
     """
     from rootless.registries import load_registries
+    from storage.platform import host_platform, parse_platform
     from storage.policy import check_policy
     from storage.reference import parse_reference
-    from storage.registry.platform import host_platform, parse_platform
     from storage.registry.registries import find_sources
     from storage.registry.unchanged import find_unchanged
 
@@ -212,7 +212,7 @@ def pull(
     reference = parse_reference(name)
     check_policy(reference, host.environ)
     platform = parse_platform(request.platform) if request.platform else host_platform()
-    options = _pull_options(request)
+    options = pull_options(request)
     sources = find_sources(load_registries(host.environ), reference)
     if len(sources) == 1 and sources[0].reference == reference:
         unchanged = find_unchanged(
@@ -220,7 +220,7 @@ def pull(
             reference,
             map_key=default_key(host),
             platform=platform,
-            options=_options_for(sources[0], options),
+            options=options_for(sources[0], options),
             environment=host.environ,
         )
         if unchanged is not None:
@@ -229,7 +229,7 @@ def pull(
     # --creds are for the registry itself: a mirror never gets them.
     asked = [options._replace(credentials=None)] * (len(sources) - 1) + [options]
     places = [
-        (one.reference, _with_credentials(host, one, own))
+        (one.reference, with_credentials(host, one, own))
         for one, own in zip(sources, asked, strict=True)
     ]
 
@@ -250,73 +250,30 @@ def pull(
         )
         return record.manifest_digest
 
-    digest = _in_namespace(host, work, on_event, prepare=load)
+    digest = in_namespace(host, work, on_event, prepare=load)
     found = find_image(host.layout, str(digest))
     return found._replace(names=(str(reference),))
 
 
-def registry_place(source: "Source", request: "PullRequest") -> "PullOptions":
-    """Return how to talk to a registry that is only asked."""
-    return _options_for(source, _pull_options(request))
-
-
-def _options_for(source: "Source", options: "PullOptions") -> "PullOptions":
+def options_for(source: "Source", options: "PullOptions") -> "PullOptions":
     """Return how to talk to a place: what the command line says comes before the configuration."""
     if source.insecure and options.tls_verify is None:
         return options._replace(tls_verify=False)
     return options
 
 
-def _with_credentials(host: Host, source: "Source", options: "PullOptions") -> "PullOptions":
+def with_credentials(host: Host, source: "Source", options: "PullOptions") -> "PullOptions":
     from storage.registry.credentials import find_credentials
 
-    options = _options_for(source, options)
+    options = options_for(source, options)
     if options.credentials is not None:
         return options
     found = find_credentials(source.reference, environment=host.environ, authfile=options.authfile)
     return options._replace(credentials=found)
 
 
-def push(
-    host: Host,
-    name: str,
-    destination: str | None = None,
-    request: "PullRequest | None" = None,
-    on_event: "OnEvent | None" = None,
-) -> str:
-    """Send an image to a registry, under its own name by default; return its digest.
-
-    The blobs belong to the caller, so no user namespace is needed.
-    Raises ImageNotFound, InvalidReference, RegistryError, UsageError.
-    """
-    from rootless.registries import load_registries
-    from storage.events import ignore
-    from storage.reference import parse_reference
-    from storage.registry.push import push_image
-    from storage.registry.registries import find_sources
-
-    record = find_image(host.layout, name)
-    if destination is None and not record.names:
-        raise UsageError(
-            f"push {name}: an id does not say where to", remedy=f"rpod push {name} HOST/NAME:TAG"
-        )
-    reference = parse_reference(destination or record.names[0])
-    # Locations and mirrors are for reading: what is pushed goes where its name says.
-    source = find_sources(load_registries(host.environ), reference)[-1]
-    # A registry may read all it has got once more before it answers.
-    options = _options_for(source, _pull_options(request or PullSettings()))
-    options = options._replace(read_timeout_s=300.0)
-    return push_image(
-        host.layout,
-        record,
-        reference,
-        options=options,
-        events=on_event or ignore,
-        environment=host.environ,
-    )
-
-
-def _pull_options(request: "PullRequest") -> "PullOptions":
+def pull_options(request: "PullRequest") -> "PullOptions":
+    """Return what a request says about talking to registries."""
     from storage.registry.options import PullOptions
 
     credentials = None
@@ -341,13 +298,14 @@ def default_key(host: Host) -> str:
     return map_key(maps.uids, maps.gids)
 
 
-def _in_namespace(
+def in_namespace(
     host: Host,
     work: "Callable[[Emit], object]",
     on_event: "OnEvent | None",
     maps: IdMaps | None = None,
     prepare: "Callable[[], None] | None" = None,
 ) -> object:
+    """Run `work` as root of a user namespace; its events are told here."""
     listener = None
     if on_event is not None:
         from storage.events import Event
@@ -375,7 +333,7 @@ def ensure_unpacked(
 
     host.note(f"unpacking {record.names[0] if record.names else record.image_id[:12]} for this"
               " id map, once")  # fmt: skip
-    _in_namespace(
+    in_namespace(
         host,
         lambda emit: ensure_layers(
             host.layout, key, record, events=lambda event: emit(list(event))
@@ -427,7 +385,7 @@ def diff(host: Host, name: str, base: str | None = None) -> list[tuple[str, str]
         changes = diff_layers(host.layout, key, old, record.chain_ids)
         return [(change.kind, os.fsdecode(change.path)) for change in changes]
 
-    found = _in_namespace(host, work, None)
+    found = in_namespace(host, work, None)
     assert isinstance(found, list)
     return [(str(kind), str(path)) for kind, path in found]
 
@@ -456,7 +414,7 @@ def load(
         )
         return [record.manifest_digest for record in records]
 
-    digests = _in_namespace(host, work, on_event)
+    digests = in_namespace(host, work, on_event)
     assert isinstance(digests, list)
     return [find_image(host.layout, str(digest), all_names=True) for digest in digests]
 
@@ -512,7 +470,7 @@ def import_image(
         )
         return record.manifest_digest
 
-    digest = _in_namespace(host, work, on_event)
+    digest = in_namespace(host, work, on_event)
     return find_image(host.layout, str(digest), all_names=True)
 
 

@@ -20,9 +20,9 @@ from storage.oci.descriptor import (
 )
 from storage.oci.index import Index
 from storage.oci.manifest import Manifest
+from storage.platform import Platform, choose_manifest, host_platform
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
-from storage.registry.platform import Platform, choose_manifest, host_platform
 from storage.spool import Files, Member, PlainDirectory, get_blob, read_blob_of
 
 _REF_NAME = "org.opencontainers.image.ref.name"

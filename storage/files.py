@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, locks that die with their holder, a place to build.
 
-Lock order, first to last: `images` (shared while an image or a container that needs it is recorded,
-exclusive while garbage is removed), `names`, `layer-<hex>` or `blob-<hex>`, `container-names`,
-`volumes`. A lock is held for one object, never over the network or a user's command, except
-`blob-<hex>` and `layer-<hex>`, whose very purpose is that two commands do not do the work twice.
+Lock order, first to last: `lists` (an index is edited), `images` (shared while an image or a
+container that needs it is recorded, exclusive while garbage is removed), `names`, `layer-<hex>` or
+`blob-<hex>`, `container-names`, `volumes`. A lock is held for one object, never over the network
+or a user's command, except `blob-<hex>` and `layer-<hex>`:
+their very purpose is that two commands do not do work twice.
 """
 
 import errno

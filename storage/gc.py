@@ -12,7 +12,7 @@ import time
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
 from storage.files import Lock
-from storage.images import ImageRecord, list_images, take_gone
+from storage.images import ImageRecord, list_entries, take_gone
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
@@ -88,7 +88,7 @@ def _find_needs(layout: Layout) -> _Needs:
     chains: set[str] = set()
     layers: set[tuple[str, str]] = set()
     is_certain = True
-    for record in list_images(layout):
+    for record in list_entries(layout):
         blobs.update(map(_hex, (record.manifest_digest, record.view_digest, record.config_digest)))
         blobs.update(map(_hex, record.layer_digests))
         chains.update(map(_hex, record.chain_ids))

@@ -39,7 +39,7 @@ from storage.oci.checks import (
     parse_json,
 )
 from storage.oci.config import ImageConfig
-from storage.oci.descriptor import OCI_INDEX, OCI_MANIFEST
+from storage.oci.descriptor import INDEX_TYPES, OCI_INDEX, OCI_MANIFEST
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, local_candidates, parse_reference
 
@@ -77,6 +77,11 @@ class ImageRecord(NamedTuple):
     added_at: str
     view_digest: str
     names: tuple[str, ...] = ()
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is an index: `layer_digests` are then all the blobs that its entries need."""
+        return self.media_type in INDEX_TYPES
 
     def to_json(self) -> dict[str, object]:
         """Return the record as it is kept on disk: without names, which are files of their own."""
@@ -116,7 +121,20 @@ class ImageRecord(NamedTuple):
 
 
 def find_image(layout: Layout, text: str, *, all_names: bool = False) -> ImageRecord:
-    """Find an image by name, name@digest, digest, or an unambiguous beginning of its id.
+    """Find an image as `find_entry` does; of an index the image for this platform.
+
+    Raises ImageNotFound, Ambiguous, InvalidReference, NoMatchingPlatform.
+    """
+    record = find_entry(layout, text)
+    if record.is_index:
+        record = _choose_instance(layout, text, record)
+    return (
+        record._replace(names=image_names(layout, record.manifest_digest)) if all_names else record
+    )
+
+
+def find_entry(layout: Layout, text: str, *, all_names: bool = False) -> ImageRecord:
+    """Find an image or an index by name, name@digest, digest, or a beginning of its id.
 
     A short name stands for, in this order: localhost/NAME, docker.io/library/NAME, and any name
     that ends in /NAME. Raises ImageNotFound, Ambiguous, InvalidReference.
@@ -131,8 +149,27 @@ def find_image(layout: Layout, text: str, *, all_names: bool = False) -> ImageRe
     )
 
 
+def _choose_instance(layout: Layout, text: str, index: ImageRecord) -> ImageRecord:
+    from storage.oci.index import Index
+    from storage.platform import choose_manifest, host_platform
+
+    data = read_blob(layout, index.manifest_digest, verify=False)
+    entries = Index.from_json(parse_json(data, text), text).manifests
+    entry = choose_manifest(entries, host_platform(), text)
+    record = _load_record(layout, entry.digest)
+    if record is None:
+        # Its blobs are here, with the index; only its own record has been removed.
+        record = commit_image(layout, manifest_digest=entry.digest, name=None, map_key=None)
+    return record._replace(names=index.names)
+
+
 def list_images(layout: Layout) -> list[ImageRecord]:
     """Return every image with all its names, in the order of their arrival, the newest first."""
+    return [record for record in list_entries(layout) if not record.is_index]
+
+
+def list_entries(layout: Layout) -> list[ImageRecord]:
+    """Return every image and every index, as `list_images` does."""
     names: dict[str, list[str]] = {}
     for name, digest in list_names(layout).items():
         names.setdefault(digest, []).append(name)
@@ -209,7 +246,7 @@ def _find_by_id(layout: Layout, text: str) -> ImageRecord | None:
         record = _load_record(layout, f"sha256:{prefix}")
         if record is not None:
             return record
-    matches = [record for record in list_images(layout) if record.image_id.startswith(prefix)]
+    matches = [record for record in list_entries(layout) if record.image_id.startswith(prefix)]
     if len({record.image_id for record in matches}) > 1:
         shown = ", ".join(sorted({record.image_id[:16] for record in matches})[:4])
         raise Ambiguous(f"image id {text!r} stands for several images: {shown}")
@@ -254,20 +291,46 @@ def commit_image(
     blob, or a layer for `map_key`, has gone: the caller gets it again. Raises InvalidDocument.
     """
     with Lock(layout.lock("images"), shared=True):
-        record = _describe(layout, manifest_digest, map_key)
-        path = layout.image_record(manifest_digest)
+        record = describe_image(layout, manifest_digest, map_key)
         known = _load_record(layout, manifest_digest)
         if known is not None and known.size_bytes > record.size_bytes:
             record = record._replace(size_bytes=known.size_bytes)
-        try:
-            write_file(path, json.dumps(record.to_json()).encode())
-        except OSError as error:
-            raise from_os_error(f"write {path}", error) from error
-        with Lock(layout.lock("names")):
-            if name is not None:
-                set_name(layout, name, manifest_digest)
-            _write_index(layout)
+        record_entry(layout, record, (name,) if name is not None else ())
     return record._replace(names=image_names(layout, manifest_digest))
+
+
+def record_entry(
+    layout: Layout, record: ImageRecord, names: tuple[str, ...], *, instead_of: str = ""
+) -> None:
+    """Write a record and give it names; the caller holds `images`, and has looked at the blobs.
+
+    `instead_of` is the digest of an entry whose names go to this one, and which goes itself.
+    Raises StoreUnusable, DiskFull.
+    """
+    path = layout.image_record(record.manifest_digest)
+    try:
+        write_file(path, json.dumps(record.to_json()).encode())
+    except OSError as error:
+        raise from_os_error(f"write {path}", error) from error
+    with Lock(layout.lock("names")):
+        for name in (*names, *(image_names(layout, instead_of) if instead_of else ())):
+            set_name(layout, name, record.manifest_digest)
+        if instead_of and instead_of != record.manifest_digest:
+            _delete_record(layout, instead_of)
+        _write_index(layout)
+
+
+def discard_record(layout: Layout, record: ImageRecord) -> None:
+    """Let the garbage collection have what only this image needs; it was never recorded.
+
+    Raises StoreUnusable, DiskFull.
+    """
+    try:
+        write_file(
+            layout.gone_record(record.manifest_digest), json.dumps(record.to_json()).encode()
+        )
+    except OSError as error:
+        raise from_os_error(f"write below {layout.images_dir}", error) from error
 
 
 def tag_image(layout: Layout, text: str, target: str) -> str:
@@ -279,7 +342,7 @@ def tag_image(layout: Layout, text: str, target: str) -> str:
     if reference.digest is not None:
         raise InvalidReference(f"tag {target!r}: a name to give cannot have a digest")
     with Lock(layout.lock("images"), shared=True):
-        record = find_image(layout, text)
+        record = find_entry(layout, text)
         with Lock(layout.lock("names")):
             set_name(layout, str(reference), record.manifest_digest)
             _write_index(layout)
@@ -292,7 +355,7 @@ def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple
     Raises ImageNotFound when the image, or a name of it, is not there.
     """
     with Lock(layout.lock("images"), shared=True), Lock(layout.lock("names")):
-        record = find_image(layout, text, all_names=True)
+        record = find_entry(layout, text, all_names=True)
         gone = tuple(_own_name(record, name) for name in names) or record.names
         for name in gone:
             delete_name(layout, name)
@@ -309,7 +372,7 @@ def remove_image(
     until `storage.gc.collect`. Raises ImageNotFound, InUse.
     """
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
-        found = find_image(layout, text)
+        found = find_entry(layout, text)
         names = image_names(layout, found.manifest_digest)
         by_name = found.names[:1] if found.names and found.names[0] in names else ()
         if by_name and len(names) > 1:
@@ -357,17 +420,18 @@ def write_index(layout: Layout) -> None:
 
 def _write_index(layout: Layout, *, removing: bool = False) -> None:
     manifests: list[dict[str, object]] = []
-    for record in list_images(layout):
+    for record in list_entries(layout):
         try:
             size = os.stat(layout.blob(record.view_digest)).st_size
         except FileNotFoundError:
             continue
         entry: dict[str, object] = {
-            "mediaType": OCI_MANIFEST,
+            "mediaType": record.media_type if record.is_index else OCI_MANIFEST,
             "digest": record.view_digest,
             "size": size,
-            "platform": {"architecture": record.architecture, "os": record.os},
         }
+        if not record.is_index:
+            entry["platform"] = {"architecture": record.architecture, "os": record.os}
         manifests.extend({**entry, "annotations": {_REF_NAME: name}} for name in record.names)
         if not record.names:
             manifests.append(entry)
@@ -381,7 +445,11 @@ def _write_index(layout: Layout, *, removing: bool = False) -> None:
         raise from_os_error(f"write {layout.index_file}", error) from error
 
 
-def _describe(layout: Layout, manifest_digest: str, map_key: str | None) -> ImageRecord:
+def describe_image(layout: Layout, manifest_digest: str, map_key: str | None = None) -> ImageRecord:
+    """Describe an image whose blobs are in the store; nothing is recorded.
+
+    Raises BlobMissing, InvalidDocument.
+    """
     from storage.layers import chain_ids, read_layer
     from storage.oci.manifest import Manifest
 

@@ -80,6 +80,15 @@ def local_candidates(text: str) -> tuple[str, ...]:
     return (str(parse_reference(text, default_registry=LOCAL_REGISTRY)), full)
 
 
+def is_reference(text: str) -> bool:
+    """Tell whether a text is a name by the grammar."""
+    try:
+        _split(text)
+    except InvalidReference:
+        return False
+    return True
+
+
 def is_short_name(text: str) -> bool:
     """Tell whether a name lacks its registry. Raises InvalidReference."""
     return not _split(text).domain

@@ -23,8 +23,8 @@ from storage.oci.descriptor import (
     Descriptor,
 )
 from storage.oci.manifest import Manifest
+from storage.platform import host_platform
 from storage.reference import LOCAL_REGISTRY, parse_reference
-from storage.registry.platform import host_platform
 from storage.unpack import UnpackResult, unpack_tar
 
 TYPE_CHECKING = False

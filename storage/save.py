@@ -29,6 +29,7 @@ from storage.oci.descriptor import (
 )
 from storage.oci.manifest import Manifest
 from storage.record import NamedTuple
+from storage.reference import is_reference, parse_reference
 from storage.save_target import Part, check_directory, open_target, write_directory, write_tar
 from storage.scratch import Scratch
 
@@ -42,8 +43,10 @@ DOCKER_ARCHIVE = "docker-archive"
 OCI_ARCHIVE = "oci-archive"
 OCI_DIR = "oci-dir"
 DOCKER_DIR = "docker-dir"
-FORMATS = (DOCKER_ARCHIVE, OCI_ARCHIVE, OCI_DIR, DOCKER_DIR)
-DIRECTORY_FORMATS = (OCI_DIR, DOCKER_DIR)
+PLAIN_DIR = "dir"
+FORMATS = (DOCKER_ARCHIVE, OCI_ARCHIVE, OCI_DIR, DOCKER_DIR, PLAIN_DIR)
+DIRECTORY_FORMATS = (OCI_DIR, DOCKER_DIR, PLAIN_DIR)
+_SINGLE = (DOCKER_DIR, PLAIN_DIR)
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
@@ -72,7 +75,7 @@ def save_images(
     InvalidArchive, BlobMissing, StoreUnusable, DiskFull, BrokenPipeError.
     """
     if form in DIRECTORY_FORMATS:
-        if form == DOCKER_DIR and len(images) != 1:
+        if form in _SINGLE and len(images) != 1:
             raise InvalidArchive(f"save {len(images)} images: a {form} holds exactly one")
         check_directory(str(target), "index.json" if form == OCI_DIR else "version")
     with Scratch(layout, "save") as scratch, _Blobs(layout, scratch.path) as blobs:
@@ -198,12 +201,29 @@ def _oci_layout(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:
             files[name] = blobs.open(digest)._replace(name=name)
         entry = Descriptor(OCI_MANIFEST, record.view_digest, manifest.size)
         entries += [
-            entry._replace(annotations={_REF_NAME: name, _FULL_NAME: name}).to_json()
-            for name in image.names
+            entry._replace(annotations=_name_annotations(name)).to_json() for name in image.names
         ] or [entry.to_json()]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     head = Part("oci-layout", len(_OCI_LAYOUT), data=_OCI_LAYOUT)
     return [head, *files.values(), _document("index.json", index)]
+
+
+def _name_annotations(name: str) -> dict[str, str]:
+    """Return what says the name of an image; containerd's member has full names only."""
+    is_full = is_reference(name) and str(parse_reference(name)) == name
+    return {_REF_NAME: name, **({_FULL_NAME: name} if is_full else {})}
+
+
+def _plain_dir(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:
+    """The `dir:` transport with the manifest and the blobs as they are stored."""
+    record = images[0].record
+    named = {
+        digest: blobs.open(digest)._replace(name=digest.removeprefix("sha256:"))
+        for digest in (record.config_digest, *record.layer_digests)
+    }
+    version = Part("version", len(_DIRECTORY_VERSION), data=_DIRECTORY_VERSION)
+    manifest = blobs.open(record.manifest_digest)._replace(name="manifest.json")
+    return [version, *named.values(), manifest]
 
 
 def _docker_dir(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:
@@ -240,4 +260,5 @@ _PARTS = {
     OCI_ARCHIVE: _oci_layout,
     OCI_DIR: _oci_layout,
     DOCKER_DIR: _docker_dir,
+    PLAIN_DIR: _plain_dir,
 }

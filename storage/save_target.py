@@ -164,7 +164,7 @@ def write_directory(path: str, parts: list[Part], written: Written) -> None:
                 write_file(target, _merged(target, part.data), sync=False)
             elif part.fd < 0:
                 write_file(target, part.data, sync=False)
-            elif not _has(target, part.size):
+            elif part.name == "manifest.json" or not _has(target, part.size):
                 with open_target(target) as fd:
                     _copy(part, fd)
             written(part)

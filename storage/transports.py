@@ -8,6 +8,13 @@ from storage.errors import InvalidReference
 from storage.record import NamedTuple
 
 DIR = "dir"
+# What `storage.save` calls the form that a transport writes.
+FORMS = {
+    "docker-archive": "docker-archive",
+    "oci-archive": "oci-archive",
+    "oci": "oci-dir",
+    DIR: DIR,
+}
 TRANSPORTS = ("docker-archive", "oci-archive", "oci", DIR)
 
 

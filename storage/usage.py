@@ -11,7 +11,7 @@ import time
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument
 from storage.gc import PARTIAL_AGE_S, STRAY_AGE_S
-from storage.images import ImageRecord, list_images
+from storage.images import ImageRecord, list_entries
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
@@ -165,7 +165,7 @@ def sort_out(
 ) -> StoreUsage:
     """Say what the parts belong to; `running` are ids of containers."""
     now_s = time.time() if now_s is None else now_s
-    records = list_images(layout)
+    records = list_entries(layout)
     users = _image_users(layout)
     active = {record.manifest_digest for record in records if users.get(record.image_id)}
     of_image = {record.manifest_digest: _names_of(record) for record in records}

@@ -52,9 +52,9 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
         for view in list_views(host, all_states=objects == table.CONTAINERS):
             yield view.record.name
     elif objects == table.IMAGES:
-        from storage.images import list_images
+        from storage.images import list_entries
 
-        for record in list_images(host.layout):
+        for record in list_entries(host.layout):
             yield from record.names or (record.image_id[:12],)
     elif objects == table.VOLUMES:
         from storage.volumes import list_volumes

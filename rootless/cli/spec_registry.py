@@ -24,9 +24,14 @@ COMMANDS = (
             text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
             text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
                  objects=DIRECTORIES),
+            text("compression-format", "Compression to have in the layers", metavar="FORMAT",
+                 choices=("gzip", "zstd")),
+            number("compression-level", "1 to 9 for gzip, 1 to 22 for zstd", metavar="LEVEL"),
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
             text("digestfile", "File to write the image's digest to", metavar="FILE",
                  objects=FILES),
+            text("format", "Kind of manifest to have: the OCI's or docker's", short="f",
+                 choices=("oci", "v2s2")),
             flag("quiet", "No progress", short="q"),
             number("retry", "Tries after a failure", default=3),
             text("retry-delay", "Time between tries; doubles each time", default="2s",
@@ -39,12 +44,16 @@ COMMANDS = (
             Argument("destination", 0, 1, "[DESTINATION]"),
         ),
         aliases=("image push",),
-        description="DESTINATION is HOST/NAME[:TAG], also after docker://; without it the image "
-        "goes where its name says. Manifest and layers are sent as they are stored, so the digest "
-        "of an image that was pulled stays. What the registry has is not sent again.",
+        description="DESTINATION is HOST/NAME[:TAG], also after docker://, or "
+        "docker-archive:PATH[:NAME], oci-archive:PATH[:NAME], oci:PATH[:NAME], dir:PATH; without "
+        "it the image goes where its name says. Manifest and layers are sent as they are stored, "
+        "so the digest of an image that was pulled stays, unless another format or compression is "
+        "asked for. What the registry has is not sent again. Of a list of manifests (see `rpod "
+        "manifest`) all images are sent.",
         examples=(
             "rpod push registry.example.org/team/app:1",
             "rpod push --digestfile digest localhost/app registry.example.org/team/app:1",
+            "rpod push --compression-format zstd app:1 oci:images:app",
         ),
     ),
     Command(

@@ -145,6 +145,7 @@ PERSISTENT = GLOBALS[:-1]
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage indexes of images",
     "system": "Look at rpod and this host",
     "volume": "Manage volumes",
 }
@@ -159,6 +160,7 @@ _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
 _SPACE = "spec_space"
+_MANIFEST = "spec_manifest"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
 INDEX: dict[str, tuple[str, str]] = {
@@ -245,6 +247,14 @@ INDEX: dict[str, tuple[str, str]] = {
     "image untag": (_IMAGE, "untag"),
     "image exists": (_IMAGE, "image exists"),
     "image prune": (_IMAGE, "image prune"),
+    "manifest create": (_MANIFEST, "manifest create"),
+    "manifest add": (_MANIFEST, "manifest add"),
+    "manifest annotate": (_MANIFEST, "manifest annotate"),
+    "manifest inspect": (_MANIFEST, "manifest inspect"),
+    "manifest exists": (_MANIFEST, "manifest exists"),
+    "manifest push": (_MANIFEST, "manifest push"),
+    "manifest remove": (_MANIFEST, "manifest remove"),
+    "manifest rm": (_MANIFEST, "manifest rm"),
     "volume create": (_VOLUME, "volume create"),
     "volume ls": (_VOLUME, "volume ls"),
     "volume list": (_VOLUME, "volume ls"),

@@ -28,6 +28,7 @@ from storage.oci.config import ImageConfig
 from storage.oci.descriptor import INDEX_TYPES, Descriptor
 from storage.oci.index import Index
 from storage.oci.manifest import Manifest
+from storage.platform import Platform, choose_manifest, host_platform
 from storage.record import NamedTuple
 from storage.reference import Reference
 from storage.registry.client import Document, RegistryClient, read_document
@@ -40,7 +41,6 @@ from storage.registry.fetch import (
     stream_blob,
 )
 from storage.registry.options import PullOptions
-from storage.registry.platform import Platform, choose_manifest, host_platform
 from storage.scratch import sweep
 
 TYPE_CHECKING = False

@@ -1,16 +1,20 @@
 """Pushing an image: its blobs as they are stored, side by side, then the manifest byte for byte."""
 
+import json
 import os
 import threading
 from queue import Empty, SimpleQueue
 
 from storage.blobs import read_blob
+from storage.digest import digest_of
 from storage.errors import RegistryProtocolError
 from storage.events import ignore
-from storage.images import ImageRecord, list_images
+from storage.images import ImageRecord, describe_image, list_images
 from storage.layout import Layout
-from storage.oci.checks import parse_json
-from storage.oci.descriptor import Descriptor
+from storage.lists import describe_list
+from storage.oci.checks import as_object, parse_json
+from storage.oci.descriptor import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Descriptor
+from storage.oci.index import Index
 from storage.oci.manifest import Manifest
 from storage.reference import Reference, parse_reference
 from storage.registry.client import RegistryClient
@@ -51,6 +55,48 @@ def push_image(
         return _put_manifest(client, work, record, data)
     finally:
         work.cancelled.set()
+
+
+def push_list(
+    layout: Layout,
+    record: ImageRecord,
+    reference: Reference,
+    *,
+    images: bool = True,
+    form: str = "",
+    options: PullOptions | None = None,
+    events: "Events" = ignore,
+    environment: "Mapping[str, str] | None" = None,
+) -> str:
+    """Send an index, and before it its `images`; return the digest that it has there.
+
+    `form` "oci" or "v2s2" gives it another media type, and so another digest. Raises
+    RegistryError, BlobMissing, InvalidDocument.
+    """
+    options = options or PullOptions()
+    environment = os.environ if environment is None else environment
+    where = f"index of {reference}"
+    data = read_blob(layout, record.manifest_digest)
+    fields = as_object(parse_json(data, where), where)
+    if images:
+        for entry in Index.from_json(fields, where).manifests:
+            nested = entry.media_type in INDEX_TYPES
+            describe = describe_list if nested else describe_image
+            send = push_list if nested else push_image
+            send(
+                layout,
+                describe(layout, entry.digest),
+                reference._replace(tag=None, digest=entry.digest),
+                options=options,
+                events=events,
+                environment=environment,
+            )
+    media_type = {"oci": OCI_INDEX, "v2s2": DOCKER_LIST}.get(form, record.media_type)
+    if media_type != record.media_type:
+        data = json.dumps({**fields, "mediaType": media_type}, separators=(",", ":")).encode()
+        record = record._replace(media_type=media_type, manifest_digest=digest_of(data))
+    client = RegistryClient(reference, options, environment, actions="pull,push")
+    return _put_manifest(client, Work(options, events), record, data)
 
 
 def _target(reference: Reference) -> str:

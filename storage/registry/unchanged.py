@@ -16,11 +16,11 @@ from storage.names import name_target
 from storage.oci.checks import parse_json
 from storage.oci.descriptor import INDEX_TYPES, MANIFEST_TYPES
 from storage.oci.index import Index
+from storage.platform import Platform, choose_manifest, host_platform
 from storage.reference import Reference
 from storage.registry.certificates import find_certificates
 from storage.registry.hosts import is_loopback, split_host
 from storage.registry.options import PullOptions
-from storage.registry.platform import Platform, choose_manifest, host_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def test_registry_that_is_not_there_is_an_error(rpod: Command, image: str) -> No
 
 
 @pytest.mark.rpod_only  # podman asks the registry localhost for the id
-@pytest.mark.parametrize("destination", [[], ["oci-archive:/tmp/x.tar"]], ids=["id", "transport"])
+@pytest.mark.parametrize("destination", [[], ["docker-daemon:x"]], ids=["id", "transport"])
 def test_place_that_cannot_be_pushed_to_is_an_error(
     rpod: Command, image: str, destination: list[str]
 ) -> None:
@@ -76,3 +76,98 @@ def test_place_that_cannot_be_pushed_to_is_an_error(
     done = rpod("push", identity, *destination, check=False)
     assert done.code == 125
     assert "rpod " in done.err
+
+
+def _manifest_of(rpod: Command, source: str) -> dict[str, object]:
+    raw = rpod.shell(f"skopeo inspect --raw --tls-verify=false {source}").out
+    found = json.loads(raw)
+    assert isinstance(found, dict)
+    return found
+
+
+def _layer_types(manifest: dict[str, object]) -> set[str]:
+    layers = manifest["layers"]
+    assert isinstance(layers, list)
+    return {str(layer["mediaType"]).rpartition("/")[2] for layer in layers}
+
+
+@pytest.mark.parametrize(
+    ("options", "manifest", "layer"),
+    [
+        (
+            ["--format", "oci", "--compression-format", "gzip"],
+            "oci.image.manifest.v1+json",
+            "vnd.oci.image.layer.v1.tar+gzip",
+        ),
+        (
+            ["--format", "v2s2", "--compression-format", "gzip"],
+            "docker.distribution.manifest.v2+json",
+            "vnd.docker.image.rootfs.diff.tar.gzip",
+        ),
+        (
+            ["--format", "oci", "--compression-format", "zstd"],
+            "oci.image.manifest.v1+json",
+            "vnd.oci.image.layer.v1.tar+zstd",
+        ),
+    ],
+    ids=["oci", "v2s2", "zstd"],
+)
+def test_push_in_another_form(
+    rpod: Command,
+    fresh_rpod: Command,
+    image: str,
+    registry: Registry,
+    options: list[str],
+    manifest: str,
+    layer: str,
+) -> None:
+    target = f"{registry.host}/forms/{options[1]}-{options[-1]}:1"
+    rpod("push", "-q", PLAIN, *options, image, target)
+    found = _manifest_of(rpod, f"docker://{target}")
+    assert str(found["mediaType"]).endswith(manifest)
+    assert _layer_types(found) == {layer}
+    fresh_rpod("pull", "-q", PLAIN, target)
+    assert fresh_rpod("run", "--rm", "--network=none", target, "echo", "ran").out == "ran\n"
+
+
+@pytest.mark.rpod_only
+def test_converted_layers_do_not_stay(
+    fresh_rpod: Command, registry: Registry, docker_archive: str
+) -> None:
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    count = "find $XDG_DATA_HOME/rpod/blobs -type f | wc -l"
+    before = fresh_rpod.shell(count).out
+    options = ("--compression-format", "zstd", "--compression-level", "9")
+    fresh_rpod("push", "-q", PLAIN, *options, "localhost/rpod-test", f"{registry.host}/gone:1")
+    assert fresh_rpod.shell(count).out == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "v2s2", "--compression-format", "zstd"],
+        ["--compression-format", "gzip", "--compression-level", "10"],
+        ["--compression-level", "0"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.rpod_only  # podman sends something else than it was asked for
+def test_push_in_an_impossible_form_is_refused(
+    rpod: Command, image: str, registry: Registry, options: list[str]
+) -> None:
+    target = f"{registry.host}/impossible:1"
+    assert rpod("push", PLAIN, *options, image, target, check=False).code == 125
+
+
+@pytest.mark.parametrize("transport", ["docker-archive", "oci-archive", "oci", "dir"])
+def test_push_to_a_file_and_back(
+    rpod: Command, fresh_rpod: Command, image: str, account_dir: str, transport: str
+) -> None:
+    name = "" if transport == "dir" else ":localhost/filed:7"
+    place = f"{transport}:{account_dir}/pushed{name}"
+    rpod("push", "-q", image, place)
+    rpod.shell(f"skopeo inspect {place}")
+    loaded = fresh_rpod("pull", "-q", place).lines[-1]
+    if name:
+        assert fresh_rpod("images", "--format", "{{.Repository}}:{{.Tag}}").lines == [name[1:]]
+    assert fresh_rpod("run", "--rm", "--network=none", loaded, "echo", "ran").out == "ran\n"

@@ -7,7 +7,7 @@ from rootless.cli.commands.selection import exit_code, for_each, removal_exit_co
 from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
 from storage.errors import ImageNotFound, InUse
-from storage.images import find_image, image_users, list_images
+from storage.images import find_entry, image_users, list_entries
 from storage.transports import is_source
 
 TYPE_CHECKING = False
@@ -166,7 +166,7 @@ def remove(invocation: "Invocation") -> int:
     if not names and not wants_all:
         raise UsageError("image name or ID must be specified")
     if wants_all:
-        names = [record.image_id for record in list_images(host.layout)]
+        names = [record.image_id for record in list_entries(host.layout)]
 
     gone: list[str] = []
 
@@ -195,7 +195,7 @@ def _remove_containers(host: "Host", name: str) -> None:
     """Remove the containers of an image that is about to go with this name."""
     from rootless.container.lifecycle import remove as remove_container
 
-    record = find_image(host.layout, name, all_names=True)
+    record = find_entry(host.layout, name, all_names=True)
     # A name of several is only taken away; the image and its containers stay.
     if len(record.names) > 1 and not record.image_id.startswith(name.removeprefix("sha256:")):
         return
@@ -218,7 +218,7 @@ def untag(invocation: "Invocation") -> int:
 def exists(invocation: "Invocation") -> int:
     """Say by the exit code whether an image exists."""
     try:
-        find_image(invocation.host().layout, invocation.text("image"))
+        find_entry(invocation.host().layout, invocation.text("image"))
     except ImageNotFound:
         return 1
     return 0
@@ -262,7 +262,7 @@ def prune_images(
             # Another command was faster, or began to use it just now.
             return
 
-    chosen = [record.image_id for record in list_images(host.layout) if is_unneeded(record)]
+    chosen = [record.image_id for record in list_entries(host.layout) if is_unneeded(record)]
     errors = for_each(chosen, remove_one)
     # Also what interrupted pulls have left goes now.
     images.collect(host)

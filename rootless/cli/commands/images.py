@@ -12,7 +12,7 @@ from rootless.cli.commands.image_filters import (
 )
 from rootless.cli.human import ago_text, go_time, parse_rfc3339, size_text, unix_time
 from rootless.cli.output import Row, Table, print_formatted, split_filters, write
-from storage.images import image_users, list_images
+from storage.images import image_users, list_entries
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 def images(invocation: "Invocation") -> int:
     """List images."""
     layout = invocation.host().layout
-    records = list_images(layout)
+    records = list_entries(layout)
     wanted = invocation.text("image")
     pairs = split_filters(invocation.texts("filter"), FILTERS, "image")
     if wanted:

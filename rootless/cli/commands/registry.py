@@ -1,6 +1,5 @@
 """Commands that send to registries."""
 
-from rootless import images
 from rootless.cli.commands.image import registry_settings
 from rootless.cli.progress import Reporter
 from rootless.errors import HostError, UsageError
@@ -9,44 +8,53 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
 
-_OTHER_TRANSPORTS = (
-    "containers-storage",
-    "dir",
-    "docker-archive",
-    "docker-daemon",
-    "oci",
-    "oci-archive",
-    "ostree",
-    "sif",
-)
+# Transports that podman has; a digit after the colon is a registry's port.
+_ELSEWHERE = {
+    "containers-storage": "podman's store is only read; podman pull oci:PATH takes an image over",
+    "docker-daemon": "there is no docker daemon here; rpod save IMAGE | docker load",
+    "ostree": "ostree repositories are not written",
+    "sif": "SIF images are not written",
+    "tarball": "tarballs are only read; rpod export writes one",
+}
 
 
 def push(invocation: "Invocation") -> int:
-    """Send an image to a registry."""
-    destination = _registry_name(invocation.text("destination"))
+    """Send an image to a registry, an archive or a directory."""
+    from rootless.pushing import push as send
+    from storage.convert import Wanted
+
+    destination = _checked(invocation.text("destination"))
     settings = registry_settings(invocation)
+    wanted = Wanted(
+        invocation.text("format"),
+        invocation.text("compression_format"),
+        invocation.number("compression_level"),
+    )
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
-        digest = images.push(
-            invocation.host(), invocation.text("image"), destination or None, settings, on_event
+        digest = send(
+            invocation.host(),
+            invocation.text("image"),
+            destination or None,
+            settings,
+            on_event,
+            wanted=wanted,
         )
     path = invocation.text("digestfile")
     if path:
-        _write_digest(path, digest)
+        write_digest(path, digest)
     return 0
 
 
-def _registry_name(text: str) -> str:
-    """Return a destination without its transport. Raises UsageError."""
+def _checked(text: str) -> str:
+    """Refuse destinations that cannot be written, with the way out. Raises UsageError."""
     transport, colon, rest = text.partition(":")
-    if colon and transport in _OTHER_TRANSPORTS and not rest[:1].isdigit():
-        raise UsageError(
-            f"push to {text}: only registries are supported",
-            remedy="write archives and directories with rpod save",
-        )
-    return text.removeprefix("docker://")
+    if colon and transport in _ELSEWHERE and not rest[:1].isdigit():
+        raise UsageError(f"push to {text}: {_ELSEWHERE[transport]}")
+    return text
 
 
-def _write_digest(path: str, digest: str) -> None:
+def write_digest(path: str, digest: str) -> None:
+    """Write a digest to the file of --digestfile. Raises HostError."""
     try:
         with open(path, "w", encoding="ascii") as out:
             out.write(digest)

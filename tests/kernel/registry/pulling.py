@@ -11,9 +11,9 @@ from storage.events import Event
 from storage.images import ImageRecord
 from storage.layers import map_key
 from storage.layout import Layout
+from storage.platform import parse_platform
 from storage.reference import parse_reference
 from storage.registry.options import PullOptions
-from storage.registry.platform import parse_platform
 
 QUICK = PullOptions(
     retries=2,

@@ -9,9 +9,9 @@ import pytest
 
 from rootless.host.paths import open_host
 from storage.layers import map_key
+from storage.platform import parse_platform
 from storage.reference import parse_reference
 from storage.registry.options import PullOptions
-from storage.registry.platform import parse_platform
 from storage.registry.unchanged import find_unchanged
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import QUICK, layout_of, pull

@@ -26,7 +26,7 @@ from storage.errors import (
 from storage.events import Event
 from storage.images import find_image, image_config
 from storage.layout import Layout
-from storage.registry.platform import host_platform
+from storage.platform import host_platform
 from tests.unit.storage.stores import KEY, image_documents, layer_tar, new_store
 
 LAYERS = [layer_tar({"f": b"one"}), layer_tar({"g": b"two"})]

@@ -12,7 +12,7 @@ from storage.images import ImageRecord
 from storage.layout import Layout
 from storage.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, Descriptor, DescriptorPlatform
 from storage.oci.index import Index
-from storage.registry.platform import host_platform
+from storage.platform import host_platform
 from storage.save import SavedImage, save_images
 from storage.transports import Source, is_source, parse_source
 from tests.unit.storage.stores import KEY, add_image, new_store

@@ -2,7 +2,7 @@ import pytest
 
 from storage.errors import InvalidReference, NoMatchingPlatform
 from storage.oci.descriptor import OCI_MANIFEST, Descriptor, DescriptorPlatform
-from storage.registry.platform import Platform, choose_manifest, host_platform, parse_platform
+from storage.platform import Platform, choose_manifest, host_platform, parse_platform
 
 _NO_FLAGS: frozenset[str] = frozenset()
 _V3 = frozenset(

@@ -1,0 +1,155 @@
+"""An image in another form: docker's or the OCI's manifest, layers compressed in another way.
+
+What a layer inflates to stays, so its diff id and the configuration do. The converted image is
+stored like any other, but never recorded: `discard` hands it to the garbage collection.
+"""
+
+import hashlib
+import json
+from typing import Protocol
+
+from storage.blobs import BlobWriter, open_blob, read_blob, write_blob
+from storage.errors import DigestMismatch, InvalidDocument
+from storage.images import ImageRecord, describe_image, discard_record
+from storage.inflate import inflate, peek
+from storage.layout import Layout
+from storage.oci.checks import parse_json
+from storage.oci.descriptor import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    Descriptor,
+    layer_compression,
+)
+from storage.oci.manifest import Manifest
+from storage.record import NamedTuple
+
+OCI, DOCKER = "oci", "v2s2"
+FORMS = (OCI, DOCKER)
+GZIP, ZSTD = "gzip", "zstd"
+LEVELS = {GZIP: (1, 9), ZSTD: (1, 22)}
+_OCI_LAYERS = {"none": OCI_LAYER, GZIP: OCI_LAYER_GZIP, ZSTD: OCI_LAYER_ZSTD}
+_DOCKER_LAYERS = {"none": DOCKER_LAYER, GZIP: DOCKER_LAYER_GZIP}
+_GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
+_GZIP_WINDOW = 31
+
+
+class Wanted(NamedTuple):
+    """The form to have; empty strings, and a level of None, leave what is there."""
+
+    form: str = ""
+    compression: str = ""
+    level: int | None = None
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """Refuse what does not go together. Raises InvalidDocument."""
+    if wanted.form == DOCKER and wanted.compression == ZSTD:
+        raise InvalidDocument(
+            "docker's manifests, schema 2, have no zstd layers",
+            remedy="leave the format out, or say --format oci",
+        )
+    if wanted.level is not None:
+        first, last = LEVELS[wanted.compression or GZIP]
+        if not first <= wanted.level <= last:
+            raise InvalidDocument(
+                f"compression level {wanted.level}: {wanted.compression or GZIP} has"
+                f" {first} to {last}"
+            )
+
+
+def convert_image(layout: Layout, record: ImageRecord, wanted: Wanted) -> ImageRecord:
+    """Return the image in the form that is wanted; the image itself when it has it already.
+
+    Raises BlobMissing, DigestMismatch, InvalidDocument, InvalidLayer, DiskFull.
+    """
+    check_wanted(wanted)
+    if wanted == Wanted():
+        return record
+    where = f"manifest {record.manifest_digest[:19]}"
+    manifest = Manifest.from_json(
+        parse_json(read_blob(layout, record.manifest_digest), where), where
+    )
+    layers = tuple(
+        _convert_layer(layout, layer, diff_id, wanted)
+        for layer, diff_id in zip(manifest.layers, record.diff_ids, strict=True)
+    )
+    form = wanted.form or (DOCKER if manifest.media_type == DOCKER_MANIFEST else OCI)
+    if form == DOCKER and any(_compression(layer) == ZSTD for layer in layers):
+        if wanted.form == DOCKER:
+            layers = tuple(
+                _convert_layer(layout, layer, diff_id, Wanted(DOCKER, GZIP))
+                if _compression(layer) == ZSTD
+                else layer
+                for layer, diff_id in zip(layers, record.diff_ids, strict=True)
+            )
+        else:
+            form = OCI
+    converted = manifest._replace(layers=layers)
+    converted = converted.as_oci() if form == OCI else _as_docker(converted)
+    if converted == manifest:
+        return record
+    data = json.dumps(converted.to_json(), separators=(",", ":")).encode()
+    return describe_image(layout, write_blob(layout, data))
+
+
+def discard(layout: Layout, record: ImageRecord) -> None:
+    """Let the next garbage collection have what a converted image has for itself."""
+    discard_record(layout, record)
+
+
+def _compression(layer: Descriptor) -> str:
+    return layer_compression(layer.media_type)
+
+
+def _as_docker(manifest: Manifest) -> Manifest:
+    layers = tuple(
+        layer._replace(media_type=_DOCKER_LAYERS[_compression(layer)], annotations=None)
+        for layer in manifest.layers
+    )
+    config = manifest.config._replace(media_type=DOCKER_CONFIG, annotations=None)
+    return Manifest(DOCKER_MANIFEST, config, layers, {})
+
+
+def _convert_layer(layout: Layout, layer: Descriptor, diff_id: str, wanted: Wanted) -> Descriptor:
+    """Return a layer in the wanted compression; inflated and compressed anew only where needed."""
+    compression = wanted.compression or (GZIP if wanted.level is not None else "")
+    if not compression or (_compression(layer) == compression and wanted.level is None):
+        return layer
+    digest = hashlib.sha256()
+    compressor = _compressor(compression, wanted.level)
+    with open(open_blob(layout, layer.digest), "rb", buffering=0) as source:
+        found, start = peek(source)
+        with BlobWriter(layout) as writer:
+            for chunk in inflate(start, found):
+                digest.update(chunk)
+                writer.write(compressor.compress(chunk))
+            writer.write(compressor.flush())
+            if f"sha256:{digest.hexdigest()}" != diff_id:
+                raise DigestMismatch(
+                    f"layer {layer.digest}: its content does not have the digest {diff_id}",
+                    remedy="pull or load the image again",
+                )
+            stored = writer.commit()
+            size = writer.size_bytes
+    return Descriptor(_OCI_LAYERS[compression], stored, size, annotations=layer.annotations)
+
+
+def _compressor(compression: str, level: int | None) -> _Compressor:
+    if compression == ZSTD:
+        import zstandard
+
+        # pzstd's threads would make the result depend on the machine.
+        return zstandard.ZstdCompressor(level=level or _ZSTD_LEVEL).compressobj()
+    import zlib
+
+    return zlib.compressobj(level or _GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)

@@ -1,0 +1,96 @@
+"""manifest: indexes of the user's own, in the store and in a registry."""
+
+import json
+
+import pytest
+
+from tests.support import images, oci
+from tests.support.command import Command
+from tests.support.images import File
+from tests.support.registry import Registry
+
+
+@pytest.fixture
+def two(fresh_rpod: Command) -> Command:
+    """A store with two images, localhost/a:1 and localhost/b:1."""
+    for name in ("a", "b"):
+        layers = [images.tar(images.busybox_files()), images.tar([File(name, name.encode())])]
+        archive = images.docker_archive(layers, {"Cmd": ["sh"]}, f"localhost/{name}:1")
+        fresh_rpod("load", "-q", input=archive)
+    return fresh_rpod
+
+
+def entries(command: Command, name: str) -> list[dict[str, object]]:
+    found = json.loads(command("manifest", "inspect", name).out)["manifests"] or []
+    assert isinstance(found, list)
+    return found
+
+
+def test_list_is_made_and_edited(two: Command) -> None:
+    assert len(two("manifest", "create", "localhost/l:1").out.strip()) == 64
+    assert entries(two, "localhost/l:1") == []
+    two("manifest", "add", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "--variant", "v8", "localhost/l:1", "localhost/b:1")
+    first, second = entries(two, "localhost/l:1")
+    assert second["platform"] == {"architecture": "arm64", "os": "linux", "variant": "v8"}
+    digest = str(second["digest"])
+    two("manifest", "annotate", "--annotation", "k=v", "--os-version", "9", "localhost/l:1", digest)
+    assert entries(two, "localhost/l:1")[1]["annotations"] == {"k": "v"}
+    two("manifest", "remove", "localhost/l:1", digest)
+    assert entries(two, "localhost/l:1") == [first]
+
+
+def test_list_exists_until_it_is_removed(two: Command) -> None:
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    assert two("manifest", "exists", "localhost/l:1").code == 0
+    assert two("image", "exists", "localhost/l:1").code == 0
+    assert two("manifest", "exists", "localhost/a:1", check=False).code == 1
+    again = two("manifest", "create", "localhost/l:1", check=False)
+    assert again.code == 125
+    assert "already in use" in again.err
+    two("manifest", "rm", "localhost/l:1")
+    assert two("manifest", "exists", "localhost/l:1", check=False).code == 1
+    assert two("image", "exists", "localhost/a:1").code == 0
+
+
+def test_list_runs_as_the_image_for_this_platform(two: Command) -> None:
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "s390x", "localhost/l:1", "localhost/b:1")
+    assert two("run", "--rm", "localhost/l:1", "cat", "/a").out == "a"
+    assert "localhost/l" in two("images").out
+
+
+@pytest.mark.rpod_only  # podman takes the layers along
+def test_list_keeps_its_images_alive(two: Command) -> None:
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("rmi", "localhost/a:1", "localhost/b:1")
+    two("image", "prune", "-f")
+    assert two("run", "--rm", "localhost/l:1", "cat", "/a").out == "a"
+
+
+@pytest.mark.rpod_only
+def test_list_is_pushed_with_its_images(two: Command, registry: Registry) -> None:
+    target = f"{registry.host}/lists/app:1"
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "localhost/l:1", "localhost/b:1")
+    pushed = two("manifest", "push", "-q", "localhost/l:1", f"docker://{target}").out.strip()
+    raw = registry.skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}")
+    assert json.loads(raw)["manifests"] == entries(two, "localhost/l:1")
+    assert oci.sha256(raw.encode()) == pushed
+    two("manifest", "push", "-q", "--format", "v2s2", "localhost/l:1", f"docker://{target}-d")
+    raw = registry.skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}-d")
+    assert json.loads(raw)["mediaType"].endswith("manifest.list.v2+json")
+    # Another store gets each image by its platform, or makes a list out of the whole.
+    two("manifest", "rm", "localhost/l:1")
+    two("rmi", "-a")
+    two("manifest", "create", "--all", "localhost/all:1", f"docker://{target}")
+    assert len(entries(two, "localhost/all:1")) == 2
+    two("pull", "-q", "--arch", "arm64", target)
+    assert two("run", "--rm", target, "cat", "/b").out == "b"
+
+
+@pytest.mark.rpod_only
+def test_list_of_what_is_not_there_is_not_made(two: Command, registry: Registry) -> None:
+    done = two("manifest", "create", "localhost/l:1", f"{registry.host}/no/such:1", check=False)
+    assert done.code == 125
+    assert two("manifest", "exists", "localhost/l:1", check=False).code == 1
