@@ -210,11 +210,11 @@ def pull(
 
     request = request or PullSettings()
     reference = parse_reference(name)
-    check_policy(reference, host.environ)
+    demands = check_policy(reference, host.environ)
     platform = parse_platform(request.platform) if request.platform else host_platform()
-    options = pull_options(request)
+    options = pull_options(request)._replace(demands=demands)
     sources = find_sources(load_registries(host.environ), reference)
-    if len(sources) == 1 and sources[0].reference == reference:
+    if len(sources) == 1 and sources[0].reference == reference and not demands:
         unchanged = find_unchanged(
             host.layout,
             reference,
@@ -411,6 +411,7 @@ def load(
             default_key(host),
             lambda event: emit(list(event)),
             wanted=wanted,
+            environment=host.environ,
         )
         return [record.manifest_digest for record in records]
 
@@ -454,9 +455,14 @@ def import_image(
 ) -> ImageRecord:
     """Make an image of one layer from a plain root file system: archive, directory or stdin.
 
-    Raises InvalidArchive, InvalidReference, StoreUnusable.
+    Raises PolicyRefused, InvalidArchive, InvalidReference, StoreUnusable.
     """
     from storage.archive import import_rootfs
+    from storage.policy import check_source_policy
+    from storage.verify import check_demands
+
+    demands = check_source_policy("tarball", path or "", "", host.environ)
+    check_demands(host.layout, demands, (), "", f"tarball:{path or '-'}", None)
 
     def work(emit: "Emit") -> object:
         record = import_rootfs(

@@ -184,14 +184,14 @@ def _entries(
 
     settings = settings or PullSettings()
     reference = parse_reference(image)
-    check_policy(reference, host.environ)
+    demands = check_policy(reference, host.environ)
     source = find_sources(load_registries(host.environ), reference)[-1]
     return fetch_entries(
         layout,
         source.reference,
         every=every,
         platform=parse_platform(settings.platform) if settings.platform else host_platform(),
-        options=options_for(source, pull_options(settings)),
+        options=options_for(source, pull_options(settings))._replace(demands=demands),
         events=on_event or ignore,
         environment=host.environ,
     )

@@ -3,18 +3,23 @@
 import os
 
 from storage.archive_formats import ArchivedImage, choose_image, read_images
+from storage.digest import digest_of
 from storage.errors import BlobMissing, InvalidArchive, StorageError
 from storage.events import BLOB_DONE, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
+from storage.policy import GPG, check_source_policy
 from storage.rootfs import Changes, import_rootfs, open_source
 from storage.scratch import Scratch
 from storage.spool import Files, OciDirectory, PlainDirectory, Spool
 from storage.unpacking import unpack_stored
+from storage.verify import Signature, check_demands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storage.events import Events
 
 _ATTEMPTS = 5
@@ -29,12 +34,15 @@ def load_archive(
     events: "Events | None" = None,
     *,
     wanted: str = "",
+    environment: "Mapping[str, str] | None" = None,
 ) -> list[ImageRecord]:
     """Store and unpack every image of an archive, or the `wanted` one; None is standard input.
 
     Takes what docker save and podman save write, OCI archives, each compressed or not, and
     directories: OCI image layouts, and those of the `dir` transport.
-    Raises InvalidArchive, InvalidDocument, InvalidLayer, DigestMismatch, StoreUnusable, DiskFull.
+    Images that the policy of the user in `environment` does not let in are refused. Raises
+    PolicyRefused, InvalidArchive, InvalidDocument, InvalidLayer, DigestMismatch, StoreUnusable,
+    DiskFull.
     """
     make_store(layout)
     where = source if source is not None else "standard input"
@@ -46,6 +54,9 @@ def load_archive(
                 raise InvalidArchive("there is no image in it")
             if wanted:
                 images = [choose_image(images, wanted)]
+            if environment is not None:
+                for image in images:
+                    _check_policy(layout, files, source, image, environment)
             return [_store(layout, files, image, map_key, events or ignore) for image in images]
         except StorageError as error:
             if where not in error.message:
@@ -71,6 +82,36 @@ def _open(where: str, source: str | None, scratch: str) -> Files:
                 remedy="give an archive of `podman save` or `docker save`, or an OCI archive",
             ) from error
     return spool
+
+
+def _check_policy(
+    layout: Layout,
+    files: Files,
+    source: str | None,
+    image: ArchivedImage,
+    environment: "Mapping[str, str]",
+) -> None:
+    if isinstance(files, PlainDirectory):
+        transport = "dir"
+    elif isinstance(files, OciDirectory):
+        transport = "oci"
+    else:
+        transport = "docker-archive" if files.find("index.json") is None else "oci-archive"
+    text = f"{transport}:{source or '-'}"
+    names = image.names or ("",)
+    for name in names:
+        demands = check_source_policy(transport, source or "", name, environment)
+        signatures = _signatures(files) if transport == "dir" else ()
+        digest = digest_of(image.manifest_bytes)
+        check_demands(layout, demands, signatures, digest, text, None)
+
+
+def _signatures(files: Files) -> tuple[Signature, ...]:
+    """The `dir` transport keeps simple signatures beside the manifest."""
+    found: list[Signature] = []
+    while (member := files.find(f"signature-{len(found) + 1}")) is not None:
+        found.append(Signature(GPG, files.read(member)))
+    return tuple(found)
 
 
 def _store(

@@ -164,6 +164,24 @@ class RegistryClient:
             raise
         return response
 
+    def read_blob(self, blob: Descriptor) -> bytes:
+        """Fetch a small blob and check its digest.
+
+        Raises DigestMismatch, and what `open_blob` raises.
+        """
+        with self.open_blob(blob) as response:
+            data = response.read_all(DOCUMENT_LIMIT_BYTES, self._options.document_timeout_s)
+        if digest_of(data) != blob.digest:
+            raise DigestMismatch(f"fetch blob {blob.digest}: the bytes have another digest")
+        return data
+
+    def fetch_elsewhere(self, url: str, doing: str) -> Response:
+        """Begin to fetch what is no part of the registry; no credentials are sent.
+
+        Raises RegistryUnreachable, RegistryProtocolError.
+        """
+        return self._transport.request("GET", url, doing=doing)
+
     def list_tags(self) -> list[str]:
         """Return the tags of the repository, in the registry's order.
 

@@ -13,6 +13,7 @@ from storage.reference import Reference
 from storage.registry.client import Document, RegistryClient
 from storage.registry.fetch import Work, fetch_blob
 from storage.registry.options import PullOptions
+from storage.registry.signed import SignatureCheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +43,17 @@ def fetch_entries(
 ) -> list[dict[str, object]]:
     """Store an image of a registry, or `every` one of its index; return descriptors for an index.
 
-    Nothing is unpacked. Raises RegistryError, DigestMismatch, InvalidDocument, NoMatchingPlatform.
+    Nothing is unpacked. Raises PolicyRefused, RegistryError, DigestMismatch, InvalidDocument,
+    NoMatchingPlatform.
     """
     client = RegistryClient(reference, options, environment)
     work = Work(options, events)
     where = str(reference)
+    check = SignatureCheck(layout, reference, options, environment)
     wanted = reference.digest or reference.tag or "latest"
     document = work.retried(lambda: client.get_manifest(wanted))
     if document.media_type not in INDEX_TYPES:
+        check(client, document.digest)
         return [_store(layout, client, work, document, {})]
     fields = as_object(parse_json(document.data, where), where)
     index = Index.from_json(fields, where)
@@ -68,6 +72,7 @@ def fetch_entries(
         digest = str(entry.get("digest"))
         if digest in digests:
             below = work.retried(lambda digest=digest: client.get_manifest(digest))  # type: ignore[misc]
+            check(client, digest)
             found.append(_store(layout, client, work, below, entry))
     return found
 

@@ -2,6 +2,10 @@
 
 from storage.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.policy import Demand
+
 
 class Credentials(NamedTuple):
     """What proves who the user is: a password, or an identity token (OAuth 2 refresh token)."""
@@ -21,7 +25,8 @@ class PullOptions(NamedTuple):
     `tls_verify`: None is HTTPS with verified certificates, and plain HTTP on loopback; False
     allows unverified certificates and plain HTTP anywhere; True is HTTPS even on loopback.
     `ca_dir` has *.crt (authorities) and *.cert with *.key (client certificates).
-    `credentials` come before those of `authfile`, and these before the user's files.
+    `credentials` come before those of `authfile`, and these before the user's files. `demands` are
+    the signatures that an image must have.
     """
 
     tls_verify: bool | None = None
@@ -34,3 +39,4 @@ class PullOptions(NamedTuple):
     connect_timeout_s: float = 15.0
     read_timeout_s: float = 60.0
     document_timeout_s: float = 120.0
+    demands: tuple["Demand", ...] = ()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from storage.events import Events
+    from storage.registry.signed import SignatureCheck
 
 _COMMIT_ATTEMPTS = 3
 
@@ -66,13 +67,19 @@ def pull_image(
     """Bring an image into the store and give it its name; runs as root of the user namespace.
 
     `source` is its name where it is fetched from, when that is elsewhere (a mirror).
-    Raises RegistryError, DigestMismatch, InvalidDocument, InvalidLayer, StoreUnusable, DiskFull.
+    Raises PolicyRefused, RegistryError, DigestMismatch, InvalidDocument, InvalidLayer,
+    StoreUnusable, DiskFull.
     """
     options = options or PullOptions()
     work = Work(options, events)
     environment = os.environ if environment is None else environment
     client = RegistryClient(source or reference, options, environment)
-    pull = _Pull(layout, reference, client, work, map_key, platform or host_platform())
+    check = None
+    if options.demands:
+        from storage.registry.signed import SignatureCheck
+
+        check = SignatureCheck(layout, reference, options, environment)
+    pull = _Pull(layout, reference, client, work, map_key, platform or host_platform(), check)
     try:
         return pull.run()
     finally:
@@ -124,7 +131,16 @@ class _Image(NamedTuple):
 class _Pull:
     """One pull; its threads share nothing but what is in here."""
 
-    __slots__ = ("_client", "_layout", "_map_key", "_platform", "_reference", "_where", "_work")
+    __slots__ = (
+        "_check",
+        "_client",
+        "_layout",
+        "_map_key",
+        "_platform",
+        "_reference",
+        "_where",
+        "_work",
+    )
 
     def __init__(
         self,
@@ -134,7 +150,9 @@ class _Pull:
         work: Work,
         map_key: str,
         platform: Platform,
+        check: "SignatureCheck | None",
     ) -> None:
+        self._check = check
         self._layout = layout
         self._reference = reference
         self._client = client
@@ -148,6 +166,8 @@ class _Pull:
         reference = self._reference
         name = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
         document = self._resolve(name)
+        if self._check is not None:
+            self._check(self._client, document.digest)
         attempt = 0
         while True:
             image = self._describe(document)

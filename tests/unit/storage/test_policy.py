@@ -4,10 +4,14 @@ import json
 import pathlib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from storage.errors import InvalidDocument, PolicyRefused
-from storage.policy import check_policy
+from storage.policy import Demand, check_policy, check_source_policy
 from storage.reference import parse_reference
+from storage.registry.lookaside import find_lookaside, read_yaml
+from storage.verify import is_identity
 
 ACCEPT = [{"type": "insecureAcceptAnything"}]
 REJECT = [{"type": "reject"}]
@@ -67,10 +71,144 @@ def test_every_requirement_has_to_be_met(tmp_path: pathlib.Path) -> None:
         _check(tmp_path, {"default": ACCEPT + REJECT}, "x")
 
 
-@pytest.mark.parametrize("kind", ["signedBy", "sigstoreSigned", "signedBaseLayer"])
-def test_signature_that_cannot_be_verified_is_refused(kind: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(PolicyRefused, match=kind):
-        _check(tmp_path, {"default": [{"type": kind, "keyPath": "/key"}]}, "x")
+def test_wanted_signature_is_returned(tmp_path: pathlib.Path) -> None:
+    wanted = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/key"}
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"default": [*ACCEPT, wanted]}))
+    (demand,) = check_policy(parse_reference("x"), {}, system_path=str(path))
+    assert (demand.kind, demand.key_paths) == ("signedBy", ("/key",))
+    assert demand.identity == "matchRepoDigestOrExact"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"type": "signedBaseLayer"},
+        {"type": "signedBy", "keyPath": "/key"},
+        {"type": "signedBy", "keyType": "GPGKeys"},
+        {"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/a", "keyPaths": ["/b"]},
+        {"type": "signedBy", "keyType": "GPGKeys", "keyPaths": []},
+        {"type": "sigstoreSigned", "keyData": "no base64!"},
+        {"type": "sigstoreSigned", "keyPath": "/k", "more": 1},
+        {"type": "sigstoreSigned", "keyPath": "/k", "signedIdentity": {"type": "any"}},
+        {"type": "sigstoreSigned", "keyPath": "/k", "signedIdentity": {"type": "exactReference"}},
+    ],
+    ids=repr,
+)
+def test_demand_that_is_not_understood_refuses(
+    wanted: dict[str, object], tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(InvalidDocument, match=r"policy\.json"):
+        _check(tmp_path, {"default": [wanted]}, "x")
+
+
+def test_what_cannot_be_verified_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(PolicyRefused, match="fulcio"):
+        _check(tmp_path, {"default": [{"type": "sigstoreSigned", "fulcio": {}}]}, "x")
+
+
+@pytest.mark.parametrize(
+    ("transport", "scope", "is_met"),
+    [
+        ("dir", "/srv/images", True),
+        ("dir", "/srv/images/a", True),
+        ("dir", "/srv/other", False),
+        ("oci", "/srv/images/a:v1", True),
+        ("oci", "/srv/images/a:v2", False),
+        ("docker-archive", "", True),
+        ("docker-archive", "/srv/images", False),
+        ("tarball", "", True),
+    ],
+)
+def test_files_have_scopes_of_their_transport(
+    transport: str, scope: str, is_met: bool, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"default": REJECT, "transports": {transport: {scope: ACCEPT}}}))
+
+    def check() -> object:
+        return check_source_policy(
+            transport, "/srv/images/a", "v1", {"HOME": "/none"}, system_path=str(path)
+        )
+
+    if is_met:
+        assert check() == ()
+    else:
+        with pytest.raises(PolicyRefused):
+            check()
+
+
+@pytest.mark.parametrize(
+    ("identity", "values", "signed", "name", "is_met"),
+    [
+        ("matchExact", (), "a.io/x:1", "a.io/x:1", True),
+        ("matchExact", (), "a.io/x", "a.io/x:latest", False),
+        ("matchExact", (), "a.io/x:1", f"a.io/x@{DIGEST}", False),
+        ("matchRepoDigestOrExact", (), "a.io/x:1", f"a.io/x@{DIGEST}", True),
+        ("matchRepoDigestOrExact", (), "a.io/x:1", "a.io/x:2", False),
+        ("matchRepoDigestOrExact", (), "a.io/x", "a.io/x:latest", False),
+        ("matchRepository", (), "a.io/x", "a.io/x:2", True),
+        ("matchRepository", (), "a.io/y", "a.io/x:2", False),
+        ("exactReference", ("b.io/x:1",), "b.io/x:1", "a.io/x:1", True),
+        ("exactReference", ("b.io/x:1",), "a.io/x:1", "a.io/x:1", False),
+        ("exactRepository", ("b.io/x",), "b.io/x:7", "a.io/x:1", True),
+        ("remapIdentity", ("a.io", "b.io/m"), "b.io/m/x:1", "a.io/x:1", True),
+        ("remapIdentity", ("a.io", "b.io"), "a.io/x:1", "a.io/x:1", False),
+        ("remapIdentity", ("c.io", "b.io"), "a.io/x:1", "a.io/x:1", True),
+        ("matchExact", (), "no name!", "a.io/x:1", False),
+    ],
+)
+def test_identity_of_a_signature(
+    identity: str, values: tuple[str, ...], signed: str, name: str, is_met: bool
+) -> None:
+    demand = Demand("signedBy", (), b"", identity, values, "here")
+    assert is_identity(demand, signed, parse_reference(name)) is is_met
+
+
+def test_lookaside_of_the_most_specific_scope(tmp_path: pathlib.Path) -> None:
+    directory = tmp_path / ".config/containers/registries.d"
+    directory.mkdir(parents=True)
+    (directory / "a.yaml").write_text(
+        "---\n# all\ndefault-docker:\n    lookaside: 'file:///all'\ndocker:\n"
+        "    a.io:5000:\n        lookaside: https://a.example/#x  # why\n"
+        '    "a.io:5000/team":\n        use-sigstore-attachments: true\n'
+    )
+    (directory / "ignored.yml").write_text("[")
+    environment = {"HOME": str(tmp_path)}
+    found = [
+        find_lookaside(parse_reference(name), environment)
+        for name in ("a.io:5000/x", "a.io:5000/team/x", "b.io/x")
+    ]
+    assert [(one.url, one.attachments) for one in found] == [
+        ("https://a.example/#x", False),
+        ("", True),
+        ("file:///all", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [1]", "docker:\n  a.io:\n   - x", "docker: {}", "docker: |\n  x", "other:\n  a: b",
+     "docker:\n  a.io:\n    lookasides: x", "docker:\n    a:\n  b:", "\tdocker:", "docker",
+     "docker:\n  a.io:\n    lookaside: &x y", "docker:\ndocker:"],
+)  # fmt: skip
+def test_yaml_that_is_more_than_mappings_is_refused(text: str, tmp_path: pathlib.Path) -> None:
+    directory = tmp_path / ".config/containers/registries.d"
+    directory.mkdir(parents=True)
+    (directory / "a.yaml").write_text(text)
+    with pytest.raises(InvalidDocument, match=r"a\.yaml"):
+        find_lookaside(parse_reference("a.io/x"), {"HOME": str(tmp_path)})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet=":'\"#-{}[]&* \n\tab", max_size=60))
+def test_any_yaml_is_read_or_refused(tmp_path: pathlib.Path, text: str) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text(text)
+    try:
+        read_yaml(str(path))
+    except InvalidDocument as error:
+        assert "any.yaml" in error.message
 
 
 @pytest.mark.parametrize(
