@@ -47,7 +47,8 @@ class Workplace:
     def fresh_directory(self) -> str:
         """Return a new empty directory that lasts as long as the build."""
         self._count += 1
-        path = f"{self._scratch.path}/{self._count}"
+        # Stages are built by forked processes: a count alone is not unique.
+        path = f"{self._scratch.path}/{os.getpid()}-{self._count}"
         os.mkdir(path, 0o700)
         return path
 

@@ -58,6 +58,34 @@ class LayerTree:
         self._lists.clear()
 
 
+def removals(directory: Node) -> tuple[list[bytes], set[bytes], bool]:
+    """Return what a directory of these layers takes away from layers below them.
+
+    Names that it removes, its directories that hide all that is below, and whether it does itself.
+    """
+    present: dict[bytes, bool] = {}
+    removed: set[bytes] = set()
+    cut: set[bytes] = set()
+    for part in directory.places:
+        names, ends_here = _list(part)
+        below = []
+        for name in names:
+            found = os.lstat(part + b"/" + name)
+            target = _whiteout_of(name, found)
+            if target is None:
+                if name not in removed:
+                    if present.get(name) and not stat.S_ISDIR(found.st_mode):
+                        cut.add(name)
+                    present.setdefault(name, stat.S_ISDIR(found.st_mode))
+            elif name != OPAQUE_FILE:
+                below.append(target)
+        cut.update(name for name in below if present.get(name))
+        removed.update(below)
+        if ends_here:
+            return [], cut, True
+    return sorted(removed - present.keys()), cut, False
+
+
 def _merge(directory: Node) -> dict[bytes, Node]:
     prefix = directory.path + b"/" if directory.path else b""
     nodes: dict[bytes, Node] = {}
