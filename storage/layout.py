@@ -11,6 +11,7 @@
       containers/<id>/              OCI runtime bundle and records of a container
       container-names/<name>        the id of the container that has the name
       volumes/<name>/               volume.json, _data/
+      build-cache/                  steps that builds have made: `storage.build_cache`
       tmp/                          what is being built or thrown away; each entry has its lock
       locks/                        flock(2) files, empty
       runroot                       boot id and path of the run root in use since this boot
@@ -190,6 +191,22 @@ class Layout:
     def build_download(self, name: str) -> str:
         """A downloaded file, by its digest, or the record of a URL, by a hash of that."""
         return f"{self.store}/build-cache/files/download-{name}"
+
+    @property
+    def build_cache_dir(self) -> str:
+        return f"{self.store}/build-cache"
+
+    @property
+    def build_steps_dir(self) -> str:
+        return f"{self.store}/build-cache/steps"
+
+    @property
+    def build_last_dir(self) -> str:
+        return f"{self.store}/build-cache/last"
+
+    @property
+    def build_mounts_dir(self) -> str:
+        return f"{self.store}/build-cache/mounts"
 
     @property
     def tmp_dir(self) -> str:

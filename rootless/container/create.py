@@ -171,7 +171,7 @@ def _surroundings(
     """Find out what config.json depends on; names of new anonymous volumes go to `made`."""
     container_id = new_id()
     mounts = user_mounts.collect(request, config.volumes, working_directory())
-    network = spec.Network(_network_mode(host, request))
+    network = spec.Network(network_mode(host, request))
     layers = _layers(host, image, key)
     return spec.Surroundings(
         container_id=container_id,
@@ -198,7 +198,8 @@ def working_directory() -> str:
         return ""
 
 
-def _network_mode(host: Host, request: ContainerRequest) -> str:
+def network_mode(host: Host, request: ContainerRequest) -> str:
+    """Return what `--network` means here. Raises UsageError, NetworkError, InvalidNetwork."""
     from slirp.settings import parse_network
 
     text = request.network or host.config.network
@@ -356,16 +357,16 @@ def _write_bundle(
         try:
             for directory in ("", "/rootfs", "/upper", "/work", "/etc"):
                 os.mkdir(bundle + directory, 0o711)
-            os.chmod(f"{bundle}/upper", _top_mode(around.layers))
+            os.chmod(f"{bundle}/upper", top_mode(around.layers))
             if record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
             accounts = account_files(user, around, host.user_name, request)
             for name, data in accounts.items():
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
-            _bind_accounts(runtime_config, around.directory, accounts)
-            _copy_seccomp(runtime_config, bundle)
-            _write_etc(host, request, record, runtime_config, bundle)
+            bind_accounts(runtime_config, around.directory, accounts)
+            copy_seccomp(runtime_config, bundle)
+            write_etc(host, request, record, runtime_config, bundle)
             _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
             _write(f"{bundle}/container.json", json.dumps(record.to_json()).encode(), sync=sync)
             if around.namespace.mode != "host" and not is_single:
@@ -376,7 +377,7 @@ def _write_bundle(
             raise from_os_error(f"make container {around.directory}", error) from error
 
 
-def _top_mode(layers: list[str]) -> int:
+def top_mode(layers: list[str]) -> int:
     """The container's / has the mode of the upper directory, so it must be the image's."""
     return os.stat(layers[0]).st_mode & 0o7777 if layers else 0o755
 
@@ -418,9 +419,10 @@ def _write(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> 
     os.chmod(path, mode)  # whatever the caller's umask
 
 
-def _bind_accounts(
+def bind_accounts(
     runtime_config: dict[str, object], directory: str, names: "Iterable[str]"
 ) -> None:
+    """Let the container see the account files of its bundle."""
     mounts = runtime_config["mounts"]
     assert isinstance(mounts, list)
     options = ["bind", "rprivate", "nosuid", "nodev"]
@@ -431,7 +433,7 @@ def _bind_accounts(
         )
 
 
-def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
+def copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
     """A profile is the container's from now on, whatever happens to the user's file."""
     annotations = runtime_config["annotations"]
     assert isinstance(annotations, dict)
@@ -455,13 +457,14 @@ def _copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
     seccomp_filter(runtime_config, bundle)
 
 
-def _write_etc(
+def write_etc(
     host: Host,
     request: ContainerRequest,
     record: ContainerRecord,
     runtime_config: dict[str, object],
     bundle: str,
 ) -> None:
+    """Write the files of /etc and /run that rpod makes into the bundle."""
     from rootless.container.etc import containerenv, hosts, resolv_conf
 
     hostname = str(runtime_config.get("hostname") or os.uname().nodename)

@@ -142,14 +142,14 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
         interactive=record.interactive or options.interactive, terminal=plan.process.terminal
     )
     plan.streams = streams.child
-    channel, pid = _clone(plan)
+    channel, pid = clone_child(plan)
     streams.close_child()
     container = Container(listen(view))
     container.pid = pid
     container.pidfd = os.pidfd_open(pid)
     container.is_terminal = plan.process.terminal
     try:
-        _bring_up(host, view, container, channel)
+        bring_up(host, view, container, channel)
     except BaseException:
         signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
         if container.network is not None:
@@ -170,7 +170,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     return container
 
 
-def _clone(plan: child.Plan) -> tuple[Channel, int]:
+def clone_child(plan: child.Plan) -> tuple[Channel, int]:
     """Make the process that becomes the container, in its new namespaces."""
     ours, theirs = Channel.pair()
     try:
@@ -226,7 +226,11 @@ def _silence_standard_streams() -> None:
     os.close(null)
 
 
-def _bring_up(host: "Host", view: ContainerView, container: Container, channel: Channel) -> None:
+def bring_up(host: "Host", view: ContainerView, container: Container, channel: Channel) -> None:
+    """See a child of `clone_child` through to the execution of its command.
+
+    Raises SandboxError and its kinds, IdMapError, slirp.errors.SlirpError.
+    """
     record = view.record
     apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
     namespaces = _open_namespaces(view, container.pid)

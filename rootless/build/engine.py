@@ -1,0 +1,284 @@
+"""Build an image: stages side by side, each in a process of its own, on what they depend on.
+
+A stage is built by a forked child of this process, so that waiting, hashing and compressing of one
+never holds up another, and nothing of a build outlives it.
+"""
+
+import json
+import os
+import select
+
+from rootless.build.contexts import Context, Opened, open_context
+from rootless.build.errors import BuildError
+from rootless.build.graph import SCRATCH, Graph, Node, make_graph
+from rootless.build.model import Built
+from rootless.build.parser import Parsed, parse
+from rootless.build.request import BuildRequest
+from rootless.build.result import EMPTY, Result
+from rootless.build.sandbox import dies_with_parent
+from rootless.build.scope import GlobalArguments, Platforms
+from rootless.build.sources import Sources
+from rootless.build.stage import Build, StageBuilder
+from rootless.build.workplace import Workplace
+from rootless.errors import HostError, RootlessError
+from rootless.host.paths import Host
+from rootless.linux import signals as signal
+from storage.errors import StorageError
+from storage.record import NamedTuple
+from storage.registry.platform import host_platform, parse_platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.build.events import Emit, Event
+    from storage.events import Event as PullEvent
+
+    OnPull = Callable[[PullEvent], None]
+
+_CHUNK_BYTES = 1 << 16
+
+
+class Done(NamedTuple):
+    """What was built for each platform that was asked for, in that order."""
+
+    built: tuple[Built, ...]
+    executed: int
+    unused_arguments: tuple[str, ...]
+
+
+def build(
+    workplace: Workplace,
+    request: BuildRequest,
+    opened: Opened,
+    emit: "Emit",
+    on_pull: "OnPull | None" = None,
+) -> Done:
+    """Build the target for every platform. Raises BuildError, StepFailed, StorageError, HostError."""
+    parsed = parse_sources(opened)
+    own = str(host_platform())
+    wanted = request.platforms or ("",)
+    found = []
+    executed = 0
+    unused: tuple[str, ...] = ()
+    for text in wanted:
+        platform = str(parse_platform(text)) if text else ""
+        platforms = Platforms(platform or own, own)
+        arguments = GlobalArguments(request.build_args, platforms.arguments(request.target))
+        try:
+            arguments.declare(parsed.arguments, parsed.escape)
+        except RootlessError as error:
+            raise BuildError(f"{parsed.file.name}: {error.message}", remedy=error.remedy) from error
+        graph = make_graph(parsed, arguments, request.target, frozenset(request.build_contexts))
+        sources = Sources(workplace, request, opened.context, parsed.stages, platform, on_pull)
+        shared = Build(
+            workplace.host, workplace, request, parsed, arguments, platform or own, sources, emit
+        )
+        result = _Scheduler(shared, graph, platform).run()
+        found.append(result.built)
+        executed += result.executed
+        declared = {
+            name
+            for stage in parsed.stages
+            for one in stage.instructions
+            if type(one).__name__ == "Arg"
+            for name, _ in one.pairs  # type: ignore[union-attr]
+        }
+        unused = tuple(arguments.unused(declared))
+    return Done(tuple(found), executed, unused)
+
+
+def parse_sources(opened: Opened) -> Parsed:
+    """Read the Containerfiles, several as if they were one. Raises BuildError."""
+    if len(opened.sources) == 1:
+        return parse(opened.sources[0].data, opened.sources[0].name)
+    data = b"\n".join(source.data for source in opened.sources)
+    return parse(data, "+".join(source.name for source in opened.sources))
+
+
+class _Worker(NamedTuple):
+    node: Node
+    pid: int
+    pipe: int
+
+
+class _Scheduler:
+    """Starts a stage as soon as all that it needs is there; the first failure ends all."""
+
+    def __init__(self, shared: Build, graph: Graph, platform: str) -> None:
+        self._build = shared
+        self._graph = graph
+        self._platform = platform
+        self._waiting = list(graph.nodes)
+        self._running: dict[int, _Worker] = {}
+        self._pending: dict[int, bytes] = {}
+        self._jobs = shared.request.jobs or max(2, len(os.sched_getaffinity(0)))
+        self._bases: dict[int, Result] = {}
+
+    def run(self) -> Result:
+        """Build the target and return it."""
+        self._fetch_bases()
+        executed = 0
+        try:
+            while self._waiting or self._running:
+                self._start_ready()
+                executed += self._turn()
+        except BaseException:
+            self._kill()
+            raise
+        return self._build.sources.results[self._graph.target]._replace(executed=executed)
+
+    def _fetch_bases(self) -> None:
+        """Get the images that stages begin with, before anything is started."""
+        for node in self._graph.nodes:
+            source = node.stage.source
+            if node.base >= 0:
+                continue
+            if source.base.lower() == SCRATCH:
+                built = EMPTY._replace(platform=self._build.platform)
+            else:
+                try:
+                    platform = source.platform or self._platform
+                    built = self._build.sources.image(source.base, platform)
+                except (RootlessError, StorageError) as error:
+                    file = self._build.parsed.file
+                    error.message = f"{file.name}:{source.range.first}: {error.message}"
+                    raise
+            self._bases[node.stage.position] = Result(built, {})
+
+    def _start_ready(self) -> None:
+        results = self._build.sources.results
+        for node in list(self._waiting):
+            if len(self._running) >= self._jobs:
+                return
+            if node.needs <= results.keys():
+                self._waiting.remove(node)
+                self._start(node)
+
+    def _start(self, node: Node) -> None:
+        results = self._build.sources.results
+        base = results[node.base] if node.base >= 0 else self._bases[node.stage.position]
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            _work(self._build, node, base, writer)
+        os.close(writer)
+        self._running[reader] = _Worker(node, pid, reader)
+        self._pending[reader] = b""
+
+    def _turn(self) -> int:
+        """Wait for events of the workers; return how many steps ended stages have executed."""
+        poll = select.poll()
+        for fd in self._running:
+            poll.register(fd, select.POLLIN)
+        executed = 0
+        for fd, _ in poll.poll():
+            data = os.read(fd, _CHUNK_BYTES)
+            if not data:
+                self._end(fd)
+                continue
+            *lines, self._pending[fd] = (self._pending[fd] + data).split(b"\n")
+            for line in lines:
+                executed += self._event(fd, json.loads(line))
+        return executed
+
+    def _event(self, fd: int, event: "Event") -> int:
+        if event["kind"] == "result":
+            raw = event["result"]
+            assert isinstance(raw, dict)
+            result = Result.from_json(raw)
+            self._build.sources.results[self._running[fd].node.stage.position] = result
+            return result.executed
+        if event["kind"] == "error":
+            raise _revive(event)
+        self._build.emit(event)
+        return 0
+
+    def _end(self, fd: int) -> None:
+        worker = self._running.pop(fd)
+        os.close(fd)
+        os.waitpid(worker.pid, 0)
+        if worker.node.stage.position not in self._build.sources.results:
+            name = worker.node.stage.source.name or worker.node.stage.position
+            raise HostError(f"build stage {name}: its process was killed")
+
+    def _kill(self) -> None:
+        for worker in self._running.values():
+            os.kill(worker.pid, signal.SIGKILL)
+        for worker in self._running.values():
+            os.waitpid(worker.pid, 0)
+            os.close(worker.pipe)
+        self._running.clear()
+
+
+def _work(shared: Build, node: Node, base: Result, writer: int) -> None:
+    """Body of the process that builds a stage; never returns."""
+
+    def send(event: "Event") -> None:
+        data = json.dumps(event).encode() + b"\n"
+        while data:
+            data = data[os.write(writer, data) :]
+
+    try:
+        dies_with_parent()
+        # The terminal tells everybody; the process that waits for us decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        build = shared._replace(emit=send)
+        shared.workplace.enter_worker(node.stage.position)
+        result = StageBuilder(build, node.stage, base).run()
+        for note in shared.host.notes:
+            send({"kind": "note", "stage": node.stage.position, "text": note})
+        send({"kind": "result", "result": result.to_json()})
+    except BaseException as error:  # noqa: BLE001 - top of a forked child
+        send(_described(error))
+    finally:
+        os._exit(0)
+
+
+def _described(error: BaseException) -> "Event":
+    kind = type(error)
+    message = getattr(error, "message", None)
+    if message is None:
+        message = f"{kind.__name__}: {error}"
+        if os.environ.get("RPOD_DEBUG"):
+            import traceback
+
+            message += "\n" + "".join(traceback.format_exception(error))
+    return {
+        "kind": "error",
+        "module": kind.__module__,
+        "class": kind.__name__,
+        "message": message,
+        "remedy": getattr(error, "remedy", ""),
+        "excerpt": getattr(error, "excerpt", ""),
+        "exit_code": getattr(error, "exit_code", 125),
+    }
+
+
+def _revive(event: "Event") -> Exception:
+    """Make the error of a worker again."""
+    import sys
+
+    kind = getattr(sys.modules.get(str(event["module"])), str(event["class"]), RootlessError)
+    message, remedy = str(event["message"]), str(event["remedy"])
+    if not (isinstance(kind, type) and issubclass(kind, RootlessError | StorageError)):
+        kind = RootlessError
+    if issubclass(kind, BuildError):
+        error: Exception = kind(message, remedy=remedy, excerpt=str(event["excerpt"]))
+    else:
+        error = kind(message, remedy=remedy)
+    code = event["exit_code"]
+    if isinstance(code, int):
+        error.exit_code = code  # type: ignore[attr-defined]
+    return error
+
+
+def open_sources(workplace: Workplace, request: BuildRequest) -> Opened:
+    """Open the context and read the Containerfiles. Raises BuildError, ContextError."""
+    return open_context(
+        workplace, request.context, files=request.files, ignore_file=request.ignore_file
+    )
+
+
+__all__ = ["Context", "Done", "Host", "build", "open_sources"]

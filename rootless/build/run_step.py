@@ -1,0 +1,209 @@
+"""RUN and WORKDIR: the steps that change the root file system through an overlay."""
+
+import os
+
+from rootless.build import image_config, model, sandbox, upper
+from rootless.build.errors import StepFailed
+from rootless.build.model import Layer
+from rootless.build.mounts import Mounts
+from rootless.build.stage import StageBuilder
+from rootless.container.merged import Accounts, read_accounts
+from rootless.linux import syscalls
+from storage.build.layer_writing import LayerForm, adopt_layer
+from storage.remove import remove_tree
+
+_TAIL_LINES = 20
+_SCRIPT = "/dev/pipes"
+
+
+def run_step(builder: StageBuilder, run: model.Run) -> None:
+    """Execute a RUN, or find what it made before. Raises StepFailed, RootlessError."""
+    scope, config = builder.scope, builder.config
+    environment = {**scope.values(), **image_config.environment(config)}
+    environment.setdefault("PATH", image_config.DEFAULT_PATH)
+    arguments, script = _arguments(run, config)
+    mounts = Mounts(builder, run.mounts)
+    inputs = {
+        "layers below": " ".join(builder.diff_ids()),
+        "command": "\0".join((*arguments, script)),
+        "user": image_config.text(config, "User"),
+        "directory": image_config.text(config, "WorkingDir"),
+        "network": run.network or builder.build.request.run.network,
+        "security": run.security,
+        "devices": " ".join(run.devices),
+        "hosts": " ".join(builder.build.request.run.add_host),
+        **{f"variable {name}": value for name, value in environment.items()},
+        **mounts.inputs(),
+    }
+    text = f"RUN {_argument_count(scope.values())}{_shown(arguments, run)}"
+
+    def execute() -> Layer:
+        step = _Step(builder, run, (*arguments,), script, mounts)
+        return step.execute({**environment, **scope.of_command_line()})
+
+    builder.layer_step(text, run.range, inputs, execute)
+
+
+def _arguments(run: model.Run, config: dict[str, object]) -> tuple[list[str], str]:
+    """Return what is executed, and the content of the script when it is a program itself."""
+    if not run.heredocs or not run.command.is_shell:
+        return image_config.argument_list(run.command, config), ""
+    line = run.command.words[0]
+    (first, *others) = run.heredocs
+    if line.strip().startswith("<<") and len(line.split()) == 1 and not others:
+        # The document is all there is: it is the script.
+        if first.content.startswith("#!"):
+            return [f"{_SCRIPT}/{first.name}"], first.content
+        script = first.content
+    else:
+        documents = "".join(f"\n{one.content}{one.name}" for one in run.heredocs)
+        script = line + documents
+    return [*image_config.shell_of(config), script], ""
+
+
+def _argument_count(values: dict[str, str]) -> str:
+    """Return how docker's history shows the arguments that a RUN has seen."""
+    if not values:
+        return ""
+    shown = "".join(f"{name}={value} " for name, value in values.items())
+    return f"|{len(values)} {shown}"
+
+
+def _shown(arguments: list[str], run: model.Run) -> str:
+    words = " ".join(arguments)
+    return f"{words} # buildkit"
+
+
+class _Step:
+    """One execution: its bundle, its mounts, what becomes of its upper directory."""
+
+    def __init__(
+        self,
+        builder: StageBuilder,
+        run: model.Run,
+        arguments: tuple[str, ...],
+        script: str,
+        mounts: Mounts,
+    ) -> None:
+        self._builder = builder
+        self._run = run
+        self._arguments = arguments
+        self._script = script
+        self._mounts = mounts
+        self._layers = builder.layer_paths()
+        self._directory = builder.build.workplace.fresh_directory() + "/bundle"
+        self._tail: list[bytes] = []
+
+    def execute(self, environment: dict[str, str]) -> Layer:
+        """Run the command, and make what it has changed a layer."""
+        builder = self._builder
+        host = builder.build.host
+        sandbox.make_bundle(self._directory, self._layers)
+        try:
+            with self._mounts.prepared(self._directory) as made:
+                command = self._command(environment, made.environment)
+                command = command._replace(
+                    sources=(*command.sources, *made.sources), operations=made.operations
+                )
+                code = sandbox.run_command(host, self._directory, command, self._output)
+            if code:
+                raise self._failed(code, command)
+            targets = (*upper.MOUNT_POINTS, *made.targets)
+            return commit_upper(builder, self._directory, self._layers, targets)
+        finally:
+            builder.build.workplace.run(lambda _: remove_tree(self._directory))
+
+    def _command(self, environment: dict[str, str], added: dict[str, str]) -> sandbox.Command:
+        builder, run = self._builder, self._run
+        request = builder.build.request.run
+        if run.network == "default":
+            request = request._replace(network="")
+        elif run.network:
+            request = request._replace(network=run.network)
+        if run.security == "insecure":
+            request = request._replace(privileged=True)
+        request = request._replace(device=(*request.device, *run.devices))
+        sources = ()
+        if self._script:
+            path = f"{self._directory}/etc/script"
+            with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(self._script)
+            os.chmod(path, 0o755)  # noqa: S103 - the user of the step executes it
+            sources = (sandbox.bind(path, self._arguments[0], "ro"),)
+        return sandbox.Command(
+            arguments=self._arguments,
+            environment={**environment, **added},
+            user=image_config.text(builder.config, "User"),
+            workdir=image_config.text(builder.config, "WorkingDir"),
+            layers=self._layers,
+            accounts=accounts_of(builder, self._layers),
+            request=request,
+            sources=sources,
+        )
+
+    def _output(self, stream: int, data: bytes) -> None:
+        self._tail.append(data)
+        if len(self._tail) > 2 * _TAIL_LINES:
+            self._tail = self._tail[-_TAIL_LINES:]
+        self._builder.output(stream, data)
+
+    def _failed(self, code: int, command: sandbox.Command) -> StepFailed:
+        builder = self._builder
+        file = builder.build.parsed.file
+        where = self._run.range
+        shown = " ".join(self._arguments)
+        error = StepFailed(
+            f'{file.name}:{where.first}: the command "{shown[:300]}" ended with exit code {code}',
+            excerpt=file.excerpt(where),
+            exit_code=code,
+        )
+        if builder.build.request.debug_on_failure:
+            from rootless.build.debug import open_shell
+
+            open_shell(builder, self._directory, command, error)
+        return error
+
+
+def accounts_of(builder: StageBuilder, layers: tuple[str, ...]) -> Accounts:
+    """Return the stage's passwd(5) and group(5)."""
+    return read_accounts(list(layers), builder.build.host.id_maps())
+
+
+def commit_upper(
+    builder: StageBuilder, directory: str, layers: tuple[str, ...], targets: tuple[str, ...]
+) -> Layer:
+    """Make the upper directory of a bundle a layer. Raises StoreUnusable, DiskFull."""
+    build = builder.build
+    request = build.request
+    form = LayerForm("gzip", same_everywhere=request.timestamp_s is not None)
+    path = f"{directory}/upper"
+    below = builder.diff_ids()
+
+    def work(_: object) -> object:
+        upper.tidy(path, layers, targets)
+        written = adopt_layer(build.host.layout, build.workplace.map_key, below, path, form)
+        return [written.digest, written.size, written.diff_id, written.media_type]
+
+    found = build.workplace.run(work)
+    assert isinstance(found, list)
+    return Layer._make(found)
+
+
+def make_workdir(builder: StageBuilder, path: str) -> Layer | None:
+    """Make a directory where there is none; None when there is one."""
+    layers = builder.layer_paths()
+    directory = builder.build.workplace.fresh_directory() + "/bundle"
+    sandbox.make_bundle(directory, layers)
+
+    def work(_: object) -> object:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        upper.make_directory(sandbox.root_of(directory, layers), path)
+        return upper.is_empty(f"{directory}/upper")
+
+    workplace = builder.build.workplace
+    try:
+        if path == "/" or workplace.run(work):
+            return None
+        return commit_upper(builder, directory, layers, ())
+    finally:
+        workplace.run(lambda _: remove_tree(directory))

@@ -1,0 +1,242 @@
+"""Execute the command of a RUN, in the same sandbox as `rpod run`.
+
+A bundle is made in the build's directory under `tmp/`; this process is the parent of the container
+for as long as it runs, and the container dies with it.
+"""
+
+import errno
+import os
+import select
+import time
+
+from rootless.container import spec
+from rootless.container.create import copy_seccomp, network_mode, top_mode, write_etc
+from rootless.container.idmap import choose, fit_single_id
+from rootless.container.logfile import timestamp
+from rootless.container.merged import Accounts
+from rootless.container.mounts import UserMount
+from rootless.container.request import ContainerRequest
+from rootless.container.running import Container
+from rootless.container.starting import bring_up, clone_child, seccomp_filter
+from rootless.linux import signals as signal
+from rootless.linux import syscalls
+from rootless.sandbox.drivers import OVERLAY
+from rootless.sandbox.operations import Operation, WorkingDirectory
+from rootless.sandbox.plan import make_plan
+from rootless.sandbox.root import Root
+from storage.containers import ContainerRecord, ContainerState, ContainerView, new_id
+from storage.layout import ContainerPaths
+from storage.oci.config import ImageConfig
+from storage.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.host.paths import Host
+    from rootless.sandbox.child import Plan
+
+    Output = Callable[[int, bytes], None]
+
+HOSTNAME = "rpod-build"
+_CHUNK_BYTES = 1 << 16
+_LAST_OUTPUT_S = 1.0
+_PARTS = ("rootfs", "upper", "work", "etc", "mounts")
+
+
+class Command(NamedTuple):
+    """What a RUN executes, and in what. `environment` is complete but for rpod's defaults.
+
+    `layers` are unpacked layers, the top one first; `sources` are mounts that the request has no
+    words for; `operations` are executed after all mounts.
+    """
+
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    user: str
+    workdir: str
+    layers: tuple[str, ...]
+    accounts: Accounts
+    request: ContainerRequest
+    sources: tuple[spec.Source, ...] = ()
+    operations: tuple[Operation, ...] = ()
+
+
+def make_bundle(directory: str, layers: tuple[str, ...]) -> None:
+    """Make the directories of a bundle. Raises OSError."""
+    for part in ("", *(f"/{name}" for name in _PARTS)):
+        os.mkdir(directory + part, 0o711)
+    os.chmod(f"{directory}/upper", top_mode(list(layers)))
+    if not layers:
+        os.mkdir(f"{directory}/mounts/empty", 0o755)
+
+
+def root_of(directory: str, layers: tuple[str, ...]) -> Root:
+    """Describe the root file system of a bundle; without layers it is an empty directory."""
+    lower = list(layers) or [f"{directory}/mounts/empty"]
+    return Root(OVERLAY, f"{directory}/rootfs", lower, f"{directory}/upper", f"{directory}/work")
+
+
+def run_command(host: "Host", directory: str, command: Command, output: "Output") -> int:
+    """Run a command to its end and return its exit code, 128 + N for signal N.
+
+    Raises SandboxError and its kinds, UnknownUser, UsageError, NetworkError.
+    """
+    view, plan = prepare(host, directory, command)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    plan.streams = (null, writer, error_writer)
+    try:
+        channel, pid = clone_child(plan)
+    finally:
+        for fd in plan.streams:
+            os.close(fd)
+    container = _Running(pid, {reader: 1, error_reader: 2})
+    try:
+        try:
+            bring_up(host, view, container, channel)
+        finally:
+            channel.close()
+        return container.wait(output)
+    finally:
+        container.end()
+
+
+def prepare(host: "Host", directory: str, command: Command) -> "tuple[ContainerView, Plan]":
+    """Make the configuration and the plan of a bundle whose directories are there."""
+    namespace = choose("host", host.id_maps(), host.uid, host.gid)
+    request = command.request._replace(
+        command=command.arguments, entrypoint="", user=command.user or None,
+        workdir=command.workdir or None, hostname=command.request.hostname or HOSTNAME,
+    )  # fmt: skip
+    config = ImageConfig.from_json(
+        {"config": {"Env": [f"{name}={value}" for name, value in command.environment.items()]}},
+        "build",
+    )
+    if namespace.maps.is_single:
+        user = spec.wanted_user(request, config, namespace, command.accounts)
+        namespace = fit_single_id(namespace, user.uid, user.gid)
+    around = spec.Surroundings(
+        container_id=new_id(),
+        name=HOSTNAME,
+        directory=directory,
+        namespace=namespace,
+        layers=list(command.layers),
+        accounts=command.accounts,
+        network=spec.Network(network_mode(host, request)),
+        sources=list(command.sources),
+    )
+    user = spec.find_user(request, config, around)
+    raw = spec.make_config(request, config, user, around)
+    copy_seccomp(raw, directory)
+    record = _record(around, request)
+    write_etc(host, request, record, raw, directory)
+    root = root_of(directory, command.layers)
+    plan = make_plan(raw, root, seccomp=seccomp_filter(raw, directory))
+    place = next(n for n, one in enumerate(plan.operations) if isinstance(one, WorkingDirectory))
+    plan.operations[place:place] = command.operations
+    return ContainerView(
+        record, ContainerState(), "created", ContainerPaths(directory, directory)
+    ), plan
+
+
+def _record(around: spec.Surroundings, request: ContainerRequest) -> ContainerRecord:
+    return ContainerRecord(
+        id=around.container_id,
+        name=around.name,
+        created_at=timestamp(time.time_ns()),
+        image_name="",
+        image_id="",
+        image_digest="",
+        command=request.command,
+        map_key="",
+        chain_ids=(),
+        uid_map=around.namespace.maps.uids,
+        gid_map=around.namespace.maps.gids,
+        driver=OVERLAY,
+        network=around.network.mode,
+        ports=(),
+        mounts=(),
+        labels={},
+        annotations={},
+        stop_signal=int(signal.SIGTERM),
+        stop_timeout_s=0,
+        timeout_s=0,
+        tty=request.tty,
+        interactive=request.interactive,
+        auto_remove=True,
+        init=False,
+        log_driver="none",
+        anonymous_volumes=(),
+        cidfile="",
+        pidfile="",
+        request={},
+    )
+
+
+def bind(source: str, target: str, *options: str) -> spec.Source:
+    """Return a mount of a file or directory of the host that rpod itself has made or chosen."""
+    mount = UserMount("bind", source, target, ("rbind", "rprivate", *options))
+    return spec.Source(mount, source, "")
+
+
+class _Running(Container):
+    """A container that this process waits for; nothing outlives it."""
+
+    __slots__ = ("_outputs", "_status")
+
+    def __init__(self, pid: int, outputs: dict[int, int]) -> None:
+        super().__init__(None)  # type: ignore[arg-type]  # nobody attaches to a build step
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self._outputs = outputs
+        self._status: int | None = None
+
+    def wait(self, output: "Output") -> int:
+        """Pass on what it writes until it has ended; return its exit code."""
+        poll = select.poll()
+        for fd in (self.pidfd, *self._outputs):
+            poll.register(fd, select.POLLIN)
+        deadline_s = 0.0
+        while self._outputs or self._status is None:
+            wait_ms = None
+            if deadline_s:
+                # Something outside of its namespaces may hold the pipes: nothing is waited for.
+                wait_ms = int(max(0.0, deadline_s - time.monotonic()) * 1000)
+            ready = poll.poll(wait_ms)
+            if not ready:
+                break
+            for fd, _ in ready:
+                if fd == self.pidfd:
+                    poll.unregister(fd)
+                    _, self._status = os.waitpid(self.pid, 0)
+                    deadline_s = time.monotonic() + _LAST_OUTPUT_S
+                elif data := os.read(fd, _CHUNK_BYTES):
+                    output(self._outputs[fd], data)
+                else:
+                    poll.unregister(fd)
+                    os.close(fd)
+                    del self._outputs[fd]
+        assert self._status is not None
+        code = os.waitstatus_to_exitcode(self._status)
+        return code if code >= 0 else 128 - code
+
+    def end(self) -> None:
+        """See that nothing of it is left."""
+        if self._status is None:
+            try:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            except OSError as error:
+                if error.errno != errno.ESRCH:
+                    raise
+            os.waitpid(self.pid, 0)
+        if self.network is not None:
+            self.network.stop()
+        for fd in (self.pidfd, *self._outputs):
+            os.close(fd)
+
+
+def dies_with_parent() -> None:
+    """Let this process, and with it every container below it, end when its parent does."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
