@@ -152,9 +152,11 @@ def _read(path: str, key: str) -> CachedStep | None:
 
 
 def _is_sound(step: CachedStep) -> bool:
-    fields = tuple(step)
-    kinds = (str, str, int, str, str, str, str, (int, float))
-    if not all(isinstance(field, kind) for field, kind in zip(fields, kinds, strict=True)):
+    words = (step.key, step.digest, step.diff_id, step.media_type, step.chain_id, step.text)
+    numbers = (step.size, step.created_s)
+    if not all(isinstance(word, str) for word in words):
+        return False
+    if not all(isinstance(number, int | float) for number in numbers):
         return False
     digests = (step.digest, step.diff_id, step.chain_id)
     return all(map(is_digest, digests)) if step.digest else not any(digests)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 
+from storage.build_cache import list_steps, take_gone_steps
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
 from storage.files import Lock
@@ -55,7 +56,7 @@ def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
             with Lock(layout.lock("images")):
                 needs = _find_needs(layout)
                 if needs.is_certain:
-                    condemned = _condemned(take_gone(layout))
+                    condemned = _condemned(take_gone(layout)) | _condemned_steps(layout)
                     blobs, freed_bytes = _remove_blobs(layout, needs, condemned, limit_s)
                     paths = _unneeded_layers(layout, needs, condemned, limit_s)
                     if paths:
@@ -83,6 +84,15 @@ def _condemned(gone: list[ImageRecord]) -> frozenset[str]:
     )
 
 
+def _condemned_steps(layout: Layout) -> frozenset[str]:
+    return frozenset(
+        _hex(digest)
+        for step in take_gone_steps(layout)
+        for digest in (step.digest, step.chain_id)
+        if digest
+    )
+
+
 def _find_needs(layout: Layout) -> _Needs:
     blobs: set[str] = set()
     chains: set[str] = set()
@@ -92,6 +102,9 @@ def _find_needs(layout: Layout) -> _Needs:
         blobs.update(map(_hex, (record.manifest_digest, record.view_digest, record.config_digest)))
         blobs.update(map(_hex, record.layer_digests))
         chains.update(map(_hex, record.chain_ids))
+    for step, _ in list_steps(layout):
+        blobs.add(_hex(step.digest))
+        chains.add(_hex(step.chain_id))
     for container_id in listdir(layout.containers_dir):
         try:
             container = read_record(layout, container_id)

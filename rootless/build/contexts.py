@@ -52,6 +52,11 @@ class Context:
         self._keep = bool(path)
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether an ignore file leaves something out."""
+        return self.tree.is_filtered
+
+    @property
     def path(self) -> str:
         """The directory on the host."""
         return self.tree.path

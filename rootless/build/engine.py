@@ -9,16 +9,18 @@ import os
 import select
 
 from rootless.build.contexts import Context, Opened, open_context
+from rootless.build.copy_step import copy_step
 from rootless.build.errors import BuildError
 from rootless.build.graph import SCRATCH, Graph, Node, make_graph
 from rootless.build.model import Built
 from rootless.build.parser import Parsed, parse
 from rootless.build.request import BuildRequest
 from rootless.build.result import EMPTY, Result
+from rootless.build.run_step import make_workdir, run_step
 from rootless.build.sandbox import dies_with_parent
 from rootless.build.scope import GlobalArguments, Platforms
 from rootless.build.sources import Sources
-from rootless.build.stage import Build, StageBuilder
+from rootless.build.stage import Build, StageBuilder, Steps
 from rootless.build.workplace import Workplace
 from rootless.errors import HostError, RootlessError
 from rootless.host.paths import Host
@@ -40,9 +42,13 @@ _CHUNK_BYTES = 1 << 16
 
 
 class Done(NamedTuple):
-    """What was built for each platform that was asked for, in that order."""
+    """What was built for each platform that was asked for, in that order.
+
+    `base_layers` counts the layers that each has from its base image.
+    """
 
     built: tuple[Built, ...]
+    base_layers: tuple[int, ...]
     executed: int
     unused_arguments: tuple[str, ...]
 
@@ -54,11 +60,15 @@ def build(
     emit: "Emit",
     on_pull: "OnPull | None" = None,
 ) -> Done:
-    """Build the target for every platform. Raises BuildError, StepFailed, StorageError, HostError."""
+    """Build the target for every platform.
+
+    Raises BuildError, StepFailed, StorageError, HostError.
+    """
     parsed = parse_sources(opened)
     own = str(host_platform())
     wanted = request.platforms or ("",)
     found = []
+    bases = []
     executed = 0
     unused: tuple[str, ...] = ()
     for text in wanted:
@@ -72,10 +82,19 @@ def build(
         graph = make_graph(parsed, arguments, request.target, frozenset(request.build_contexts))
         sources = Sources(workplace, request, opened.context, parsed.stages, platform, on_pull)
         shared = Build(
-            workplace.host, workplace, request, parsed, arguments, platform or own, sources, emit
+            workplace.host,
+            workplace,
+            request,
+            parsed,
+            arguments,
+            platform or own,
+            sources,
+            Steps(run_step, copy_step, make_workdir),
+            emit,
         )
         result = _Scheduler(shared, graph, platform).run()
         found.append(result.built)
+        bases.append(result.base_layers)
         executed += result.executed
         declared = {
             name
@@ -85,7 +104,7 @@ def build(
             for name, _ in one.pairs  # type: ignore[union-attr]
         }
         unused = tuple(arguments.unused(declared))
-    return Done(tuple(found), executed, unused)
+    return Done(tuple(found), tuple(bases), executed, unused)
 
 
 def parse_sources(opened: Opened) -> Parsed:
@@ -144,7 +163,7 @@ class _Scheduler:
                     file = self._build.parsed.file
                     error.message = f"{file.name}:{source.range.first}: {error.message}"
                     raise
-            self._bases[node.stage.position] = Result(built, {})
+            self._bases[node.stage.position] = Result(built, {}, len(built.layers))
 
     def _start_ready(self) -> None:
         results = self._build.sources.results
@@ -225,7 +244,6 @@ def _work(shared: Build, node: Node, base: Result, writer: int) -> None:
         # The terminal tells everybody; the process that waits for us decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         build = shared._replace(emit=send)
-        shared.workplace.enter_worker(node.stage.position)
         result = StageBuilder(build, node.stage, base).run()
         for note in shared.host.notes:
             send({"kind": "note", "stage": node.stage.position, "text": note})
@@ -260,17 +278,17 @@ def _revive(event: "Event") -> Exception:
     """Make the error of a worker again."""
     import sys
 
-    kind = getattr(sys.modules.get(str(event["module"])), str(event["class"]), RootlessError)
+    kind = getattr(sys.modules.get(str(event["module"])), str(event["class"]), None)
     message, remedy = str(event["message"]), str(event["remedy"])
-    if not (isinstance(kind, type) and issubclass(kind, RootlessError | StorageError)):
-        kind = RootlessError
-    if issubclass(kind, BuildError):
-        error: Exception = kind(message, remedy=remedy, excerpt=str(event["excerpt"]))
+    error: RootlessError | StorageError
+    if isinstance(kind, type) and issubclass(kind, BuildError):
+        error = kind(message, remedy=remedy, excerpt=str(event["excerpt"]))
     else:
-        error = kind(message, remedy=remedy)
+        usual = isinstance(kind, type) and issubclass(kind, RootlessError | StorageError)
+        error = kind(message, remedy=remedy) if usual else RootlessError(message, remedy=remedy)
     code = event["exit_code"]
     if isinstance(code, int):
-        error.exit_code = code  # type: ignore[attr-defined]
+        error.exit_code = code
     return error
 
 

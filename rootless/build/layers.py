@@ -9,19 +9,31 @@ from storage.layers import read_layer
 from storage.pack import Packer
 from storage.remove import remove_tree
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def commit_upper(workplace: Workplace, upper: str, below: Tree, options: LayerOptions) -> Layer:
+
+def commit_upper(
+    workplace: Workplace,
+    upper: str,
+    below: Tree,
+    options: LayerOptions,
+    tidy: "Callable[[], None] | None" = None,
+) -> Layer:
     """Store an upper directory of an overlay, which lies in the store, as a layer on `below`.
 
     One pass over it writes the blob, and the directory itself becomes the unpacked layer; with
-    times that have to be rewritten it is unpacked from the archive, and removed. May be called
-    inside or outside of the build's user namespace. Raises StoreUnusable, DiskFull.
+    times that have to be rewritten it is unpacked from the archive, and removed. `tidy` is called
+    before, as root of the build's user namespace. Raises StoreUnusable, DiskFull.
     """
     layout, key = workplace.layout, workplace.map_key
     below_ids = tuple(read_layer(layout, key, chain).diff_id for chain in below.chain_ids)
     form = LayerForm(options.compression, same_everywhere=options.latest_s is not None)
 
     def work(_: object) -> object:
+        if tidy is not None:
+            tidy()
         if options.latest_s is None:
             return list(adopt_layer(layout, key, below_ids, upper, form)[:4])
         packer = Packer(layer=True, latest_s=options.latest_s)

@@ -153,7 +153,7 @@ class Mounts:
                 layout.layer_diff(origin.map_key, chain) for chain in reversed(origin.chain_ids)
             ]
             tree = _overlay(place, lower)
-        elif readonly and not origin.tree.is_filtered:
+        elif readonly and not origin.is_filtered:
             tree = origin.path
         else:
             tree = _overlay(place, [self._builder.build.sources.filtered(origin)])

@@ -3,13 +3,14 @@
 import os
 
 from rootless.build import image_config, model, sandbox, upper
+from rootless.build import layers as layers_of_build
 from rootless.build.errors import StepFailed
-from rootless.build.model import Layer
+from rootless.build.model import Layer, LayerOptions, Tree
 from rootless.build.mounts import Mounts
 from rootless.build.stage import StageBuilder
 from rootless.container.merged import Accounts, read_accounts
+from rootless.container.spec import Source
 from rootless.linux import syscalls
-from storage.build.layer_writing import LayerForm, adopt_layer
 from storage.remove import remove_tree
 
 _TAIL_LINES = 20
@@ -107,7 +108,7 @@ class _Step:
                 )
                 code = sandbox.run_command(host, self._directory, command, self._output)
             if code:
-                raise self._failed(code, command)
+                raise self._failed(code)
             targets = (*upper.MOUNT_POINTS, *made.targets)
             return commit_upper(builder, self._directory, self._layers, targets)
         finally:
@@ -123,7 +124,7 @@ class _Step:
         if run.security == "insecure":
             request = request._replace(privileged=True)
         request = request._replace(device=(*request.device, *run.devices))
-        sources = ()
+        sources: tuple[Source, ...] = ()
         if self._script:
             path = f"{self._directory}/etc/script"
             with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
@@ -147,21 +148,16 @@ class _Step:
             self._tail = self._tail[-_TAIL_LINES:]
         self._builder.output(stream, data)
 
-    def _failed(self, code: int, command: sandbox.Command) -> StepFailed:
+    def _failed(self, code: int) -> StepFailed:
         builder = self._builder
         file = builder.build.parsed.file
         where = self._run.range
         shown = " ".join(self._arguments)
-        error = StepFailed(
+        return StepFailed(
             f'{file.name}:{where.first}: the command "{shown[:300]}" ended with exit code {code}',
             excerpt=file.excerpt(where),
             exit_code=code,
         )
-        if builder.build.request.debug_on_failure:
-            from rootless.build.debug import open_shell
-
-            open_shell(builder, self._directory, command, error)
-        return error
 
 
 def accounts_of(builder: StageBuilder, layers: tuple[str, ...]) -> Accounts:
@@ -174,19 +170,14 @@ def commit_upper(
 ) -> Layer:
     """Make the upper directory of a bundle a layer. Raises StoreUnusable, DiskFull."""
     build = builder.build
-    request = build.request
-    form = LayerForm("gzip", same_everywhere=request.timestamp_s is not None)
+    options = LayerOptions(latest_s=build.request.timestamp_s)
     path = f"{directory}/upper"
-    below = builder.diff_ids()
+    below = Tree(build.workplace.map_key, builder.chains())
 
-    def work(_: object) -> object:
+    def tidy() -> None:
         upper.tidy(path, layers, targets)
-        written = adopt_layer(build.host.layout, build.workplace.map_key, below, path, form)
-        return [written.digest, written.size, written.diff_id, written.media_type]
 
-    found = build.workplace.run(work)
-    assert isinstance(found, list)
-    return Layer._make(found)
+    return layers_of_build.commit_upper(build.workplace, path, below, options, tidy)
 
 
 def make_workdir(builder: StageBuilder, path: str) -> Layer | None:

@@ -6,11 +6,12 @@ from rootless.build import image_config, model
 from rootless.build.cache import Cache
 from rootless.build.errors import BuildError, StepFailed
 from rootless.build.expansion import expand
-from rootless.build.model import Built, Instruction, Layer, Stage
+from rootless.build.model import Instruction, Layer, Stage
 from rootless.build.parser import Parsed, parse_fragment
 from rootless.build.request import BuildRequest
-from rootless.build.result import Result, diff_ids
+from rootless.build.result import Result
 from rootless.build.scope import GlobalArguments, Scope
+from rootless.build.sources import Sources
 from rootless.build.workplace import Workplace
 from rootless.errors import RootlessError
 from storage.build_cache import CachedStep
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.build.events import Emit
-    from rootless.build.sources import Sources
     from rootless.host.paths import Host
+
+
+class Steps(NamedTuple):
+    """What executes the instructions that change files."""
+
+    run: "Callable[[StageBuilder, model.Run], None]"
+    copy: "Callable[[StageBuilder, model.Copy | model.Add], None]"
+    make_directory: "Callable[[StageBuilder, str], Layer | None]"
 
 
 class Build(NamedTuple):
@@ -36,7 +44,8 @@ class Build(NamedTuple):
     parsed: Parsed
     arguments: GlobalArguments
     platform: str
-    sources: "Sources"
+    sources: Sources
+    steps: Steps
     emit: "Emit"
 
 
@@ -55,6 +64,7 @@ class StageBuilder:
         self.built = built
         self.scope = Scope(build.arguments, base.arguments, build.parsed.escape)
         self.cache = Cache(build.host.layout, build.request, self.name)
+        self.base_layers = base.base_layers
         self.executed = 0
         self._has_cmd = False
         self._texts = {one.range.first: one.text for one in build.parsed.logicals}
@@ -80,7 +90,7 @@ class StageBuilder:
             history=tuple(self.history),
             author=self.author,
         )
-        return Result(built, self.scope.arguments, self.executed)
+        return Result(built, self.scope.arguments, self.base_layers, self.executed)
 
     def _triggers(self) -> list[tuple[str, Instruction]]:
         """Take the ONBUILD instructions of the base image: they come before the stage's own."""
@@ -126,13 +136,9 @@ class StageBuilder:
         expanded = expand(instruction, expander)
         match expanded:
             case model.Run():
-                from rootless.build.run_step import run_step
-
-                run_step(self, expanded)
+                self.build.steps.run(self, expanded)
             case model.Copy() | model.Add():
-                from rootless.build.copy_step import copy_step
-
-                copy_step(self, expanded)
+                self.build.steps.copy(self, expanded)
             case model.Workdir():
                 self._workdir(expanded)
             case model.Maintainer():
@@ -148,18 +154,27 @@ class StageBuilder:
     # --- steps
 
     def _empty_step(self, text: str) -> None:
-        self.history.append(self._history(text) | {"empty_layer": True})
+        """Add a step that changes the configuration only.
+
+        It is kept as well, so that the same build gives the same times and the same image.
+        """
+        inputs = {
+            "platform": self.build.platform,
+            "layers below": " ".join(self.diff_ids()),
+            "history": "\n".join(str(entry.get("created_by")) for entry in self.history),
+            "text": text,
+        }
+        found = self.cache.find(inputs) or self.cache.keep(inputs, text, None, "")
+        self._add(found, text)
         self._tell_end("")
 
-    def _history(self, text: str) -> dict[str, object]:
-        return {"created": self.now(), "created_by": text}
-
-    def now(self) -> str:
-        """Return the time of a step, RFC 3339; the one that was asked for, where one was."""
-        moment_s = self.build.request.timestamp_s
-        return time.strftime(
-            "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if moment_s is None else moment_s)
-        )
+    def _history(self, text: str, made_s: float) -> dict[str, object]:
+        """Return an entry of the history, with the time that was asked for, where one was."""
+        asked_s = self.build.request.timestamp_s
+        moment_s = made_s if asked_s is None else asked_s
+        created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment_s))
+        fraction = f".{int(moment_s % 1 * 1e6):06}" if asked_s is None else ""
+        return {"created": f"{created}{fraction}Z", "created_by": text}
 
     def layer_step(
         self,
@@ -194,7 +209,7 @@ class StageBuilder:
         return chain_ids((*self.diff_ids(), layer.diff_id))[-1]
 
     def _add(self, step: CachedStep, text: str) -> None:
-        entry = self._history(text)
+        entry = self._history(text, step.created_s)
         if step.digest:
             self.layers.append(Layer(step.digest, step.size, step.diff_id, step.media_type))
         else:
@@ -226,9 +241,7 @@ class StageBuilder:
         inputs = {"layers below": " ".join(self.diff_ids()), "directory": path}
 
         def execute() -> Layer | None:
-            from rootless.build.run_step import make_workdir
-
-            return make_workdir(self, path)
+            return self.build.steps.make_directory(self, path)
 
         self.layer_step(text, instruction.range, inputs, execute)
 
@@ -271,14 +284,3 @@ def _ago(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit} ago"
     return f"{max(int(seconds), 0)} seconds ago"
-
-
-def base_result(built: Built) -> Result:
-    """Return an image as the base of a stage."""
-    return Result(built, {}, 0)
-
-
-def shown(built: Built) -> str:
-    """Return the top layer's short digest."""
-    ids = diff_ids(built)
-    return ids[-1].removeprefix("sha256:")[:12] if ids else ""

@@ -6,6 +6,7 @@ from rootless.images import default_key
 from rootless.linux.userns import UserNamespace
 from storage.files import make_store
 from storage.layout import Layout
+from storage.remove import remove_tree
 from storage.scratch import Scratch
 
 TYPE_CHECKING = False
@@ -62,6 +63,26 @@ class Workplace:
         value: BaseException | None,
         trace: "TracebackType | None",
     ) -> None:
-        if self._namespace is not None:
-            self._namespace.close()
-        self._scratch.__exit__(kind, value, trace)
+        try:
+            self._empty()
+        finally:
+            if self._namespace is not None:
+                self._namespace.close()
+            self._scratch.__exit__(kind, value, trace)
+
+    def _empty(self) -> None:
+        """Remove what an interrupted step has left: files of other ids of the namespace."""
+        left = [
+            f"{self._scratch.path}/{name}"
+            for name in os.listdir(self._scratch.path)
+            if name != "lock"
+        ]
+
+        def remove(_: object) -> None:
+            for path in left:
+                remove_tree(path)
+
+        try:
+            remove(None)
+        except PermissionError:
+            self.run(remove)

@@ -143,6 +143,7 @@ GLOBALS = (
 PERSISTENT = GLOBALS[:-1]
 
 GROUPS = {
+    "builder": "Manage what builds keep",
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage indexes of images",
@@ -159,11 +160,15 @@ _CONTENT = "spec_image_content"
 _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
+_BUILD = "spec_build"
 _SPACE = "spec_space"
 _MANIFEST = "spec_manifest"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
 INDEX: dict[str, tuple[str, str]] = {
+    "build": (_BUILD, "build"),
+    "image build": (_BUILD, "build"),
+    "builder build": (_BUILD, "build"),
     "run": (_RUN, "run"),
     "create": (_RUN, "create"),
     "exec": (_RUN, "exec"),

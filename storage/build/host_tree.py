@@ -37,6 +37,11 @@ class HostTree:
         except OSError as error:
             raise ContextError(f"open build context {path}: {error.strerror}") from error
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether patterns leave something out."""
+        return self._ignore is not None
+
     def root(self) -> Node:
         """Return the top directory."""
         return Node(b"", os.fstat(self._top))

@@ -1,0 +1,162 @@
+"""build: from a Containerfile to an image."""
+
+import os
+
+from rootless.build.engine import build as build_image
+from rootless.build.engine import open_sources
+from rootless.build.outputs import ImageForm, check_files, store_image, write_iidfile
+from rootless.build.request import BuildRequest
+from rootless.build.workplace import Workplace
+from rootless.cli.build_progress import make_progress
+from rootless.cli.progress import Reporter
+from rootless.container.moments import parse_duration
+from rootless.container.request import ContainerRequest
+from rootless.errors import UsageError
+from storage.reference import LOCAL_REGISTRY, parse_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.invocation import Invocation
+
+_POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
+
+
+def build(invocation: "Invocation") -> int:
+    """Build an image and print its id."""
+    request = make_request(invocation)
+    iidfile = invocation.text("iidfile")
+    check_files(iidfile)
+    for tag in request.tags:
+        parse_reference(tag, default_registry=LOCAL_REGISTRY)
+    host = invocation.host()
+    quiet = invocation.flag("quiet")
+    progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
+    with Workplace(host) as workplace, progress:
+        opened = open_sources(workplace, request)
+        try:
+            with Reporter(quiet=quiet) as reporter:
+                done = build_image(workplace, request, opened, progress, reporter)
+        finally:
+            opened.context.close()
+        form = ImageForm(
+            docker=request.docker,
+            annotations=_pairs("--annotation", request.annotations),
+            timestamp_s=request.timestamp_s,
+            squash=request.squash,
+            squash_all=request.squash_all,
+            base_layers=done.base_layers[0],
+        )
+        record = store_image(workplace, done.built[0], form, request.tags).record
+        if iidfile:
+            write_iidfile(iidfile, record.image_id)
+        progress.committed(record, done)
+    return 0
+
+
+def make_request(invocation: "Invocation") -> BuildRequest:
+    """Return what the command line asks for. Raises UsageError."""
+    context = invocation.value("context")
+    files = invocation.texts("file")
+    ttl = invocation.text("cache_ttl")
+    return BuildRequest(
+        context=context if isinstance(context, str) else ("" if files else "."),
+        files=files,
+        ignore_file=invocation.text("ignorefile"),
+        target=invocation.text("target"),
+        tags=invocation.texts("tag"),
+        build_args=_arguments(invocation.texts("build_arg")),
+        build_contexts=_contexts(invocation.texts("build_context")),
+        platforms=invocation.texts("platform"),
+        base=invocation.text("from"),
+        labels=invocation.texts("label"),
+        annotations=invocation.texts("annotation"),
+        env=invocation.texts("env"),
+        unset_env=invocation.texts("unsetenv"),
+        unset_labels=invocation.texts("unsetlabel"),
+        run=_run_request(invocation),
+        allow=invocation.texts("allow"),
+        secrets=invocation.texts("secret"),
+        ssh=invocation.texts("ssh"),
+        no_cache=invocation.flag("no_cache"),
+        no_cache_filter=invocation.texts("no_cache_filter"),
+        cache_ttl_s=_seconds("--cache-ttl", ttl) if ttl else None,
+        explain_cache=invocation.flag("explain_cache"),
+        jobs=invocation.number("jobs") or 0,
+        pull=_policy(invocation),
+        tls_verify=None
+        if invocation.value("tls_verify") is None
+        else invocation.flag("tls_verify"),
+        authfile=invocation.text("authfile") or None,
+        creds=invocation.text("creds") or None,
+        ca_dir=invocation.text("cert_dir") or None,
+        retries=invocation.number("retry") or 0,
+        retry_delay_s=_seconds("--retry-delay", invocation.text("retry_delay")),
+        docker=invocation.text("format") == "docker",
+    )
+
+
+def _run_request(invocation: "Invocation") -> ContainerRequest:
+    return ContainerRequest(
+        add_host=invocation.texts("add_host"),
+        cap_add=invocation.texts("cap_add"),
+        cap_drop=invocation.texts("cap_drop"),
+        device=invocation.texts("device"),
+        dns=invocation.texts("dns"),
+        dns_option=invocation.texts("dns_option"),
+        dns_search=invocation.texts("dns_search"),
+        http_proxy=invocation.flag("http_proxy"),
+        network=invocation.text("network"),
+        security_opt=invocation.texts("security_opt"),
+        shm_size=invocation.number("shm_size") or 0,
+        ulimit=invocation.texts("ulimit"),
+        volume=invocation.texts("volume"),
+    )
+
+
+def _policy(invocation: "Invocation") -> str:
+    if invocation.flag("pull_always"):
+        return "always"
+    if invocation.flag("pull_never"):
+        return "never"
+    text = invocation.text("pull")
+    return _POLICIES.get(text, text)
+
+
+def _seconds(option: str, text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds is None or seconds < 0:
+        raise UsageError(f"{option} {text}: a duration such as 30s or 2h is expected")
+    return seconds
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--build-arg {text}: NAME=VALUE is expected")
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _contexts(texts: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals or not value:
+            raise UsageError(f"--build-context {text}: NAME=WHERE is expected")
+        found[name] = value
+    return found
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{option} {text}: NAME=VALUE is expected")
+        found[name] = value
+    return found
