@@ -284,8 +284,10 @@ def _revive(event: "Event") -> Exception:
     if isinstance(kind, type) and issubclass(kind, BuildError):
         error = kind(message, remedy=remedy, excerpt=str(event["excerpt"]))
     else:
-        usual = isinstance(kind, type) and issubclass(kind, RootlessError | StorageError)
-        error = kind(message, remedy=remedy) if usual else RootlessError(message, remedy=remedy)
+        make: Callable[..., RootlessError | StorageError] = RootlessError
+        if isinstance(kind, type) and issubclass(kind, RootlessError | StorageError):
+            make = kind
+        error = make(message, remedy=remedy)
     code = event["exit_code"]
     if isinstance(code, int):
         error.exit_code = code

@@ -72,9 +72,9 @@ class SecretFile(Operation):
         os.fchown(fd, *self._ids)
         os.fchmod(fd, self._mode)
         clone = sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
-        os.unlink(name, dir_fd=directory)
         target, _ = open_target(self.target, directory=False)
         sc.mount_setattr(clone, "", flags=sc.AT_EMPTY_PATH, set_attributes=sc.MOUNT_ATTR_RDONLY)
         sc.move_mount(clone, target)
+        os.unlink(name, dir_fd=directory)
         for one in (clone, target, fd, directory):
             os.close(one)

@@ -1,0 +1,305 @@
+"""`build`: the language, the steps, the cache."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.command import Command, Done, is_podman
+
+rpod_only = pytest.mark.skipif(is_podman(), reason="rpod's own")
+Build = Callable[..., Done]
+
+
+@pytest.fixture
+def build(rpod: Command, image: str, account_dir: str) -> Build:
+    """Build `made` from a Containerfile on the test image, and files of a context."""
+
+    def run(
+        source: str, *options: str, files: dict[str, str] | None = None, check: bool = True
+    ) -> Done:
+        for name, content in {
+            "Containerfile": source.replace("BASE", image),
+            **(files or {}),
+        }.items():
+            path = f"{account_dir}/context/{name}"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(content)
+        for path, _, _ in os.walk(f"{account_dir}/context"):
+            os.chmod(path, 0o755)
+        words = () if "-t" in options else ("-t", "made")
+        return rpod("build", *words, *options, f"{account_dir}/context", check=check)
+
+    return run
+
+
+def run_made(rpod: Command, *command: str) -> list[str]:
+    return rpod("run", "--rm", "made", *command).lines
+
+
+def config(rpod: Command) -> dict[str, object]:
+    found = json.loads(rpod("inspect", "made").out)[0]["Config"]
+    assert isinstance(found, dict)
+    return found
+
+
+def steps(done: Done) -> tuple[int, int]:
+    """Return how many steps were found in the cache, and how many were executed."""
+    hits = sum(line.startswith("--> Using cache") for line in done.lines)
+    misses = sum(line.startswith("--> Not in the cache") for line in done.lines)
+    return hits, misses
+
+
+def test_build_makes_an_image(rpod: Command, build: Build) -> None:
+    done = build(
+        "FROM BASE\nARG WHO=world\nENV A=1 B='two words'\nWORKDIR /srv/app\n"
+        "RUN echo hello $WHO >out && mkdir -p /x/y && rm /bin/vi\nCOPY one /data/\nUSER alice\n"
+        'LABEL x="a b"\nEXPOSE 80\nVOLUME /vol\nSTOPSIGNAL SIGINT\nENTRYPOINT ["cat"]\n'
+        'CMD ["out"]\n',
+        files={"one": "1"},
+    )
+    assert done.lines[-1] == rpod("inspect", "--format", "{{.Id}}", "made").out.strip()
+    assert run_made(rpod) == ["hello world"]
+    assert run_made(rpod, "/data/one") == ["1"]
+    found = config(rpod)
+    assert found["User"] == "alice"
+    assert found["WorkingDir"] == "/srv/app"
+    assert found["Entrypoint"] == ["cat"]
+    assert found["Cmd"] == ["out"]
+    assert found["StopSignal"] == "SIGINT"
+    labels, environment = found["Labels"], found["Env"]
+    assert isinstance(labels, dict)
+    assert isinstance(environment, list)
+    assert labels["x"] == "a b"
+    assert {"A=1", "B=two words"} <= set(environment)
+    gone = rpod("run", "--rm", "--entrypoint", "ls", "made", "/bin/vi", check=False)
+    assert "No such file" in gone.err
+
+
+@rpod_only
+def test_layers_have_only_what_changed(rpod: Command, build: Build) -> None:
+    build("FROM BASE\nRUN true\n")
+    assert rpod("image", "diff", "made").out == ""
+
+
+@rpod_only
+def test_rebuild_executes_nothing_and_gives_the_same_image(rpod: Command, build: Build) -> None:
+    source = "FROM BASE\nENV A=1\nWORKDIR /w\nRUN date >now\nCOPY one .\nRUN date >>now\nCMD sh\n"
+    first = build(source, "--explain-cache", files={"one": "1"})
+    time.sleep(1.1)
+    second = build(source, "--explain-cache", files={"one": "1"})
+    assert (steps(first), steps(second)) == ((0, 4), (4, 0))
+    assert first.lines[-1] == second.lines[-1]
+    changed = build(source, "--explain-cache", files={"one": "2"})
+    assert steps(changed) == (2, 2)
+    assert "--> Not in the cache: changed: files" in changed.lines
+    argument = build(source.replace("A=1", "A=2"), "--explain-cache")
+    assert "--> Not in the cache: changed: variable A" in argument.lines
+    assert steps(build(source, "--no-cache", "--explain-cache")) == (0, 4)
+    time.sleep(1.1)
+    assert steps(build(source, "--cache-ttl=1s", "--explain-cache"))[0] == 0
+
+
+def test_stages_that_nothing_needs_are_not_built(rpod: Command, build: Build) -> None:
+    build(
+        "FROM BASE AS one\nRUN echo 1 >/one\nFROM BASE AS unused\nRUN false\n"
+        "FROM BASE\nCOPY --from=one /one /copied\nRUN cat /copied\n"
+    )
+    assert run_made(rpod, "cat", "/copied") == ["1"]
+    build("FROM BASE AS one\nRUN echo 1 >/one\nFROM BASE\nRUN false\n", "--target=one")
+    assert run_made(rpod, "cat", "/one") == ["1"]
+
+
+@rpod_only
+def test_stages_are_built_side_by_side(rpod: Command, build: Build) -> None:
+    """Each waits for a file that the other makes in what they share."""
+    wait = (
+        "RUN --mount=type=cache,id={id},target=/c touch /c/{own}; n=0;"
+        " while [ ! -e /c/{other} ]; do n=$((n+1)); [ $n -lt 100 ] || exit 1; sleep 0.1; done;"
+        " echo {own} >/{own}"
+    )
+    name = f"meet-{time.time_ns()}"
+    build(
+        f"FROM BASE AS a\n{wait.format(id=name, own='a', other='b')}\n"
+        f"FROM BASE AS b\n{wait.format(id=name, own='b', other='a')}\n"
+        "FROM BASE\nCOPY --from=a /a /\nCOPY --from=1 /b /\n",
+        "--jobs=2",
+    )
+    assert run_made(rpod, "cat", "/a", "/b") == ["a", "b"]
+
+
+def test_failing_step_names_its_line(build: Build) -> None:
+    done = build("FROM BASE\nRUN echo last words; \\\n  exit 7\n", check=False)
+    assert done.code == 7 or is_podman()
+    assert "last words" in done.out
+    if not is_podman():
+        assert "Containerfile:2: the command" in done.err
+        assert "    2 | RUN echo last words; \\" in done.err
+
+
+@rpod_only
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("FROM BASE\nRUNN x\n", "Containerfile:2: unknown instruction RUNN"),
+        ("FROM BASE\nCOPY missing /\n", "Containerfile:2:"),
+        ("FROM BASE\nUSER nobody-here\nRUN true\n", "Containerfile:3: unable to find user"),
+        ("FROM none/such:tag\n", "Containerfile:1:"),
+        ("FROM BASE\nENV A=${B\n", "Containerfile:2: ${B has no closing brace"),
+        ("FROM BASE\nRUN --mount=type=cache true\n", "Containerfile:2: --mount=type=cache: a t"),
+        ("FROM BASE\nRUN --mount=type=bind,source=gone,target=/x true\n", "Containerfile:2:"),
+        ("FROM BASE\nRUN --mount=type=secret,id=s,required true\n", "Containerfile:2: secret s"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_line(build: Build, source: str, message: str) -> None:
+    done = build(source, "--pull=never", check=False)
+    assert done.code == 125
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_heredocs_are_scripts_and_files(rpod: Command, build: Build) -> None:
+    build(
+        "FROM BASE\nARG NAME=arg\nRUN <<EOF\nset -e\necho one >/one\necho two >>/one\nEOF\n"
+        "RUN cat <<A >/two && cat <<'B' >>/two\n$NAME\nA\n$NAME\nB\n"
+        'RUN <<EOF\n#!/bin/awk -f\nBEGIN { print "awk" >"/three" }\nEOF\n'
+        "COPY <<file.txt /four\n$NAME\nfile.txt\n"
+    )
+    assert run_made(rpod, "cat", "/one", "/two", "/three", "/four") == [
+        "one", "two", "arg", "$NAME", "awk", "arg"
+    ]  # fmt: skip
+
+
+def test_shell_and_exec_forms(rpod: Command, build: Build) -> None:
+    build(
+        'FROM BASE\nENV V=v\nRUN ["/bin/sh", "-c", "echo $V >/exec"]\n'
+        'SHELL ["/bin/sh", "-xc"]\nRUN echo $V >/shell\nCMD echo $V\n'
+    )
+    assert run_made(rpod) == ["v"]
+    assert config(rpod)["Cmd"] == ["/bin/sh", "-xc", "echo $V"]
+
+
+def test_entrypoint_resets_the_command_of_the_base(rpod: Command, build: Build) -> None:
+    build("FROM BASE\nCMD inherited\n", "-t", "parent")
+    build('FROM parent\nENTRYPOINT ["true"]\n')
+    assert config(rpod).get("Cmd") is None
+
+
+def test_onbuild_runs_in_the_child(rpod: Command, build: Build) -> None:
+    build("FROM BASE\nONBUILD RUN echo trigger >/trigger\nONBUILD ENV T=1\n", "-t", "parent")
+    build("FROM parent\nRUN cat /trigger >/seen; echo $T >>/seen\n")
+    assert run_made(rpod, "cat", "/seen") == ["trigger", "1"]
+    assert not config(rpod).get("OnBuild")
+
+
+@rpod_only
+def test_secret_is_seen_by_its_step_only(rpod: Command, build: Build, account_dir: str) -> None:
+    with open(f"{account_dir}/token", "w", encoding="ascii") as file:
+        file.write("tr0ub4dor")
+    done = build(
+        "FROM BASE\nRUN --mount=type=secret,id=t --mount=type=secret,id=t,env=T "
+        'sha256sum </run/secrets/t >/sum; [ "$T" = $(cat /run/secrets/t) ]; '
+        "stat -c '%a %u' /run/secrets/t >>/sum\n",
+        f"--secret=id=t,src={account_dir}/token",
+    )
+    assert "tr0ub4dor" not in done.out + done.err
+    lines = run_made(rpod, "cat", "/sum")
+    assert lines[0].startswith("8d2e7c9e") or len(lines[0]) > 60
+    assert lines[1] == "400 0"
+    assert run_made(rpod, "sh", "-c", "ls /run/secrets /run 2>/dev/null; echo end")[-1] == "end"
+    store = f"{rpod.account.home}/.local/share/rpod"
+    found = rpod.shell(
+        f"grep -rl tr0ub4dor {store}/build-cache {store}/blobs {store}/layers", check=False
+    )
+    assert found.out == ""
+
+
+def test_cache_mount_lasts_and_is_in_no_layer(rpod: Command, build: Build) -> None:
+    name = f"cache-{time.time_ns()}"
+    mount = f"--mount=type=cache,id={name},target=/var/cache/x"
+    build(f"FROM BASE\nRUN {mount} echo kept >/var/cache/x/f\n")
+    build(f"FROM BASE\nRUN {mount} cat /var/cache/x/f >/seen\n")
+    assert run_made(rpod, "cat", "/seen") == ["kept"]
+    assert run_made(rpod, "sh", "-c", "ls /var/cache/x 2>/dev/null; echo end") == ["end"]
+
+
+@rpod_only
+def test_bind_mount_is_part_of_the_key_and_writes_are_dropped(rpod: Command, build: Build) -> None:
+    source = (
+        "FROM BASE AS made\nRUN echo stage >/from-stage\nFROM BASE\n"
+        "RUN --mount=target=/c,rw --mount=from=made,target=/m"
+        " cat /c/one /m/from-stage >/seen; echo lost >/c/one; ! echo x >/m/new\n"
+    )
+    build(source, files={"one": "1\n"})
+    assert run_made(rpod, "cat", "/seen") == ["1", "stage"]
+    build(source, files={"one": "2\n"})
+    assert run_made(rpod, "cat", "/seen") == ["2", "stage"]
+
+
+@rpod_only
+def test_bind_mount_leads_nowhere_else(rpod: Command, build: Build, account_dir: str) -> None:
+    """A link in a stage or in the context is followed inside of it only (CVE-2024-23653)."""
+    with open(f"{account_dir}/outside", "w", encoding="ascii") as file:
+        file.write("of the host")
+    context = f"{account_dir}/context"
+    os.makedirs(context, exist_ok=True)
+    os.symlink(account_dir, f"{context}/away")
+    done = build("FROM BASE\nRUN --mount=source=away/outside,target=/x cat /x\n", check=False)
+    assert done.code == 125
+    assert "of the host" not in done.out + done.err
+    stage = build(
+        f"FROM BASE AS evil\nRUN ln -s {account_dir} /away\nFROM BASE\n"
+        "RUN --mount=from=evil,source=/away/outside,target=/x cat /x\n",
+        check=False,
+    )
+    assert stage.code == 125
+    assert "of the host" not in stage.out + stage.err
+
+
+@rpod_only
+def test_killed_build_leaves_nothing(
+    rpod: Command, build: Build, image: str, account_dir: str
+) -> None:
+    build("FROM BASE\nRUN true\n")
+    path = f"{account_dir}/context/Containerfile"
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"FROM {image}\nRUN touch /begun; chown 1000 /begun; sleep 1000\n")
+    process = rpod.spawn("build", f"{account_dir}/context")
+    time.sleep(1)
+    process.kill()
+    process.communicate(timeout=20)
+    build("FROM BASE\nRUN true # again\n")
+
+
+def test_tmpfs_mount_and_network_none(rpod: Command, build: Build) -> None:
+    build(
+        "FROM BASE\nRUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -n1 >/df; touch /t/x\n"
+        "RUN --network=none ip route >/routes; cat /routes | wc -l >>/df\n"
+    )
+    lines = run_made(rpod, "cat", "/df")
+    assert "1024" in lines[0]
+    assert lines[-1] == "0"
+    assert run_made(rpod, "ls", "-A", "/") != []
+    assert "t" not in run_made(rpod, "ls", "/")
+
+
+def test_history_is_dockers(rpod: Command, build: Build) -> None:
+    build('FROM BASE\nARG A=1\nENV B=2\nRUN echo x >/x\nWORKDIR /w\nCMD ["sh"]\n')
+    found = rpod("history", "--no-trunc", "--format", "{{.CreatedBy}}", "made").lines
+    if is_podman():
+        assert len(found) >= 6
+        return
+    assert (
+        found[:6]
+        == [
+            'CMD ["sh"]',
+            "WORKDIR /w",
+            "RUN |1 A=1 /bin/sh -c echo x >/x # buildkit",
+            "ENV B=2",
+            "ARG A=1",
+            "layer 0",
+        ][: len(found[:6])]
+    )
