@@ -31,6 +31,7 @@ class Config(NamedTuple):
     pull: str = "missing"
     detach_keys: str = "ctrl-p,ctrl-q"
     stop_timeout: int = 10
+    additional_stores: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
 
@@ -99,6 +100,8 @@ def _merge(config: Config, table: dict[str, object], path: str) -> Config:
 def _set(config: Config, key: str, value: object, where: str) -> Config:
     if key == "stop_timeout":
         return config._replace(stop_timeout=_seconds(value, where))
+    if key == "additional_stores":
+        return config._replace(additional_stores=_directories(value, where))
     if not isinstance(value, str):
         raise UsageError(f"{where}: must be a string, not {type(value).__name__}")
     if key == "pull":
@@ -108,7 +111,7 @@ def _set(config: Config, key: str, value: object, where: str) -> Config:
     elif key in ("root", "runroot"):
         value = _absolute(value, where)
     values: dict[str, object] = {**config._asdict(), key: value}
-    return Config(**values)  # type: ignore[arg-type]  # every key but stop_timeout is a string
+    return Config(**values)  # type: ignore[arg-type]  # every other key is a string
 
 
 def _seconds(value: object, where: str) -> int:
@@ -117,6 +120,15 @@ def _seconds(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UsageError(f"{where}: must be a number of seconds, not {value!r}")
     return value
+
+
+def _directories(value: object, where: str) -> tuple[str, ...]:
+    """Read a list of directories; in the environment they are separated by colons."""
+    if isinstance(value, str):
+        value = [part for part in value.split(":") if part]
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise UsageError(f"{where}: must be a list of directories")
+    return tuple(_absolute(part, where) for part in value)
 
 
 def _check_choice(value: str, allowed: tuple[str, ...], where: str) -> None:

@@ -22,10 +22,22 @@ def has_blob(layout: Layout, digest: str) -> bool:
     return os.path.exists(layout.blob(digest))
 
 
+def find_blob(layout: Layout, digest: str) -> str:
+    """Return where a blob lies: in the store, else in one of those that are only read."""
+    own = layout.blob(digest)
+    if layout.additional and not os.path.exists(own):
+        name = os.path.basename(own)
+        for directory in layout.additional:
+            path = f"{directory}/blobs/sha256/{name}"
+            if os.path.exists(path):
+                return path
+    return own
+
+
 def blob_size(layout: Layout, digest: str) -> int:
     """Return the size of a blob in bytes. Raises BlobMissing."""
     try:
-        return os.stat(layout.blob(digest)).st_size
+        return os.stat(find_blob(layout, digest)).st_size
     except FileNotFoundError as error:
         raise _missing(digest) from error
 
@@ -38,7 +50,9 @@ def read_blob(
     `verify=False` spares the path of `rpod run` the load of a hash library: a blob was digested
     when it was stored. Raises BlobMissing, DigestMismatch, InvalidDocument, StoreUnusable.
     """
-    path = layout.blob(digest)
+    path = find_blob(layout, digest)
+    # What others have written is checked each time.
+    verify = verify or path != layout.blob(digest)
     try:
         size = os.stat(path).st_size
         if size > limit_bytes:
@@ -58,13 +72,31 @@ def read_blob(
 
 def open_blob(layout: Layout, digest: str) -> int:
     """Return a descriptor to read a blob from. Raises BlobMissing, StoreUnusable."""
-    path = layout.blob(digest)
+    path = find_blob(layout, digest)
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise _missing(digest) from error
     except OSError as error:
         raise from_os_error(f"open {path}", error) from error
+
+
+def adopt_blob(layout: Layout, digest: str) -> bool:
+    """Copy a blob from a store that is only read, if one has it; tell whether it is here now.
+
+    Raises StoreUnusable, DiskFull. One that is damaged there is as good as none.
+    """
+    if has_blob(layout, digest):
+        return True
+    path = find_blob(layout, digest)
+    try:
+        with open(path, "rb", buffering=0) as source, BlobWriter(layout) as writer:
+            while chunk := source.read(_CHUNK_BYTES):
+                writer.write(chunk)
+            writer.commit(digest)
+    except (FileNotFoundError, PermissionError, DigestMismatch):
+        return False
+    return True
 
 
 def write_blob(layout: Layout, data: bytes) -> str:

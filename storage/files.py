@@ -53,6 +53,14 @@ def make_store(layout: Layout) -> None:
         raise from_os_error(f"make the store {layout.store}", error) from error
 
 
+def is_store(directory: str) -> bool:
+    """Tell whether a directory is a store that can be read here."""
+    try:
+        return int(read_file(f"{directory}/version", limit_bytes=64)) <= VERSION
+    except (OSError, ValueError):
+        return False
+
+
 def write_file(path: str, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replace `path` by `data` in one step; a crash leaves the old or the new content.
 

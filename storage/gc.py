@@ -101,6 +101,7 @@ def _find_needs(layout: Layout) -> _Needs:
     for record in list_entries(layout):
         blobs.update(map(_hex, (record.manifest_digest, record.view_digest, record.config_digest)))
         blobs.update(map(_hex, record.layer_digests))
+        # Also those of images in additional stores: what was unpacked of them is still of use.
         chains.update(map(_hex, record.chain_ids))
     for step, _ in list_steps(layout):
         blobs.add(_hex(step.digest))

@@ -9,7 +9,7 @@ import os
 import time
 
 from storage import lightjson as json
-from storage.blobs import has_blob, read_blob, write_blob
+from storage.blobs import adopt_blob, has_blob, read_blob, write_blob
 from storage.digest import hex_of
 from storage.errors import (
     Ambiguous,
@@ -20,7 +20,8 @@ from storage.errors import (
     InvalidReference,
     from_os_error,
 )
-from storage.files import Lock, read_file, write_file
+from storage.files import Lock, is_store, read_file, write_file
+from storage.image_record import ImageRecord as ImageRecord
 from storage.layout import Layout
 from storage.names import (
     delete_name,
@@ -30,16 +31,9 @@ from storage.names import (
     name_target,
     set_name,
 )
-from storage.oci.checks import (
-    as_object,
-    get_size,
-    get_string_map,
-    get_strings,
-    get_text,
-    parse_json,
-)
+from storage.oci.checks import parse_json
 from storage.oci.config import ImageConfig
-from storage.oci.descriptor import INDEX_TYPES, OCI_INDEX, OCI_MANIFEST
+from storage.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, local_candidates, parse_reference
 
@@ -47,77 +41,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.oci.manifest import Manifest
 
-RECORD_VERSION = 1
 _REF_NAME = "org.opencontainers.image.ref.name"
 _HEX = frozenset("0123456789abcdef")
 _ID_LENGTH = 64
-
-
-class ImageRecord(NamedTuple):
-    """What the store knows about one image; `names`: the one it was found by, or all.
-
-    `view_digest` is the manifest that index.json shows: other tools look only for OCI manifests in
-    an image layout, so one of docker's has a twin of that type.
-    """
-
-    image_id: str
-    manifest_digest: str
-    config_digest: str
-    media_type: str
-    diff_ids: tuple[str, ...]
-    chain_ids: tuple[str, ...]
-    layer_digests: tuple[str, ...]
-    layer_media_types: tuple[str, ...]
-    size_bytes: int
-    created: str
-    architecture: str
-    os: str
-    variant: str
-    labels: dict[str, str]
-    added_at: str
-    view_digest: str
-    names: tuple[str, ...] = ()
-
-    @property
-    def is_index(self) -> bool:
-        """Whether it is an index: `layer_digests` are then all the blobs that its entries need."""
-        return self.media_type in INDEX_TYPES
-
-    def to_json(self) -> dict[str, object]:
-        """Return the record as it is kept on disk: without names, which are files of their own."""
-        found: dict[str, object] = {"version": RECORD_VERSION, **self._asdict()}
-        del found["names"]
-        return found
-
-    @classmethod
-    def from_json(cls, raw: object, where: str) -> "ImageRecord":
-        """Check a record. Raises InvalidDocument."""
-        fields = as_object(raw, where)
-
-        def text(key: str) -> str:
-            return get_text(fields, key, where)
-
-        def texts(key: str) -> tuple[str, ...]:
-            return get_strings(fields, key, where) or ()
-
-        return cls(
-            image_id=text("image_id"),
-            manifest_digest=text("manifest_digest"),
-            config_digest=text("config_digest"),
-            media_type=text("media_type"),
-            diff_ids=texts("diff_ids"),
-            chain_ids=texts("chain_ids"),
-            layer_digests=texts("layer_digests"),
-            layer_media_types=texts("layer_media_types"),
-            size_bytes=get_size(fields, "size_bytes", where),
-            created=text("created"),
-            architecture=text("architecture"),
-            os=text("os"),
-            variant=text("variant"),
-            labels=get_string_map(fields, "labels", where),
-            added_at=text("added_at"),
-            view_digest=text("view_digest") or text("manifest_digest"),
-        )
 
 
 def find_image(layout: Layout, text: str, *, all_names: bool = False) -> ImageRecord:
@@ -128,9 +54,7 @@ def find_image(layout: Layout, text: str, *, all_names: bool = False) -> ImageRe
     record = find_entry(layout, text)
     if record.is_index:
         record = _choose_instance(layout, text, record)
-    return (
-        record._replace(names=image_names(layout, record.manifest_digest)) if all_names else record
-    )
+    return _with_all_names(layout, record) if all_names else record
 
 
 def find_entry(layout: Layout, text: str, *, all_names: bool = False) -> ImageRecord:
@@ -140,13 +64,18 @@ def find_entry(layout: Layout, text: str, *, all_names: bool = False) -> ImageRe
     that ends in /NAME. Raises ImageNotFound, Ambiguous, InvalidReference.
     """
     record = _find_by_name(layout, text) or _find_by_id(layout, text)
+    if record is None and layout.additional:
+        record = _find_shared(layout, text)
     if record is None:
         raise ImageNotFound(
             f"no image {text!r} in the store", remedy=f"get it first: rpod pull {text}"
         )
-    return (
-        record._replace(names=image_names(layout, record.manifest_digest)) if all_names else record
-    )
+    return _with_all_names(layout, record) if all_names else record
+
+
+def _with_all_names(layout: Layout, record: ImageRecord) -> ImageRecord:
+    place = Layout(record.store, "") if record.store else layout
+    return record._replace(names=image_names(place, record.manifest_digest))
 
 
 def _choose_instance(layout: Layout, text: str, index: ImageRecord) -> ImageRecord:
@@ -156,11 +85,11 @@ def _choose_instance(layout: Layout, text: str, index: ImageRecord) -> ImageReco
     data = read_blob(layout, index.manifest_digest, verify=False)
     entries = Index.from_json(parse_json(data, text), text).manifests
     entry = choose_manifest(entries, host_platform(), text)
-    record = _load_record(layout, entry.digest)
+    record = _load_record(Layout(index.store, "") if index.store else layout, entry.digest)
     if record is None:
         # Its blobs are here, with the index; only its own record has been removed.
         record = commit_image(layout, manifest_digest=entry.digest, name=None, map_key=None)
-    return record._replace(names=index.names)
+    return record._replace(names=index.names, store=index.store)
 
 
 def list_images(layout: Layout) -> list[ImageRecord]:
@@ -178,6 +107,12 @@ def list_entries(layout: Layout) -> list[ImageRecord]:
         record = _load_record(layout, digest)
         if record is not None:
             records.append(record._replace(names=tuple(sorted(names.get(digest, ())))))
+    known = {record.manifest_digest for record in records}
+    for directory in layout.additional:
+        for record in list_entries(Layout(directory, "")) if is_store(directory) else ():
+            if record.manifest_digest not in known:
+                known.add(record.manifest_digest)
+                records.append(record._replace(store=directory))
     records.sort(key=lambda record: (record.added_at, record.image_id), reverse=True)
     return records
 
@@ -341,6 +276,8 @@ def tag_image(layout: Layout, text: str, target: str) -> str:
     reference = parse_reference(target, default_registry=LOCAL_REGISTRY)
     if reference.digest is not None:
         raise InvalidReference(f"tag {target!r}: a name to give cannot have a digest")
+    if layout.additional:
+        _adopt_image(layout, find_entry(layout, text))
     with Lock(layout.lock("images"), shared=True):
         record = find_entry(layout, text)
         with Lock(layout.lock("names")):
@@ -355,7 +292,8 @@ def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple
     Raises ImageNotFound when the image, or a name of it, is not there.
     """
     with Lock(layout.lock("images"), shared=True), Lock(layout.lock("names")):
-        record = find_entry(layout, text, all_names=True)
+        record = _own(layout, text)
+        record = record._replace(names=image_names(layout, record.manifest_digest))
         gone = tuple(_own_name(record, name) for name in names) or record.names
         for name in gone:
             delete_name(layout, name)
@@ -372,7 +310,7 @@ def remove_image(
     until `storage.gc.collect`. Raises ImageNotFound, InUse.
     """
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
-        found = find_entry(layout, text)
+        found = _own(layout, text)
         names = image_names(layout, found.manifest_digest)
         by_name = found.names[:1] if found.names and found.names[0] in names else ()
         if by_name and len(names) > 1:
@@ -398,6 +336,56 @@ def remove_image(
     return RemoveResult(names, (found.image_id,))
 
 
+def _find_shared(layout: Layout, text: str) -> ImageRecord | None:
+    """Find an entry in the additional stores, in their order."""
+    for directory in layout.additional:
+        if is_store(directory):
+            place = Layout(directory, "")
+            record = _find_by_name(place, text) or _find_by_id(place, text)
+            if record is not None:
+                return record._replace(store=directory)
+    return None
+
+
+def _adopt_image(layout: Layout, record: ImageRecord) -> None:
+    """Take an image of an additional store into the user's own.
+
+    Raises BlobMissing, StoreUnusable, DiskFull.
+    """
+    if not record.store:
+        return
+    with Lock(layout.lock("images"), shared=True):
+        for digest in all_digests(record):
+            if not adopt_blob(layout, digest):
+                raise BlobMissing(
+                    f"take {record.image_id[:12]} over: {record.store} has no good blob {digest}",
+                    remedy="ask who publishes it, or pull it",
+                )
+        record_entry(layout, record._replace(store=""), ())
+
+
+def all_digests(record: ImageRecord) -> tuple[str, ...]:
+    """Return the digests of every blob that an image needs."""
+    digests = (
+        *record.layer_digests,
+        record.config_digest,
+        record.view_digest,
+        record.manifest_digest,
+    )
+    return tuple(dict.fromkeys(digests))
+
+
+def _own(layout: Layout, text: str) -> ImageRecord:
+    """Find an entry that may be changed. Raises ImageNotFound, InUse."""
+    record = find_entry(layout, text)
+    if record.store:
+        raise InUse(
+            f"change image {text}: it is in {record.store}, a store that is only read",
+            remedy="its names and its content are for whoever publishes it to change",
+        )
+    return record
+
+
 def image_users(layout: Layout, record: ImageRecord) -> tuple[str, ...]:
     """Return the ids of the containers that were made from an image."""
     users = []
@@ -412,6 +400,11 @@ def image_users(layout: Layout, record: ImageRecord) -> tuple[str, ...]:
     return tuple(users)
 
 
+def write_view(layout: Layout) -> None:
+    """Write `index.json` of a store that only one command changes at a time, and has no locks."""
+    _write_index(layout)
+
+
 def write_index(layout: Layout) -> None:
     """Write `index.json` anew, so that other tools read the store as an OCI image layout."""
     with Lock(layout.lock("names")):
@@ -420,7 +413,7 @@ def write_index(layout: Layout) -> None:
 
 def _write_index(layout: Layout, *, removing: bool = False) -> None:
     manifests: list[dict[str, object]] = []
-    for record in list_entries(layout):
+    for record in list_entries(Layout(layout.store, "")):
         try:
             size = os.stat(layout.blob(record.view_digest)).st_size
         except FileNotFoundError:

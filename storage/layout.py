@@ -85,13 +85,17 @@ class ContainerPaths:
 
 
 class Layout:
-    """The one place that knows where things lie."""
+    """The one place that knows where things lie.
 
-    __slots__ = ("run_root", "store")
+    `additional` are the directories of stores that are only read: `storage.shared`.
+    """
 
-    def __init__(self, store: str, run_root: str) -> None:
+    __slots__ = ("additional", "run_root", "store")
+
+    def __init__(self, store: str, run_root: str, additional: tuple[str, ...] = ()) -> None:
         self.store = store
         self.run_root = run_root
+        self.additional = additional
 
     @property
     def version_file(self) -> str:

@@ -1,10 +1,9 @@
 """Unpack the layers of an image from its stored blobs, side by side."""
 
-import os
 import threading
 from queue import Empty, SimpleQueue
 
-from storage.blobs import open_blob
+from storage.blobs import blob_size, open_blob
 from storage.errors import InvalidLayer
 from storage.events import NOTE, UNPACK_DONE, Event, ignore
 from storage.images import ImageRecord
@@ -107,7 +106,7 @@ class _Unpacking:
                     raise InvalidLayer(
                         f"unpack layer {digest[:19]}: {error.message}", remedy=error.remedy
                     ) from error
-            size = os.stat(self._layout.blob(digest)).st_size
+            size = blob_size(self._layout, digest)
         with self._telling:
             for note in result.notes:
                 self._events(Event(NOTE, digest, text=note))

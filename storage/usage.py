@@ -165,7 +165,7 @@ def sort_out(
 ) -> StoreUsage:
     """Say what the parts belong to; `running` are ids of containers."""
     now_s = time.time() if now_s is None else now_s
-    records = list_entries(layout)
+    records = [record for record in list_entries(layout) if not record.store]
     users = _image_users(layout)
     active = {record.manifest_digest for record in records if users.get(record.image_id)}
     of_image = {record.manifest_digest: _names_of(record) for record in records}

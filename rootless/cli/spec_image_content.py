@@ -1,6 +1,7 @@
 """Commands that write images to files, or show what they consist of."""
 
 from rootless.cli.table import (
+    DIRECTORIES,
     FILES,
     IMAGES,
     UNLIMITED,
@@ -88,6 +89,24 @@ COMMANDS = (
         (_SOME_IMAGES,),
         aliases=("image umount",),
         examples=("rpod image unmount --all",),
+    ),
+    Command(
+        "image publish",
+        "Write images to a store that other users read",
+        "publish:publish",
+        (flag("remove", "Take the images out of it instead"),),
+        (
+            Argument("directory", 1, 1, "DIR", DIRECTORIES),
+            Argument("images", 0, UNLIMITED, "[IMAGE...]", IMAGES),
+        ),
+        description="Without IMAGE all images with a name. DIR is made when it is not there. Who "
+        "names it in `additional_stores` (rpod.toml(5)) has its images at once, without fetching "
+        "them; each user unpacks them into the store of their own. DIR may be changed while it is "
+        "read: it has no locks. Other tools read it as an OCI image layout.",
+        examples=(
+            "rpod image publish /srv/images debian:12",
+            "rpod image publish --remove /srv/images debian:12",
+        ),
     ),
     Command(
         "image tree",

@@ -246,6 +246,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "image unmount": (_CONTENT, "image unmount"),
     "image umount": (_CONTENT, "image unmount"),
     "image tree": (_CONTENT, "image tree"),
+    "image publish": (_CONTENT, "image publish"),
     "image rm": (_IMAGE, "rmi"),
     "image remove": (_IMAGE, "rmi"),
     "image tag": (_IMAGE, "tag"),

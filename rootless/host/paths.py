@@ -132,7 +132,7 @@ def open_host(
         if reason != REMEMBERED:
             _remember_run_root(store, run_root)
     return Host(
-        Layout(store, run_root),
+        Layout(store, run_root, config.additional_stores),
         uid=own,
         gid=os.getegid(),
         config=config,

@@ -7,7 +7,7 @@ reads them learns at their end, by an exception, that they were not what the dig
 import threading
 import time
 
-from storage.blobs import BlobWriter, has_blob
+from storage.blobs import BlobWriter, adopt_blob, has_blob
 from storage.errors import (
     DigestMismatch,
     RegistryError,
@@ -318,7 +318,7 @@ def fetch_blob(layout: Layout, client: RegistryClient, blob: Descriptor, work: W
 
     Raises DigestMismatch, RegistryError, StoreUnusable, DiskFull, Cancelled.
     """
-    if has_blob(layout, blob.digest):
+    if adopt_blob(layout, blob.digest):
         return
     lock = work.hold(blob_lock(layout, blob.digest), blob.digest)
     try:

@@ -8,7 +8,7 @@ import os
 import threading
 from queue import Empty, SimpleQueue
 
-from storage.blobs import has_blob, open_blob, read_blob, write_blob
+from storage.blobs import adopt_blob, has_blob, open_blob, read_blob, write_blob
 from storage.digest import is_digest
 from storage.errors import (
     BlobMissing,
@@ -308,7 +308,7 @@ class _Pull:
         layout, work = self._layout, self._work
         lock = work.hold(layers.lock(position), blob.digest)
         try:
-            if not has_blob(layout, blob.digest):
+            if not adopt_blob(layout, blob.digest):
                 self._fetch_layer(blob, position, layers)
             elif not (layers.is_unpacked(position) and layers.is_known(position, blob.digest)):
                 self._unpack_stored(blob, position, layers)

@@ -166,7 +166,7 @@ def remove(invocation: "Invocation") -> int:
     if not names and not wants_all:
         raise UsageError("image name or ID must be specified")
     if wants_all:
-        names = [record.image_id for record in list_entries(host.layout)]
+        names = [record.image_id for record in list_entries(host.layout) if not record.store]
 
     gone: list[str] = []
 
@@ -247,7 +247,7 @@ def prune_images(
     from rootless.cli.commands.image_filters import passes_filters
 
     def is_unneeded(record: "ImageRecord") -> bool:
-        if not wants_all and record.names:
+        if record.store or (not wants_all and record.names):
             return False
         if image_users(host.layout, record):
             return False

@@ -85,7 +85,7 @@ def _is_since(layout: "Layout", record: "ImageRecord", value: str) -> bool:
 
 
 def _is_never(layout: "Layout", record: "ImageRecord", value: str) -> bool:
-    # No image is read-only, and none is a step of a build.
+    # No image is a step of a build.
     return not _is_true(value)
 
 
@@ -101,7 +101,7 @@ _TESTS: dict[str, "Test"] = {
     "intermediate": _is_never,
     "label": lambda _, record, value: matches_label(record.labels, value),
     "label!": lambda _, record, value: not matches_label(record.labels, value),
-    "readonly": _is_never,
+    "readonly": lambda _, record, value: _is_true(value) == bool(record.store),
     "reference": lambda _, record, value: any(name_matches(name, value) for name in record.names),
     "since": _is_since,
     "until": _is_older_than,

@@ -141,7 +141,7 @@ def _row(layout: "Layout", entry: Entry, now_s: float, *, full: bool) -> Row:
         "ID": _id(record, full=full),
         "Labels": record.labels,
         "Names": names,
-        "ReadOnly": False,
+        "ReadOnly": bool(record.store),
         "RepoDigests": repo_digests(record),
         "RepoTags": names,
         "Repository": entry.repository,
@@ -164,5 +164,6 @@ def _row(layout: "Layout", entry: Entry, now_s: float, *, full: bool) -> Row:
         "History": names,
         "Created": unix_time(record.created),
         "CreatedAt": record.created,
+        **({"ReadOnly": True} if record.store else {}),
     }
     return Row(fields, document)
