@@ -8,6 +8,7 @@ import os
 import stat
 import time
 
+from storage.build_cache import CachedStep, list_steps
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument
 from storage.gc import PARTIAL_AGE_S, STRAY_AGE_S
@@ -31,7 +32,10 @@ class Space(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Something in the store: `kind` is blobs, layers, containers, volumes, partial, tmp, other."""
+    """Something in the store.
+
+    `kind` is blobs, layers, containers, volumes, build, partial, tmp or other.
+    """
 
     kind: str
     name: str
@@ -58,21 +62,27 @@ class Category(NamedTuple):
 
 
 class StoreUsage(NamedTuple):
-    """The whole store; the four categories add up to everything in its directory."""
+    """The whole store; the five categories add up to everything in its directory."""
 
     images: Category
     containers: Category
     volumes: Category
+    build_cache: Category
     other: Category
     image_spaces: tuple[ImageSpace, ...]
     container_spaces: dict[str, Space]
     volume_spaces: dict[str, Space]
 
     @property
+    def categories(self) -> tuple[Category, ...]:
+        """All categories."""
+        return (self.images, self.containers, self.volumes, self.build_cache, self.other)
+
+    @property
     def total(self) -> Space:
         """The sum of everything."""
         found = Space()
-        for category in (self.images, self.containers, self.volumes, self.other):
+        for category in self.categories:
             found = found.plus(category.space)
         return found
 
@@ -86,6 +96,7 @@ def measure(layout: Layout) -> list[Part]:
         *_children("tmp", layout.tmp_dir, seen),
         *_children("containers", layout.containers_dir, seen),
         *_children("volumes", layout.volumes_dir, seen),
+        *_children("build", layout.build_cache_dir, seen),
     ]
     for key in listdir(layout.all_layers_dir):
         for part in _children("layers", layout.layers_dir(key), seen):
@@ -97,6 +108,7 @@ def measure(layout: Layout) -> list[Part]:
         layout.tmp_dir,
         layout.containers_dir,
         layout.volumes_dir,
+        layout.build_cache_dir,
         layout.all_layers_dir,
     )
     rest = _walk(layout.store, seen, without=frozenset(measured))
@@ -177,7 +189,12 @@ def sort_out(
         part for part in image_parts if not owners[part] & active and part.name not in kept
     ]
     other = [part for part in parts if part.kind in ("partial", "tmp", "other")]
-    other += [part for part in images if not owners[part]]
+    steps = [step for step, _ in list_steps(layout)]
+    cached = _digests_of(steps)
+    loose = [part for part in images if not owners[part]]
+    build = [part for part in loose if part.name.rpartition("/")[2] in cached]
+    build += [part for part in parts if part.kind == "build"]
+    other += [part for part in loose if part.name.rpartition("/")[2] not in cached]
     stale = [part for part in other if _is_stale(part, now_s) and part.name not in kept]
     containers = {part.name: part.space for part in parts if part.kind == "containers"}
     volumes = {part.name: part.space for part in parts if part.kind == "volumes"}
@@ -185,6 +202,7 @@ def sort_out(
         Category(len(records), len(active), _sum(image_parts), _sum(reclaimable)),
         _category(containers, running),
         _category(volumes, used_volumes),
+        Category(len(steps), 0, _sum(build), _sum(build)),
         Category(len(other) - 1, 0, _sum(other), _sum(stale)),
         tuple(
             _image_space(record, image_parts, owners, users.get(record.image_id, ()))
@@ -193,6 +211,11 @@ def sort_out(
         containers,
         volumes,
     )
+
+
+def _digests_of(steps: list[CachedStep]) -> frozenset[str]:
+    digests = (digest for step in steps for digest in (step.digest, step.chain_id))
+    return frozenset(digest.removeprefix("sha256:") for digest in digests)
 
 
 def _category(spaces: dict[str, Space], active: frozenset[str]) -> Category:

@@ -56,6 +56,10 @@ class Context:
         """Whether an ignore file leaves something out."""
         return self.tree.is_filtered
 
+    def leaves_out(self, path: str) -> bool:
+        """Tell whether an ignore file leaves a path of the context out."""
+        return self.tree.leaves_out(os.fsencode(path.strip("/")))
+
     @property
     def path(self) -> str:
         """The directory on the host."""

@@ -8,17 +8,19 @@ import json
 import os
 import select
 
+from rootless.build.checks import Finding, check
 from rootless.build.contexts import Context, Opened, open_context
 from rootless.build.copy_step import copy_step
 from rootless.build.errors import BuildError
 from rootless.build.graph import SCRATCH, Graph, Node, make_graph
-from rootless.build.model import Built
+from rootless.build.model import Arg, Built
 from rootless.build.parser import Parsed, parse
 from rootless.build.request import BuildRequest
 from rootless.build.result import EMPTY, Result
 from rootless.build.run_step import make_workdir, run_step
 from rootless.build.sandbox import dies_with_parent
 from rootless.build.scope import GlobalArguments, Platforms
+from rootless.build.settings import finished, with_settings
 from rootless.build.sources import Sources
 from rootless.build.stage import Build, StageBuilder, Steps
 from rootless.build.workplace import Workplace
@@ -79,6 +81,7 @@ def build(
             arguments.declare(parsed.arguments, parsed.escape)
         except RootlessError as error:
             raise BuildError(f"{parsed.file.name}: {error.message}", remedy=error.remedy) from error
+        parsed = _with_base(parsed, request.base)
         graph = make_graph(parsed, arguments, request.target, frozenset(request.build_contexts))
         sources = Sources(workplace, request, opened.context, parsed.stages, platform, on_pull)
         shared = Build(
@@ -93,18 +96,33 @@ def build(
             emit,
         )
         result = _Scheduler(shared, graph, platform).run()
-        found.append(result.built)
+        found.append(finished(result.built, request))
         bases.append(result.base_layers)
         executed += result.executed
         declared = {
             name
             for stage in parsed.stages
             for one in stage.instructions
-            if type(one).__name__ == "Arg"
-            for name, _ in one.pairs  # type: ignore[union-attr]
+            if isinstance(one, Arg)
+            for name, _ in one.pairs
         }
         unused = tuple(arguments.unused(declared))
     return Done(tuple(found), tuple(bases), executed, unused)
+
+
+def check_sources(request: BuildRequest, opened: Opened) -> list[Finding]:
+    """Return what is doubtful in the Containerfiles. Raises BuildError, UsageError."""
+    parsed = parse_sources(opened)
+    own = str(host_platform())
+    wanted = request.platforms[0] if request.platforms else own
+    arguments = GlobalArguments(
+        request.build_args, Platforms(str(parse_platform(wanted)), own).arguments(request.target)
+    )
+    try:
+        arguments.declare(parsed.arguments, parsed.escape)
+    except RootlessError as error:
+        raise BuildError(f"{parsed.file.name}: {error.message}", remedy=error.remedy) from error
+    return check(parsed, arguments, opened.context.leaves_out)
 
 
 def parse_sources(opened: Opened) -> Parsed:
@@ -113,6 +131,15 @@ def parse_sources(opened: Opened) -> Parsed:
         return parse(opened.sources[0].data, opened.sources[0].name)
     data = b"\n".join(source.data for source in opened.sources)
     return parse(data, "+".join(source.name for source in opened.sources))
+
+
+def _with_base(parsed: Parsed, base: str) -> Parsed:
+    """Put --from in the place of the first FROM's image."""
+    if not base:
+        return parsed
+    first, *others = parsed.stages
+    first = first._replace(source=first.source._replace(base=base))
+    return parsed._replace(stages=(first, *others))
 
 
 class _Worker(NamedTuple):
@@ -163,6 +190,7 @@ class _Scheduler:
                     file = self._build.parsed.file
                     error.message = f"{file.name}:{source.range.first}: {error.message}"
                     raise
+            built = with_settings(built, self._build.request, os.environ)
             self._bases[node.stage.position] = Result(built, {}, len(built.layers))
 
     def _start_ready(self) -> None:

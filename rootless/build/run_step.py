@@ -7,11 +7,21 @@ from rootless.build import layers as layers_of_build
 from rootless.build.errors import StepFailed
 from rootless.build.model import Layer, LayerOptions, Tree
 from rootless.build.mounts import Mounts
+from rootless.build.settings import check_allowed
 from rootless.build.stage import StageBuilder
+from rootless.container import mounts as user_mounts
+from rootless.container.create import working_directory
 from rootless.container.merged import Accounts, read_accounts
+from rootless.container.request import ContainerRequest
 from rootless.container.spec import Source
+from rootless.errors import UsageError
 from rootless.linux import syscalls
 from storage.remove import remove_tree
+from storage.volumes import ensure_volume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.host.paths import Host
 
 _TAIL_LINES = 20
 _SCRIPT = "/dev/pipes"
@@ -19,6 +29,7 @@ _SCRIPT = "/dev/pipes"
 
 def run_step(builder: StageBuilder, run: model.Run) -> None:
     """Execute a RUN, or find what it made before. Raises StepFailed, RootlessError."""
+    check_allowed(builder.build.request, run.network, run.security)
     scope, config = builder.scope, builder.config
     environment = {**scope.values(), **image_config.environment(config)}
     environment.setdefault("PATH", image_config.DEFAULT_PATH)
@@ -109,7 +120,8 @@ class _Step:
                 code = sandbox.run_command(host, self._directory, command, self._output)
             if code:
                 raise self._failed(code)
-            targets = (*upper.MOUNT_POINTS, *made.targets)
+            given = (source.mount.target for source in command.sources)
+            targets = (*upper.MOUNT_POINTS, *made.targets, *given)
             return commit_upper(builder, self._directory, self._layers, targets)
         finally:
             builder.build.workplace.run(lambda _: remove_tree(self._directory))
@@ -131,6 +143,7 @@ class _Step:
                 file.write(self._script)
             os.chmod(path, 0o755)  # noqa: S103 - the user of the step executes it
             sources = (sandbox.bind(path, self._arguments[0], "ro"),)
+        sources += volume_sources(builder.build.host, request)
         return sandbox.Command(
             arguments=self._arguments,
             environment={**environment, **added},
@@ -163,6 +176,22 @@ class _Step:
 def accounts_of(builder: StageBuilder, layers: tuple[str, ...]) -> Accounts:
     """Return the stage's passwd(5) and group(5)."""
     return read_accounts(list(layers), builder.build.host.id_maps())
+
+
+def volume_sources(host: "Host", request: ContainerRequest) -> tuple[Source, ...]:
+    """Return the mounts of --volume; a named volume is made where it is missing.
+
+    Raises UsageError, MountSourceMissing, StoreUnusable.
+    """
+    found = []
+    for mount in user_mounts.collect(request, (), working_directory()):
+        path = mount.source
+        if mount.kind == user_mounts.VOLUME:
+            if not mount.source:
+                raise UsageError("--volume needs a source: SOURCE:TARGET")
+            path = ensure_volume(host.layout, mount.source, anonymous=False)
+        found.append(Source(mount, path, ""))
+    return tuple(found)
 
 
 def commit_upper(

@@ -13,7 +13,7 @@ COMMANDS = (
             flag("verbose", "Each image, container and volume", short="v"),
         ),
         description="Sizes are what is allocated on the disk, of blobs and of unpacked layers, for "
-        "every id map; what several images share counts once in every sum. The four lines add up "
+        "every id map; what several images share counts once in every sum. The five lines add up "
         "to everything in the store's directory.",
         examples=("rpod system df", "rpod system df -v"),
     ),
@@ -26,9 +26,24 @@ COMMANDS = (
             many("filter", "Take only what matches: until=, label=, label!=", metavar="KEY=VALUE"),
             flag("force", "Do not ask", short="f"),
             flag("volumes", "Also volumes that no container uses"),
+            flag("build", "Also what builds keep"),
         ),
         description="Also clears away what interrupted commands have left. Works on a full disk. "
         "The filter is for containers and images.",
         examples=("rpod system prune -f", "rpod system prune -af --volumes"),
+    ),
+    Command(
+        "builder prune",
+        "Remove what builds keep",
+        "space:prune_builder",
+        (
+            flag("all", "Accepted; everything that no image needs is removed", short="a"),
+            many("filter", "Take only what was not used for some time: until=24h",
+                 metavar="KEY=VALUE"),
+            flag("force", "Do not ask", short="f"),
+        ),
+        description="Steps that were built, directories of RUN --mount=type=cache that no build "
+        "uses now, digests of files, downloads. Images stay as they are.",
+        examples=("rpod builder prune -f", "rpod builder prune -f --filter until=168h"),
     ),
 )  # fmt: skip

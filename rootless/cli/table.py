@@ -169,6 +169,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "build": (_BUILD, "build"),
     "image build": (_BUILD, "build"),
     "builder build": (_BUILD, "build"),
+    "builder prune": (_SPACE, "builder prune"),
     "run": (_RUN, "run"),
     "create": (_RUN, "create"),
     "exec": (_RUN, "exec"),

@@ -34,6 +34,24 @@ def total(host: Host) -> Space:
     return found
 
 
+def prune_build_cache(host: Host, unused_since_s: float | None) -> list[str]:
+    """Remove what builds keep, or what of it nothing has used since a moment; return the keys.
+
+    Raises StoreUnusable.
+    """
+    from storage.build_prune import prune_build_cache as prune
+    from storage.gc import collect
+
+    def work(_: object) -> object:
+        gone = prune(host.layout, unused_since_s=unused_since_s)
+        collect(host.layout)
+        return [step.key for step in gone.steps]
+
+    keys = run_in_userns(work, host.id_maps())
+    assert isinstance(keys, list)
+    return [str(key) for key in keys]
+
+
 def _parts(host: Host) -> list[Part]:
     """Walk the store as root of the user namespace: not every directory is open to its user."""
     raw = run_in_userns(lambda _: [list(part) for part in measure(host.layout)], host.id_maps())

@@ -42,6 +42,16 @@ class HostTree:
         """Whether patterns leave something out."""
         return self._ignore is not None
 
+    def leaves_out(self, path: bytes) -> bool:
+        """Tell whether patterns leave a path out, or a directory above it."""
+        if self._ignore is None:
+            return False
+        is_out, mask, whole = False, 0, ""
+        for part in os.fsdecode(path).split("/"):
+            whole += f"/{part}" if whole else part
+            is_out, mask = self._ignore.match(whole, mask)
+        return is_out
+
     def root(self) -> Node:
         """Return the top directory."""
         return Node(b"", os.fstat(self._top))

@@ -303,3 +303,63 @@ def test_history_is_dockers(rpod: Command, build: Build) -> None:
             "layer 0",
         ][: len(found[:6])]
     )
+
+
+@rpod_only
+def test_check_shows_what_is_doubtful(build: Build) -> None:
+    done = build("FROM BASE\nMAINTAINER me\nENV PASSWORD=x\n", "--check", check=False)
+    assert done.code == 1
+    assert done.lines[0] == "Check complete, 2 warnings have been found!"
+    assert "WARNING: SecretsUsedInArgOrEnv" in done.lines
+    assert build("FROM BASE\n", "--check").lines == ["Check complete, no warnings found."]
+    error = build("# check=error=true\nFROM BASE\nMAINTAINER me\n", check=False)
+    assert (error.code, "MaintainerDeprecated" in error.err) == (125, True)
+
+
+@rpod_only
+def test_settings_of_the_command_line(rpod: Command, build: Build, image: str) -> None:
+    build(
+        "FROM none\nRUN echo $GIVEN >/given\nENV KEPT=1 GONE=1\n", f"--from={image}",
+        "--env=GIVEN=g", "--unsetenv=GONE", "--label=a=b", "--unsetlabel=made.for",
+    )  # fmt: skip
+    assert run_made(rpod, "cat", "/given") == ["g"]
+    found = config(rpod)
+    environment = found["Env"]
+    assert isinstance(environment, list)
+    assert {"GIVEN=g", "KEPT=1"} <= set(environment)
+    assert "GONE=1" not in environment
+    assert found["Labels"] == {"a": "b"}
+
+
+@rpod_only
+def test_volume_of_the_build_is_seen_and_left_out(
+    rpod: Command, build: Build, account_dir: str
+) -> None:
+    with open(f"{account_dir}/shared", "w", encoding="ascii") as file:
+        file.write("seen")
+    build("FROM BASE\nRUN cat /m/n/f >/copy\n", f"--volume={account_dir}/shared:/m/n/f:ro")
+    assert run_made(rpod, "cat", "/copy") == ["seen"]
+    assert "m" not in run_made(rpod, "ls", "/")
+
+
+@rpod_only
+@pytest.mark.parametrize("flag", ["--security=insecure", "--network=host"])
+def test_containerfile_gets_no_right_by_itself(build: Build, flag: str) -> None:
+    done = build(f"FROM BASE\nRUN {flag} true\n", check=False)
+    assert (done.code, "is not allowed" in done.err) == (125, True)
+    name = "security.insecure" if "insecure" in flag else "network.host"
+    build(f"FROM BASE\nRUN {flag} true\n", f"--allow={name}")
+
+
+@rpod_only
+def test_builder_prune_forgets_steps_and_keeps_images(rpod: Command, build: Build) -> None:
+    source = "FROM BASE\nRUN --mount=type=cache,target=/c echo x >/x\n"
+    build(source)
+    assert "Build Cache" in rpod("system", "df").out
+    rpod("builder", "prune", "--force", "--filter", "until=1h")
+    assert steps(build(source, "--explain-cache")) == (1, 0)
+    rpod("builder", "prune", "--force")
+    assert run_made(rpod, "cat", "/x") == ["x"]
+    assert steps(build(source, "--explain-cache")) == (0, 1)
+    rpod("system", "prune", "--force", "--build")
+    assert steps(build(source, "--explain-cache")) == (0, 1)

@@ -7,6 +7,7 @@ from rootless.build.engine import open_sources
 from rootless.build.outputs import ImageForm, check_files, store_image, write_iidfile
 from rootless.build.request import BuildRequest
 from rootless.build.workplace import Workplace
+from rootless.cli.build_checks import refuse_findings, show_findings
 from rootless.cli.build_progress import make_progress
 from rootless.cli.progress import Reporter
 from rootless.container.moments import parse_duration
@@ -24,6 +25,9 @@ _POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
 def build(invocation: "Invocation") -> int:
     """Build an image and print its id."""
     request = make_request(invocation)
+    logfile = invocation.text("logfile")
+    if logfile:
+        _write_to(logfile)
     iidfile = invocation.text("iidfile")
     check_files(iidfile)
     for tag in request.tags:
@@ -33,6 +37,9 @@ def build(invocation: "Invocation") -> int:
     progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
     with Workplace(host) as workplace, progress:
         opened = open_sources(workplace, request)
+        if invocation.flag("check"):
+            return show_findings(request, opened)
+        refuse_findings(request, opened)
         try:
             with Reporter(quiet=quiet) as reporter:
                 done = build_image(workplace, request, opened, progress, reporter)
@@ -51,6 +58,17 @@ def build(invocation: "Invocation") -> int:
             write_iidfile(iidfile, record.image_id)
         progress.committed(record, done)
     return 0
+
+
+def _write_to(path: str) -> None:
+    """Let everything that would be shown go to a file. Raises UsageError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"write --logfile {path}: {error.strerror}") from error
+    for standard in (1, 2):
+        os.dup2(fd, standard)
+    os.close(fd)
 
 
 def make_request(invocation: "Invocation") -> BuildRequest:

@@ -51,6 +51,7 @@ def _rows(found: "StoreUsage") -> list[Row]:
         ("Images", found.images),
         ("Containers", found.containers),
         ("Local Volumes", found.volumes),
+        ("Build Cache", found.build_cache),
         # Arrived parts of downloads, what is being built or removed, records and locks.
         ("Other", found.other),
     )
@@ -184,19 +185,49 @@ def prune(invocation: "Invocation") -> int:
     wants_all, volumes = invocation.flag("all"), invocation.flag("volumes")
     texts = invocation.texts("filter")
     split_filters(texts, _FILTERS, "prune")
-    if not invocation.flag("force") and not confirm(_warning(wants_all, volumes)):
+    if not invocation.flag("force") and not confirm(
+        _warning(wants_all, volumes, build=invocation.flag("build"))
+    ):
         return 0
     host = invocation.host()
     before = total(host)
     errors = _prune_containers(host, texts)
     errors += _prune_volumes(host) if volumes else []
     errors += _prune_images(host, texts, wants_all=wants_all)
+    if invocation.flag("build"):
+        from rootless.container.space import prune_build_cache
+
+        _say_gone("Build Cache", prune_build_cache(host, None))
     after = total(host)
     write(f"Total reclaimed space: {_size(max(0, before.size_bytes - after.size_bytes))}\n")
     return exit_code(errors)
 
 
-def _warning(wants_all: bool, volumes: bool) -> str:
+def prune_builder(invocation: "Invocation") -> int:
+    """Remove what builds keep, all of it or what has not been used for some time."""
+    from rootless.cli.output import confirm, split_filters
+    from rootless.container.moments import parse_duration
+    from rootless.container.space import prune_build_cache, total
+
+    filters = split_filters(invocation.texts("filter"), ("until",), "builder prune")
+    since_s = None
+    for _, text in filters:
+        seconds = parse_duration(text)
+        if seconds is None or seconds < 0:
+            raise UsageError(f"--filter until={text}: a duration such as 24h is expected")
+        since_s = time.time() - seconds
+    warning = "WARNING! This command removes:\n\t- what builds keep, so that they take longer\n"
+    if not invocation.flag("force") and not confirm(warning):
+        return 0
+    host = invocation.host()
+    before = total(host)
+    _say_gone("Build Cache", prune_build_cache(host, since_s))
+    after = total(host)
+    write(f"Total reclaimed space: {_size(max(0, before.size_bytes - after.size_bytes))}\n")
+    return 0
+
+
+def _warning(wants_all: bool, volumes: bool, *, build: bool) -> str:
     lines = ["all stopped containers"]
     if volumes:
         lines.append("all volumes not used by at least one container")
@@ -205,6 +236,8 @@ def _warning(wants_all: bool, volumes: bool) -> str:
         if wants_all
         else "all dangling images"
     )
+    if build:
+        lines.append("all build cache")
     return "WARNING! This command removes:" + "".join(f"\n\t- {line}" for line in lines) + "\n"
 
 
