@@ -5,6 +5,7 @@ RootlessError                   125
 +-- HostError                   this host cannot do a step; the remedy names the fix
 |   +-- NoUserNamespace         user namespaces are switched off or limited
 |   +-- IdMapError              newuidmap or newgidmap refused
+|   +-- LimitError              a limit that this host cannot enforce, or a cgroup that failed
 +-- SandboxError                a step inside the new namespaces failed: step, path, errno
 |   +-- CommandNotExecutable    126
 |   +-- CommandNotFound         127
@@ -40,6 +41,10 @@ class NoUserNamespace(HostError):
 
 
 class IdMapError(HostError):
+    pass
+
+
+class LimitError(HostError):
     pass
 
 

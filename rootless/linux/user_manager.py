@@ -1,0 +1,117 @@
+"""The user's systemd manager over D-Bus: scopes, and processes that are moved into them.
+
+systemd's own socket is asked first (no bus in between, there even without a session bus), then the
+user's bus. org.freedesktop.systemd1(5).
+"""
+
+import os
+import time
+
+from rootless.linux.dbus import Connection, DBusError
+
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_PATH = "/org/freedesktop/systemd1"
+_DESTINATION = "org.freedesktop.systemd1"
+_EXISTS = "org.freedesktop.systemd1.UnitExists"
+_UNLIMITED = 2**64 - 1
+_RETRY_S = 0.02
+TIMEOUT_S = 10.0
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def runtime_directory(uid: int, environ: "Mapping[str, str]") -> str:
+    """Return the user's runtime directory; that of another user, left by su, does not count."""
+    for path in (environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
+        try:
+            if path.startswith("/") and os.stat(path).st_uid == uid:
+                return path
+        except OSError:
+            continue
+    return ""
+
+
+def has_manager(runtime: str) -> bool:
+    """Whether a user manager listens there."""
+    return bool(runtime) and os.path.exists(f"{runtime}/systemd/private")
+
+
+class UserManager:
+    """A connection to the user's systemd."""
+
+    __slots__ = ("_connection", "_destination")
+
+    def __init__(self, runtime: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Connect. Raises OSError, DBusError."""
+        self._destination = ""
+        try:
+            path = f"{runtime}/systemd/private"
+            self._connection = Connection(path, is_bus=False, timeout_s=timeout_s)
+        except (OSError, DBusError) as error:
+            if isinstance(error, DBusError) and error.name == "timeout":
+                raise
+            self._connection = Connection(f"{runtime}/bus", is_bus=True, timeout_s=timeout_s)
+            self._destination = _DESTINATION
+            rule = f"type='signal',interface='{_MANAGER}',member='JobRemoved'"
+            driver = "org.freedesktop.DBus"
+            self._connection.send(
+                (driver, "/org/freedesktop/DBus", driver, "AddMatch"), "s", (rule,)
+            )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ask_scope(self, name: str, slice_name: str, about: str, pid: int) -> int:
+        """Ask for a scope around a process and return the call to wait for."""
+        properties: list[object] = [
+            ("Description", ("s", about)),
+            ("PIDs", ("au", [pid])),
+            ("Delegate", ("b", True)),
+            ("CollectMode", ("s", "inactive-or-failed")),
+            # What a container may have is said by its own limits below the scope.
+            ("TasksMax", ("t", _UNLIMITED)),
+        ]
+        if slice_name:
+            properties.append(("Slice", ("s", slice_name)))
+        return self._connection.send(
+            self._target("StartTransientUnit"), "ssa(sv)a(sa(sv))", (name, "fail", properties, [])
+        )
+
+    def wait_scope(self, serial: int) -> None:
+        """Return when the scope stands and the process is in it. Raises OSError, DBusError."""
+        job = self._connection.reply(serial)[0]
+        while True:
+            body = self._connection.signal("JobRemoved")
+            if body[1] == job:
+                break
+        if body[3] != "done":
+            raise DBusError(str(body[3]), f"the job ended with {body[3]}")
+
+    def make_scope(self, name: str, slice_name: str, about: str, pid: int) -> None:
+        """Make a scope, after an ended one of the same name has gone. Raises OSError, DBusError."""
+        last_s = time.monotonic() + 0.5
+        while True:
+            try:
+                self.wait_scope(self.ask_scope(name, slice_name, about, pid))
+                return
+            except DBusError as error:
+                if error.name != _EXISTS or time.monotonic() > last_s:
+                    raise
+            time.sleep(_RETRY_S)
+
+    def attach(self, unit: str, below: str, pid: int) -> None:
+        """Move a process into a delegated unit, `below` it ("/leaf"). Raises OSError, DBusError."""
+        target = self._target("AttachProcessesToUnit")
+        self._connection.call(target, "ssau", (unit, below, [pid]))
+
+    def control_group(self) -> str:
+        """Return the path of the manager's own cgroup. Raises OSError, DBusError."""
+        interface = "org.freedesktop.DBus.Properties"
+        target = (self._destination, _PATH, interface, "Get")
+        value = self._connection.call(target, "ss", (_MANAGER, "ControlGroup"))
+        return str(value[0])
+
+    def _target(self, member: str) -> tuple[str, str, str, str]:
+        return (self._destination, _PATH, _MANAGER, member)
