@@ -72,6 +72,8 @@ class ContainerState(NamedTuple):
     exit_code: int | None = None
     error: str = ""
     ports: tuple[dict[str, object], ...] = ()
+    cgroup: str = ""
+    oom_killed: bool = False
     version: int = 1
 
 
@@ -246,12 +248,21 @@ def view(layout: Layout, record: ContainerRecord) -> ContainerView:
         return ContainerView(record, state, "created", paths)
     if state.exit_code is None:
         if MonitorLock.is_held(paths.lock):
-            return ContainerView(record, state, "running", paths)
+            status = "paused" if state.cgroup and _is_frozen(state.cgroup) else "running"
+            return ContainerView(record, state, status, paths)
         state = read_state(paths)
         if state.exit_code is None:
             # Its monitor was killed or the machine went down: nothing could write the end.
             state = state._replace(exit_code=KILLED, error="the monitor was killed")
     return ContainerView(record, state, "exited", paths)
+
+
+def _is_frozen(cgroup: str) -> bool:
+    """Whether the freezer holds the container (cgroup v2, cgroup.freeze)."""
+    try:
+        return read_file(f"{cgroup}/cgroup.freeze").startswith(b"1")
+    except OSError:
+        return False  # the cgroup has gone with the container
 
 
 def container_ids(layout: Layout) -> list[str]:

@@ -73,6 +73,8 @@ class Invocation:
             environ = dict(os.environ) if "storage_driver" in self.settings else os.environ
             if driver := self.settings.get("storage_driver"):
                 environ["RPOD_STORAGE_DRIVER"] = "copy" if driver == "vfs" else str(driver)
+            if manager := self.settings.get("cgroup_manager"):
+                environ = {**environ, "RPOD_CGROUP_MANAGER": str(manager)}
             self._host = open_host(
                 self._setting("root"), self._setting("runroot"), environ, prepare=prepare
             )

@@ -100,8 +100,6 @@ def _explain_settings(invocation: "Invocation") -> None:
     settings = invocation.settings
     if "runtime" in settings:
         _note("--runtime has no effect: rpod runs containers itself, without an OCI runtime")
-    if "cgroup_manager" in settings:
-        _note("--cgroup-manager has no effect: rpod takes what the host allows (rpod info)")
     if settings.get("storage_driver") == "vfs":
         _note("--storage-driver vfs: rpod calls it copy")
     if settings.get("log_level") in ("trace", "debug"):

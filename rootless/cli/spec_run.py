@@ -4,6 +4,7 @@ The options of `run` are the fields of `rootless.container.request.ContainerRequ
 `exec` the fields of `ExecRequest`.
 """
 
+from rootless.cli.limit_options import resource_options
 from rootless.cli.table import (
     COMMAS,
     DIRECTORIES,
@@ -154,8 +155,20 @@ _SECURITY = (
     number("oom-score-adj", "Adjust how soon memory shortage kills it (-1000 to 1000)"),
 )  # fmt: skip
 
+_LIMITS = (
+    text("cgroups", "enabled, disabled, no-monitor, or split: below the cgroup of the caller",
+         default="enabled", choices=("enabled", "disabled", "no-monitor", "no-conmon", "split")),
+    text("cgroup-parent", "Slice, or with cgroupfs directory, for the container's cgroup",
+         default="", metavar="NAME"),
+    many("cgroup-conf", "Write a file of the cgroup, such as memory.high=1073741824",
+         metavar="FILE=VALUE"),
+    text("limits", "strict: a limit that cannot be enforced is an error; best-effort",
+         default="strict", choices=("strict", "best-effort")),
+    *resource_options(),
+)  # fmt: skip
+
 CREATE_OPTIONS: tuple[Option, ...] = (
-    *_IDENTITY, *_LIFE, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY,
+    *_IDENTITY, *_LIFE, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY, *_LIMITS,
 )  # fmt: skip
 
 _IMAGE_AND_COMMAND = (

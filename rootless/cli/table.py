@@ -133,7 +133,7 @@ GLOBALS = (
          choices=("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")),
     text("storage-driver", "How a container's root is made",
          choices=("overlay", "fuse-overlayfs", "copy", "vfs")),
-    text("cgroup-manager", "Accepted; rpod decides by what the host allows",
+    text("cgroup-manager", "Who makes cgroups: systemd, or rpod itself in a delegated one",
          choices=("cgroupfs", "systemd")),
     text("runtime", "Accepted; rpod runs containers itself", metavar="PATH"),
     flag("version", "Print the version", short="v"),
@@ -161,6 +161,7 @@ _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
+_LIMITS = "spec_limits"
 _SPACE = "spec_space"
 _MANIFEST = "spec_manifest"
 
@@ -188,6 +189,14 @@ INDEX: dict[str, tuple[str, str]] = {
     "diff": (_FILES, "diff"),
     "export": (_FILES, "export"),
     "rename": (_FILES, "rename"),
+    "update": (_LIMITS, "update"),
+    "stats": (_LIMITS, "stats"),
+    "pause": (_LIMITS, "pause"),
+    "unpause": (_LIMITS, "unpause"),
+    "container update": (_LIMITS, "update"),
+    "container stats": (_LIMITS, "stats"),
+    "container pause": (_LIMITS, "pause"),
+    "container unpause": (_LIMITS, "unpause"),
     "ps": (_LIST, "ps"),
     "images": (_LIST, "images"),
     "inspect": (_LIST, "inspect"),

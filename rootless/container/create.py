@@ -17,7 +17,7 @@ from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
 from rootless.container.merged import read_accounts
 from rootless.container.names import check_name, make_name
-from rootless.container.request import ContainerRequest
+from rootless.container.request import ContainerRequest, asked_limits
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
@@ -365,6 +365,7 @@ def _write_bundle(
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
             bind_accounts(runtime_config, around.directory, accounts)
+            _check_limits(host, request, runtime_config)
             copy_seccomp(runtime_config, bundle)
             write_etc(host, request, record, runtime_config, bundle)
             _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
@@ -431,6 +432,21 @@ def bind_accounts(
         mounts.append(
             {"destination": f"/etc/{name}", "type": "bind", "source": source, "options": options}
         )
+
+
+def _check_limits(host: Host, request: ContainerRequest, runtime_config: dict[str, object]) -> None:
+    """What cannot be enforced is said now, with the container not made."""
+    manager = host.environ.get("RPOD_CGROUP_MANAGER", "")
+    asked = asked_limits(request)
+    if not asked and not manager:
+        return
+    from rootless.container.cgroups import prepare
+
+    if manager:
+        annotations = runtime_config["annotations"]
+        assert isinstance(annotations, dict)
+        annotations["dev.rpod.cgroup-manager"] = manager
+    prepare(host, runtime_config, asked, request.limits)
 
 
 def copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:

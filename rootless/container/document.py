@@ -16,7 +16,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     """Return the document. Raises InvalidDocument when config.json is broken."""
     record, paths = found.record, found.paths
     config = _read_config(paths.config)
-    request = _read_request(record.request)
+    request = read_request(record.request)
     process = _object(config, "process")
     return {
         "Id": record.id,
@@ -57,7 +57,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     }
 
 
-def _read_request(raw: dict[str, object]) -> ContainerRequest:
+def read_request(raw: dict[str, object]) -> ContainerRequest:
     """Read what the record kept of the request: the fields that are not the default."""
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()
@@ -84,14 +84,14 @@ def _object(raw: dict[str, object], key: str) -> dict[str, object]:
 
 def _state(found: ContainerView) -> dict[str, object]:
     state = found.state
-    running = found.status == "running"
+    running = found.status in ("running", "paused")
     return {
         "OciVersion": "1.0.2",
         "Status": found.status,
         "Running": running,
         "Paused": found.status == "paused",
         "Restarting": False,
-        "OOMKilled": False,
+        "OOMKilled": state.oom_killed,
         "Dead": False,
         "Pid": found.pid,
         "ConmonPid": state.monitor_pid if running else 0,
@@ -100,7 +100,7 @@ def _state(found: ContainerView) -> dict[str, object]:
         "StartedAt": state.started_at or _NEVER,
         "FinishedAt": state.finished_at or _NEVER,
         "Healthcheck": {"Status": "", "FailingStreak": 0, "Log": None},
-        "CgroupPath": "",
+        "CgroupPath": state.cgroup.removeprefix("/sys/fs/cgroup") if running else "",
     }
 
 
@@ -197,8 +197,11 @@ def _host_config(
     ]
     return {
         "Binds": binds,
-        "CgroupManager": "disabled",
+        "CgroupManager": _manager_of(found.state.cgroup),
         "CgroupMode": request.cgroupns,
+        **_limits(_object(_object(config, "linux"), "resources")),
+        "CgroupParent": request.cgroup_parent,
+        "Cgroups": request.cgroups,
         "ContainerIDFile": record.cidfile,
         "LogConfig": {
             "Type": record.log_driver,
@@ -240,4 +243,42 @@ def _host_config(
             "UidMap": [f"{a}:{b}:{c}" for a, b, c in record.uid_map],
             "GidMap": [f"{a}:{b}:{c}" for a, b, c in record.gid_map],
         },
+    }
+
+
+def _manager_of(cgroup: str) -> str:
+    if not cgroup:
+        return "disabled"
+    return "systemd" if cgroup.endswith(".scope/container") else "cgroupfs"
+
+
+def _limits(resources: dict[str, object]) -> dict[str, object]:
+    """Return the limits under docker's names; 0 says that there is none."""
+    memory, cpu = _object(resources, "memory"), _object(resources, "cpu")
+    block_io = _object(resources, "blockIO")
+    quota, period = cpu.get("quota", 0), cpu.get("period", 0)
+    both = isinstance(quota, int) and isinstance(period, int) and quota > 0 and period > 0
+    return {
+        "Memory": memory.get("limit", 0),
+        "MemorySwap": memory.get("swap", 0),
+        "MemoryReservation": memory.get("reservation", 0),
+        "MemorySwappiness": 0,
+        "KernelMemory": 0,
+        "OomKillDisable": False,
+        "NanoCpus": int(str(quota)) * 10**9 // int(str(period)) if both else 0,
+        "CpuShares": cpu.get("shares", 0),
+        "CpuPeriod": period,
+        "CpuQuota": quota,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": cpu.get("cpus", ""),
+        "CpusetMems": cpu.get("mems", ""),
+        "PidsLimit": max(0, int(str(_object(resources, "pids").get("limit", 0)))),
+        "BlkioWeight": block_io.get("weight", 0),
+        "BlkioWeightDevice": block_io.get("weightDevice"),
+        "BlkioDeviceReadBps": block_io.get("throttleReadBpsDevice"),
+        "BlkioDeviceWriteBps": block_io.get("throttleWriteBpsDevice"),
+        "BlkioDeviceReadIOps": block_io.get("throttleReadIOPSDevice"),
+        "BlkioDeviceWriteIOps": block_io.get("throttleWriteIOPSDevice"),
+        "CgroupConf": _object(resources, "unified") or None,
     }

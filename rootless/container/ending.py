@@ -18,12 +18,13 @@ from storage.containers import ContainerView, MonitorLock, find_container, find_
 from storage.errors import InUse, InvalidDocument
 
 _POLL_S = 0.005
+_ALIVE = ("running", "paused")
 
 
 def kill_left_over(found: ContainerView) -> None:
     """End a first process whose monitor was killed after the process had changed its user."""
     state = found.state
-    if found.status == "running" or not state.pid or state.boot_id != boot_id():
+    if found.status in _ALIVE or not state.pid or state.boot_id != boot_id():
         return
     if is_same_process(state.pid, state.pid_start_time):
         try:
@@ -38,12 +39,16 @@ def stop(host: Host, text: str, timeout_s: int | None = None) -> str:
     Returns its name. Raises ContainerNotFound. A container that does not run is left alone.
     """
     found = find_container(host.layout, text)
-    if found.status != "running":
+    if found.status not in _ALIVE:
         kill_left_over(found)
         return found.record.name
     grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
     if grace_s != 0:
         _signal(found, found.record.stop_signal)
+        if found.status == "paused":
+            from rootless.linux.cgroup import freeze
+
+            freeze(found.state.cgroup, frozen=False)  # it has to run to obey
         if _wait_ended(found, grace_s):
             return found.record.name
         host.note(
@@ -59,7 +64,7 @@ def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
     """Send a signal to a running container. Raises ContainerNotFound, ContainerStateError."""
     number = parse_signal(signal_text)
     found = find_container(host.layout, text)
-    if found.status != "running":
+    if found.status not in _ALIVE:
         raise ContainerStateError(
             f"can only kill running containers: {found.record.id} is {found.status}"
         )
@@ -73,10 +78,25 @@ def _signal(found: ContainerView, number: int) -> None:
     """Signal the first process. The caller owns its user namespace, so every id may be reached."""
     if not is_same_process(found.state.pid, found.state.pid_start_time):
         return
+    if number == signal.SIGKILL and found.state.cgroup:
+        # Also what shares the host's pid namespace, and what a fork bomb makes meanwhile.
+        _kill_group(found.state.cgroup)
     try:
         os.kill(found.state.pid, number)
     except ProcessLookupError:
         return
+
+
+def _kill_group(directory: str) -> None:
+    """Write cgroup.kill; cgroups(7), and Linux 5.14 for the file."""
+    try:
+        fd = os.open(f"{directory}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # an older kernel, or a cgroup that has gone: the signal does it
+    try:
+        os.write(fd, b"1")
+    finally:
+        os.close(fd)
 
 
 def _wait_ended(found: ContainerView, timeout_s: float) -> bool:
@@ -122,7 +142,7 @@ def remove(
         if not force:
             raise
         return remove_damaged(host, find_id(host.layout, text))
-    if found.status == "running":
+    if found.status in _ALIVE:
         if not force:
             raise InUse(
                 f"cannot remove container {found.record.id} as it is running - running or paused"

@@ -31,6 +31,10 @@ from storage import lightjson as json
 from storage.containers import ContainerView, find_container
 from storage.files import read_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CHUNK_BYTES = 1 << 16
 _PASSWD_LIMIT_BYTES = 1 << 20
 
@@ -55,7 +59,7 @@ def exec_in(host: Host, request: ExecRequest) -> int:
     raw = json.loads(read_file(found.paths.config))
     process = _make_process(request, raw, found)
     session = _ExecSession(request, process, keys)
-    return session.run(pidfd, _namespaces(raw))
+    return session.run(pidfd, _namespaces(raw), lambda pid: _enter_cgroup(host, found, pid))
 
 
 def _open_init(found: ContainerView) -> int:
@@ -67,6 +71,14 @@ def _open_init(found: ContainerView) -> int:
     if pidfd < 0 or not is_same_process(found.state.pid, found.state.pid_start_time):
         raise ContainerStateError(f"container {found.record.name} has just ended")
     return pidfd
+
+
+def _enter_cgroup(host: Host, found: ContainerView, pid: int) -> None:
+    """Put the new process where the container's limits count; it waits for that."""
+    if found.state.cgroup:
+        from rootless.container.cgroups import join as join_cgroup
+
+        join_cgroup(found.state.cgroup, pid, host)
 
 
 def _namespaces(raw: dict[str, object]) -> int:
@@ -154,7 +166,7 @@ class _ExecSession:
         self._poll = select.poll()
         self._at_end = False
 
-    def run(self, pidfd: int, namespaces: int) -> int:
+    def run(self, pidfd: int, namespaces: int, enter: "Callable[[int], None]") -> int:
         request = self._request
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         streams = (null, null, null)
@@ -174,8 +186,9 @@ class _ExecSession:
         for fd in {null, *streams}:
             os.close(fd)
         try:
-            self._wait_started(ours)
+            self._wait_started(ours, enter)
         except BaseException:
+            ours.close()
             os.waitpid(helper, 0)
             raise
         if request.detach:
@@ -192,13 +205,15 @@ class _ExecSession:
             stdin, self._stdin = os.pipe2(os.O_CLOEXEC)
         return (stdin, out_write, err_write), [out_read, err_read]
 
-    def _wait_started(self, channel: Channel) -> None:
+    def _wait_started(self, channel: Channel, enter: "Callable[[int], None]") -> None:
         """Return once the program runs; the closed channel says so."""
         while True:
             message, fd = channel.receive()
             kind = message[:1]
             if kind == b"p":
                 self._pid = int(message[1:])
+                enter(self._pid)
+                channel.send(b"x")
             elif kind == b"t":
                 self._terminal = fd
                 self._sources = {fd: 1}

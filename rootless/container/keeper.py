@@ -45,11 +45,16 @@ def keep(
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
     container.end_network()
+    state = read_state(paths)
+    if state.cgroup:
+        from rootless.container.cgroups import leave
+
+        state = state._replace(oom_killed=leave(state.cgroup))
     try:
         if record.auto_remove:
             _remove(host, view)
         else:
-            _write_end(view, read_state(paths), code, monitor.log_error)
+            _write_end(view, state, code, monitor.log_error)
             _remove_run_files(paths.run_dir)
     finally:
         # The container is over, so it may be started again: a client that reads slowly, or not at

@@ -18,6 +18,11 @@ from storage.scratch import Scratch
 def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = True) -> None:
     """Remove an ended container, whoever owns the files in it, and its anonymous volumes."""
     paths = host.layout.container(record.id)
+    cgroup = read_state(paths).cgroup
+    if cgroup and os.path.isdir(cgroup) and not cgroup.endswith(".scope/container"):
+        from rootless.container.cgroups import leave
+
+        leave(cgroup)  # its monitor was killed
     free_name(host.layout, _name_now(host, record), record.id)
     with Scratch(host.layout, "removed") as scratch:
         try:

@@ -123,6 +123,23 @@ class ContainerRequest(NamedTuple):
     oom_score_adj: int | None = None
 
 
+DEFAULT_PIDS = 2048
+LIMITS = (
+    "memory", "memory_swap", "memory_reservation", "memory_swappiness", "oom_kill_disable",
+    "kernel_memory", "cpus", "cpu_shares", "cpu_quota", "cpu_period", "cpu_rt_period",
+    "cpu_rt_runtime", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight",
+    "blkio_weight_device", "device_read_bps", "device_write_bps", "device_read_iops",
+    "device_write_iops", "cgroup_conf",
+)  # fmt: skip
+PLACES = ("cgroups", "cgroup_parent", "limits")
+
+
+def asked_limits(request: ContainerRequest) -> list[str]:
+    """Return the fields of limits, and of where they are set, that are not the defaults."""
+    defaults = ContainerRequest._field_defaults
+    return [name for name in (*LIMITS, *PLACES) if getattr(request, name) != defaults[name]]
+
+
 class ExecRequest(NamedTuple):
     """Everything that `exec` accepts."""
 

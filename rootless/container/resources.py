@@ -6,6 +6,7 @@ refused with the reason.
 
 import os
 
+from rootless.container.request import DEFAULT_PIDS
 from rootless.errors import LimitError, UsageError
 from storage.record import NamedTuple
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from rootless.container.request import ContainerRequest
 
-DEFAULT_PIDS = 2048
 PERIOD_US = 100_000
 # docker's minimum: with less not even the start fits.
 _LEAST_MEMORY_BYTES = 6 << 20
@@ -28,12 +28,6 @@ _IO_KEYS = (
     ("device_read_iops", "throttleReadIOPSDevice", "riops"),
     ("device_write_iops", "throttleWriteIOPSDevice", "wiops"),
 )
-# The options that a running container's limits can be changed with.
-FIELDS = (
-    "memory", "memory_swap", "memory_reservation", "cpus", "cpu_shares", "cpu_quota", "cpu_period",
-    "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight", "blkio_weight_device",
-    "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops", "cgroup_conf",
-)  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -46,12 +40,6 @@ class Setting(NamedTuple):
     @property
     def controller(self) -> str:
         return self.file.partition(".")[0]
-
-
-def wanted_options(request: "ContainerRequest") -> list[str]:
-    """Return the fields of limits that were asked for."""
-    defaults = type(request)._field_defaults
-    return [name for name in FIELDS if getattr(request, name) != defaults[name]]
 
 
 def make_resources(request: "ContainerRequest") -> dict[str, object]:
@@ -273,23 +261,23 @@ def _unified(entries: "Iterable[str]") -> dict[str, object]:
 def settings(resources: dict[str, object]) -> list[Setting]:
     """Return the files that `linux.resources` means, in the order in which they are written."""
     return [
-        *_memory_settings(_part(resources, "memory")),
-        *_cpu_settings(_part(resources, "cpu")),
-        *_pids_settings(_part(resources, "pids")),
-        *_io_settings(_part(resources, "blockIO")),
+        *_memory_settings(part(resources, "memory")),
+        *_cpu_settings(part(resources, "cpu")),
+        *_pids_settings(part(resources, "pids")),
+        *_io_settings(part(resources, "blockIO")),
         *(
             Setting(name, str(value), "--cgroup-conf")
-            for name, value in _part(resources, "unified").items()
+            for name, value in part(resources, "unified").items()
         ),
     ]
 
 
-def _part(raw: dict[str, object], key: str) -> dict[str, object]:
+def part(raw: dict[str, object], key: str) -> dict[str, object]:
     value = raw.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _number(raw: dict[str, object], key: str) -> int:
+def number(raw: dict[str, object], key: str) -> int:
     value = raw.get(key)
     return value if isinstance(value, int) else 0
 
@@ -299,22 +287,22 @@ def _or_max(value: int) -> str:
 
 
 def _memory_settings(memory: dict[str, object]) -> "Iterator[Setting]":
-    limit, swap = _number(memory, "limit"), _number(memory, "swap")
+    limit, swap = number(memory, "limit"), number(memory, "swap")
     if limit:
         yield Setting("memory.max", _or_max(limit), "--memory")
     if swap:
         # OCI counts memory and swap together, cgroup v2 swap alone.
         value = str(max(swap - limit, 0)) if swap > 0 else "max"
         yield Setting("memory.swap.max", value, "--memory-swap")
-    if reservation := _number(memory, "reservation"):
+    if reservation := number(memory, "reservation"):
         yield Setting("memory.low", _or_max(reservation), "--memory-reservation")
 
 
 def _cpu_settings(cpu: dict[str, object]) -> "Iterator[Setting]":
-    quota, period = _number(cpu, "quota"), _number(cpu, "period")
+    quota, period = number(cpu, "quota"), number(cpu, "period")
     if quota or period:
         yield Setting("cpu.max", f"{_or_max(quota)} {period or PERIOD_US}", "--cpus")
-    if shares := _number(cpu, "shares"):
+    if shares := number(cpu, "shares"):
         # OCI runtime-spec: [2, 262144] of v1 becomes [1, 10000] of v2.
         yield Setting("cpu.weight", str(1 + (shares - 2) * 9999 // 262142), "--cpu-shares")
     if cpus := cpu.get("cpus"):
@@ -325,14 +313,14 @@ def _cpu_settings(cpu: dict[str, object]) -> "Iterator[Setting]":
 
 def _pids_settings(pids: dict[str, object]) -> "Iterator[Setting]":
     if "limit" in pids:
-        yield Setting("pids.max", _or_max(_number(pids, "limit")), "--pids-limit")
+        yield Setting("pids.max", _or_max(number(pids, "limit")), "--pids-limit")
 
 
 def _io_settings(block_io: dict[str, object]) -> "Iterator[Setting]":
-    if weight := _number(block_io, "weight"):
+    if weight := number(block_io, "weight"):
         yield Setting("io.weight", f"default {_weight(weight)}", "--blkio-weight")
     for entry in _entries(block_io, "weightDevice"):
-        value = f"{entry['major']}:{entry['minor']} {_weight(_number(entry, 'weight'))}"
+        value = f"{entry['major']}:{entry['minor']} {_weight(number(entry, 'weight'))}"
         yield Setting("io.weight", value, "--blkio-weight-device")
     for field, key, word in _IO_KEYS:
         for entry in _entries(block_io, key):
@@ -347,68 +335,6 @@ def _weight(weight: int) -> int:
 def _entries(raw: dict[str, object], key: str) -> list[dict[str, object]]:
     value = raw.get(key)
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def best_effort(
-    resources: dict[str, object], missing: "Iterable[str]"
-) -> tuple[dict[str, object], list[dict[str, object]], list[int], list[str]]:
-    """Replace what cannot be enforced by what comes near.
-
-    Returns the resources that are left, rlimits, cpus to stay on, and a line for each replacement.
-    """
-    absent = set(missing)
-    left: dict[str, object] = {}
-    rlimits: list[dict[str, object]] = []
-    notes: list[str] = []
-    cpus: list[int] = []
-    memory, cpu, pids = (_part(resources, key) for key in ("memory", "cpu", "pids"))
-    if memory and "memory" in absent:
-        limit = _number(memory, "limit")
-        if limit > 0:
-            rlimits.append({"type": "RLIMIT_DATA", "soft": limit, "hard": limit})
-            notes.append(f"--memory: {limit} bytes for each process by itself (RLIMIT_DATA)")
-        else:
-            notes.append("--memory-reservation: left out, there is no memory controller")
-    elif memory:
-        left["memory"] = memory
-    if pids and "pids" in absent:
-        count = _number(pids, "limit")
-        if count > 0 and count != DEFAULT_PIDS:
-            rlimits.append({"type": "RLIMIT_NPROC", "soft": count, "hard": count})
-            notes.append(f"--pids-limit: {count} processes for each user in it (RLIMIT_NPROC)")
-    elif pids:
-        left["pids"] = pids
-    kept = dict(cpu)
-    if "cpuset" in absent and kept.pop("mems", None):
-        notes.append("--cpuset-mems: left out, there is no cpuset controller")
-    if "cpuset" in absent and (text := kept.pop("cpus", None)):
-        cpus = parse_list("--cpuset-cpus", str(text))
-        notes.append(f"--cpuset-cpus: {text} by affinity, which the container may change")
-    if "cpu" in absent:
-        quota = _number(kept, "quota")
-        if quota > 0 and not cpus:
-            count = max(1, -(-quota // (_number(kept, "period") or PERIOD_US)))
-            cpus = sorted(os.sched_getaffinity(0))[:count]
-            notes.append(f"--cpus: {count} whole cpus by affinity, which the container may change")
-        if _number(kept, "shares"):
-            notes.append("--cpu-shares: left out, there is no cpu controller")
-        kept = {key: value for key, value in kept.items() if key in ("cpus", "mems")}
-    if kept:
-        left["cpu"] = kept
-    for key, controller in (("blockIO", "io"),):
-        if _part(resources, key) and controller in absent:
-            notes.append("--blkio-weight, --device-*: left out, there is no io controller")
-        elif _part(resources, key):
-            left[key] = resources[key]
-    unified = {}
-    for name, value in _part(resources, "unified").items():
-        if name.partition(".")[0] in absent:
-            notes.append(f"--cgroup-conf {name}: left out, there is no such controller")
-        else:
-            unified[name] = value
-    if unified:
-        left["unified"] = unified
-    return left, rlimits, cpus, notes
 
 
 def check_cpus(settings_: "Iterable[Setting]", directory: str) -> None:

@@ -14,6 +14,7 @@ class Container:
     """What a monitor needs of its container; `deadline_s` is a monotonic time, 0 for none."""
 
     __slots__ = (
+        "cgroup",
         "deadline_s",
         "is_terminal",
         "listener",
@@ -31,6 +32,7 @@ class Container:
 
     def __init__(self, listener: _socket.socket) -> None:
         self.listener = listener
+        self.cgroup = ""
         self.lock_fd = -1
         self.pid = 0
         self.pidfd = -1

@@ -11,7 +11,7 @@ from rootless.container.environment import caller_environment, make_environment
 from rootless.container.idmap import UserNamespace
 from rootless.container.limits import clamp_oom_score, make_rlimits
 from rootless.container.merged import Accounts
-from rootless.container.request import ContainerRequest
+from rootless.container.request import DEFAULT_PIDS, ContainerRequest, asked_limits
 from rootless.container.security import masked_and_readonly, parse_security_options
 from rootless.container.users import User, check_mapped, resolve_user
 from rootless.errors import UsageError
@@ -135,6 +135,7 @@ def make_config(
             "readonlyPaths": readonly,
             "devices": _devices(request),
             "sysctl": _sysctls(request, around),
+            "resources": _resources(request),
         },
     }
     if request.uts == "host":
@@ -281,6 +282,10 @@ def _annotations(
     result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
     if request.init:
         result["dev.rpod.init"] = "true"
+    if request.cgroup_parent:
+        result["dev.rpod.cgroup-parent"] = request.cgroup_parent
+    if request.cgroups != "enabled":
+        result["dev.rpod.cgroups"] = request.cgroups.replace("conmon", "monitor")
     if image.stop_signal:
         result["org.opencontainers.image.stopSignal"] = image.stop_signal
     return result
@@ -295,6 +300,14 @@ def _devices(request: ContainerRequest) -> list[dict[str, object]]:
     if request.privileged:
         entries += [device.to_json() for device in privileged_devices()]
     return entries
+
+
+def _resources(request: ContainerRequest) -> dict[str, object]:
+    if asked_limits(request):
+        from rootless.container.resources import make_resources
+
+        return make_resources(request)
+    return {"pids": {"limit": DEFAULT_PIDS}}
 
 
 def _sysctls(request: ContainerRequest, around: Surroundings) -> dict[str, str]:

@@ -39,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rootless.container.cgroups import Group
     from rootless.host.paths import Host
     from slirp.process import Namespaces, Running
 
@@ -142,13 +143,15 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
         interactive=record.interactive or options.interactive, terminal=plan.process.terminal
     )
     plan.streams = streams.child
-    channel, pid = clone_child(plan)
+    group = _cgroup(host, view, raw, plan)
+    channel, pid = clone_child(plan, group)
     streams.close_child()
     container = Container(listen(view))
     container.pid = pid
     container.pidfd = os.pidfd_open(pid)
     container.is_terminal = plan.process.terminal
     try:
+        _enter(group, raw, container)
         bring_up(host, view, container, channel)
     except BaseException:
         signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
@@ -158,6 +161,8 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
         raise
     finally:
         channel.close()
+        if group is not None:
+            group.close()
     if container.is_terminal:
         container.stdin = os.dup(container.terminal)
         container.outputs = [(container.terminal, OUT, STDOUT)]
@@ -170,11 +175,65 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     return container
 
 
-def clone_child(plan: child.Plan) -> tuple[Channel, int]:
+def has_cgroups(host: "Host") -> bool:
+    """Whether a cgroup can be had at all: a user manager listens, or the own cgroup is delegated.
+
+    Where not, nothing more of cgroups is loaded.
+    """
+    runtime = host.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{host.uid}"
+    for path in (runtime, f"/run/user/{host.uid}"):
+        if os.path.exists(f"{path}/systemd/private"):
+            return True
+    for line in read_file("/proc/self/cgroup").decode().splitlines():
+        if line.startswith("0::"):
+            path = line[3:].rstrip("/")
+            return any(
+                os.access(f"{mount}{path}/cgroup.procs", os.W_OK)
+                for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+            )
+    return False
+
+
+def _cgroup(
+    host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
+) -> "Group | None":
+    """Make the container's cgroup, which becomes the root of its cgroup namespace."""
+    linux = raw.get("linux")
+    resources = linux.get("resources") if isinstance(linux, dict) else None
+    if not has_cgroups(host) and (not resources or list(resources) == ["pids"]):
+        return None
+    from rootless.container.cgroups import Group
+
+    group = Group(host, view, raw)
+    group.make()
+    if group.directory or group.mode == "no-monitor":
+        plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
+        plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
+    return group
+
+
+def _enter(group: "Group | None", raw: dict[str, object], container: Container) -> None:
+    """Take in the child where it was not born in the cgroup; it still waits for its id maps."""
+    _set_affinity(raw, container.pid)
+    if group is None:
+        return
+    if not group.born:
+        group.adopt(container.pid)
+    container.cgroup = group.directory
+
+
+def _set_affinity(raw: dict[str, object], pid: int) -> None:
+    annotations = raw.get("annotations")
+    text = annotations.get("dev.rpod.affinity", "") if isinstance(annotations, dict) else ""
+    if text:
+        os.sched_setaffinity(pid, [int(number) for number in str(text).split(",")])
+
+
+def clone_child(plan: child.Plan, group: "Group | None" = None) -> tuple[Channel, int]:
     """Make the process that becomes the container, in its new namespaces."""
     ours, theirs = Channel.pair()
     try:
-        pid = syscalls.clone(plan.clone_flags)
+        pid = _clone_into(plan.clone_flags, group)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
             raise no_namespace_error(error) from error
@@ -183,6 +242,21 @@ def clone_child(plan: child.Plan) -> tuple[Channel, int]:
         child.run(plan, theirs)
     theirs.close()
     return ours, pid
+
+
+def _clone_into(flags: int, group: "Group | None") -> int:
+    if group is not None and group.fd >= 0:
+        try:
+            pid = syscalls.clone_into(flags, group.fd)
+        except OSError as error:
+            # Before Linux 5.7, under a seccomp filter, with a cgroup that is nobody's but root's
+            # above: the child is moved.
+            if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EACCES, errno.EPERM):
+                raise
+        else:
+            group.born = True
+            return pid
+    return syscalls.clone(flags)
 
 
 def make_root(host: "Host", view: ContainerView) -> Root:

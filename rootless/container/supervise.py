@@ -84,6 +84,7 @@ def _monitor(
         monitor_pid=os.getpid(),
         boot_id=options.boot_id,
         ports=tuple(container.ports),
+        cgroup=container.cgroup,
     )
     write_state(view.paths, state, sync=False)
     first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))

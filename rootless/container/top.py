@@ -31,7 +31,7 @@ def top(host: Host, text: str, descriptors: list[str]) -> list[list[str]]:
     wanted = _parse(descriptors)
     names = _account_names(found)
     rows = [[_HEADINGS[name] for name in wanted]]
-    for pid in _pids(found.state.pid):
+    for pid in pids_of(found.state.pid):
         facts = _facts(pid, found, names)
         if facts:
             rows.append([facts[name] for name in wanted])
@@ -48,7 +48,7 @@ def _parse(descriptors: list[str]) -> tuple[str, ...]:
     return tuple(words) or _DEFAULT
 
 
-def _pids(init: int) -> list[int]:
+def pids_of(init: int) -> list[int]:
     """Return the host pids of all processes in the pid namespace of `init`, in order."""
     namespace = os.readlink(f"/proc/{init}/ns/pid")
     found = []

@@ -37,7 +37,9 @@ class Message:
 
     __slots__ = ("body", "fields", "kind", "serial")
 
-    def __init__(self, kind: int, serial: int, fields: dict[int, object], body: list[object]):
+    def __init__(
+        self, kind: int, serial: int, fields: dict[int, object], body: list[object]
+    ) -> None:
         self.kind = kind
         self.serial = serial
         self.fields = fields
@@ -223,8 +225,7 @@ class Connection:
             self._socket.connect(address)
             identity = str(os.geteuid()).encode().hex().encode()
             self._send(b"\0AUTH EXTERNAL " + identity + b"\r\nBEGIN\r\n")
-            if not self._line().startswith(b"OK "):
-                raise DBusError("", "authentication was refused")
+            self._expect_ok()
             if is_bus:
                 driver = "org.freedesktop.DBus"
                 self.call((driver, "/org/freedesktop/DBus", driver, "Hello"), "", ())
@@ -234,6 +235,10 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _expect_ok(self) -> None:
+        if not self._line().startswith(b"OK "):
+            raise DBusError("", "authentication was refused")
 
     def set_timeout(self, timeout_s: float) -> None:
         """Begin to count the time that all further calls together may take."""
@@ -307,7 +312,7 @@ class Connection:
     def _next(self) -> Message:
         while len(self._buffer) < _HEADER_BYTES:
             self._fill()
-        size = message_size(self._buffer)
+        size = message_size(bytes(self._buffer[:_HEADER_BYTES]))
         while len(self._buffer) < size:
             self._fill()
         data = bytes(self._buffer[:size])

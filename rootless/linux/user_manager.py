@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 
 
 def runtime_directory(uid: int, environ: "Mapping[str, str]") -> str:
-    """Return the user's runtime directory; that of another user, left by su, does not count."""
+    """Return the user's runtime directory, one with a manager first.
+
+    That of another user, left by su, does not count.
+    """
+    found = ""
     for path in (environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         try:
             if path.startswith("/") and os.stat(path).st_uid == uid:
-                return path
+                if has_manager(path):
+                    return path
+                found = found or path
         except OSError:
             continue
-    return ""
+    return found
 
 
 def has_manager(runtime: str) -> bool:
@@ -95,10 +101,11 @@ class UserManager:
         while True:
             try:
                 self.wait_scope(self.ask_scope(name, slice_name, about, pid))
-                return
             except DBusError as error:
                 if error.name != _EXISTS or time.monotonic() > last_s:
                     raise
+            else:
+                return
             time.sleep(_RETRY_S)
 
     def attach(self, unit: str, below: str, pid: int) -> None:

@@ -38,6 +38,7 @@ class Plan:
         "console_size",
         "init",
         "keyring",
+        "late_flags",
         "operations",
         "process",
         "root",
@@ -52,6 +53,7 @@ class Plan:
         self.console_size = (0, 0)
         self.init = False
         self.keyring = ""
+        self.late_flags = 0
         self.streams = (0, 1, 2)
 
     def describe(self) -> list[str]:
@@ -88,6 +90,9 @@ def _build(plan: Plan, channel: Channel) -> None:
     # The container dies with its monitor: without one nobody would keep its log and its end.
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     channel.expect(b"m")
+    if plan.late_flags:
+        # By now this process is in the cgroup that becomes the root of the namespace.
+        sc.unshare(plan.late_flags)
     plan.root.open()
     for step in plan.operations:
         _try(step, step.open)

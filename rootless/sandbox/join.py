@@ -66,6 +66,8 @@ def _become(
     """Become the program. Never returns."""
     try:
         os.setsid()
+        # Until now the caller moves this process into the container's cgroup.
+        channel.expect(b"x")
         if process.terminal:
             master, terminal = open_terminal(*console_size)
             channel.send(b"t", master)

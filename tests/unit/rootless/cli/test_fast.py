@@ -75,7 +75,7 @@ def test_parse_reads_as_pflag(argv: list[str], expected: dict[str, object]) -> N
         ["run", "--rm=maybe", "i"],
         ["run", "--stop-timeout", "soon", "i"],
         ["run", "--pull", "perhaps", "i"],
-        ["run", "--memory", "1g", "i"],
+        ["run", "--rdt-class", "one", "i"],
         ["import", "a", "b", "c"],
         ["tag", "a"],
         ["--bogus", "ps"],

@@ -188,10 +188,9 @@ def test_handlers_code_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None
     ("option", "text"),
     [
         (["--runtime", "crun"], "--runtime has no effect"),
-        (["--cgroup-manager=systemd"], "--cgroup-manager has no effect"),
         (["--storage-driver", "vfs"], "rpod calls it copy"),
     ],
-    ids=["runtime", "cgroup-manager", "vfs"],
+    ids=["runtime", "vfs"],
 )
 def test_podmans_global_options_are_explained(
     capsys: Reporting, option: list[str], text: str

@@ -1,0 +1,191 @@
+"""update, stats, pause, unpause."""
+
+import sys
+import time
+
+from rootless.cli.commands.selection import chosen_containers, exit_code, for_each, one_container
+from rootless.cli.human import size_text
+from rootless.cli.output import Row, Table, print_formatted, write
+from rootless.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.cli.invocation import Invocation
+    from rootless.container.stats import Stats
+    from rootless.host.paths import Host
+
+_SHORT_ID = 12
+_TABLE = Table(
+    ("ID", False), ("NAME", True), ("CPU %", False), ("MEM USAGE / LIMIT", False), ("MEM %", False),
+    ("NET IO", False), ("BLOCK IO", False), ("PIDS", False), ("CPU TIME", False),
+    ("AVG CPU %", False),
+)  # fmt: skip
+_HEADINGS = {
+    "ID": "ID", "ContainerID": "ID", "Container": "ID", "Name": "NAME", "CPUPerc": "CPU %",
+    "CPU": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemUsageBytes": "MEM USAGE / LIMIT",
+    "MemPerc": "MEM %", "NetIO": "NET IO", "BlockIO": "BLOCK IO", "PIDS": "PIDS", "PIDs": "PIDS",
+    "UpTime": "CPU TIME", "CPUTime": "CPU TIME", "AvgCPU": "AVG CPU %",
+}  # fmt: skip
+_NUMBERS = ("CPUNano", "SystemNano", "NetInput", "NetOutput", "BlockInput", "BlockOutput",
+            "MemLimit", "Duration", "UsedMemory")  # fmt: skip
+
+
+def update(invocation: "Invocation") -> int:
+    """Change the limits of a container and print its id."""
+    from rootless.container.request import LIMITS
+    from rootless.container.update import update as change
+
+    host = invocation.host()
+    name = one_container(invocation, "container", host)
+    changes = {key: value for key, value in invocation.given.items() if key in LIMITS}
+    if not changes:
+        raise UsageError("update: no limit was given", remedy="such as --memory 1g or --cpus 2")
+    write(change(host, name, changes) + "\n")
+    return 0
+
+
+def pause(invocation: "Invocation") -> int:
+    """Pause containers."""
+    from rootless.container.freezer import pause as stop_all
+
+    return _each(invocation, stop_all, "running")
+
+
+def unpause(invocation: "Invocation") -> int:
+    """Let paused containers go on."""
+    from rootless.container.freezer import unpause as go_on
+
+    return _each(invocation, go_on, "paused")
+
+
+def _each(invocation: "Invocation", action: "Callable[[Host, str], str]", status: str) -> int:
+    host = invocation.host()
+    names = chosen_containers(invocation, host, is_wanted=lambda view: view.status == status)
+
+    def act(name: str) -> None:
+        action(host, name)
+        write(f"{name}\n")
+        sys.stdout.flush()
+
+    return exit_code(for_each(names, act))
+
+
+def stats(invocation: "Invocation") -> int:
+    """Show what containers use, again and again unless --no-stream."""
+    host = invocation.host()
+    interval_s = invocation.number("interval") or 0
+    if interval_s < 1:
+        raise UsageError("--interval must be at least 1 second")
+    before: dict[str, Stats] = {}
+    once = invocation.flag("no_stream")
+    while True:
+        rows = _look(invocation, host)
+        if not once and not invocation.flag("no_reset") and sys.stdout.isatty():
+            write("\033[2J\033[H")
+        _print(invocation, rows, before)
+        if any(row.from_proc for row in rows):
+            host.note("no memory controller here: memory is added up from the processes")
+        if once:
+            return 0
+        sys.stdout.flush()
+        before = {row.container_id: row for row in rows}
+        try:
+            time.sleep(interval_s)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _look(invocation: "Invocation", host: "Host") -> "list[Stats]":
+    from rootless.container.query import find_view, list_views
+    from rootless.container.stats import look
+
+    names: list[str] = list(invocation.texts("containers"))
+    if invocation.flag("latest"):
+        names = chosen_containers(invocation, host, is_wanted=lambda view: True)
+    if names:
+        views = [find_view(host, name) for name in names]
+    else:
+        views = list_views(host, all_states=invocation.flag("all"))
+    return [row for row in (look(view) for view in views) if row is not None]
+
+
+def _print(invocation: "Invocation", rows: "list[Stats]", before: "dict[str, Stats]") -> None:
+    text = invocation.text("format")
+    full = invocation.flag("no_trunc")
+    made = [_row(row, before.get(row.container_id), full=full) for row in rows]
+    if text and text != "table":
+        valid = (*_HEADINGS, *_NUMBERS)
+        print_formatted(made, text, headings=_HEADINGS, valid=valid, indent=1)
+        return
+    keys = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "UpTime",
+            "AvgCPU")  # fmt: skip
+    _TABLE.print([[str(row[key]) for key in keys] for row in made], noheading=False, full=full)
+
+
+def _row(now: "Stats", before: "Stats | None", *, full: bool) -> Row:
+    cpu = now.cpu_percent(before)
+    pids = str(now.pids)
+    fields: dict[str, object] = {
+        "ID": now.container_id if full else now.container_id[:_SHORT_ID],
+        "Name": now.name,
+        "CPUPerc": f"{cpu:.2f}%",
+        "MemUsage": f"{_compact(now.memory)} / {_compact(now.memory_limit)}",
+        "MemUsageBytes": f"{_binary(now.memory)} / {_binary(now.memory_limit)}",
+        "MemPerc": f"{now.memory_percent:.2f}%",
+        "NetIO": f"{_compact(now.net_input)} / {_compact(now.net_output)}",
+        "BlockIO": f"{_compact(now.block_input)} / {_compact(now.block_output)}",
+        "PIDS": pids,
+        "UpTime": _go_duration(now.cpu_ns),
+        "AvgCPU": f"{now.average_cpu:.2f}%",
+    }
+    document = {
+        "id": now.container_id[:_SHORT_ID],
+        "name": now.name,
+        "cpu_time": fields["UpTime"],
+        "cpu_percent": fields["CPUPerc"],
+        "avg_cpu": fields["AvgCPU"],
+        "mem_usage": fields["MemUsage"],
+        "mem_percent": fields["MemPerc"],
+        "net_io": fields["NetIO"],
+        "block_io": fields["BlockIO"],
+        "pids": pids,
+    }
+    fields |= {
+        "ContainerID": fields["ID"], "Container": fields["ID"], "CPU": cpu, "PIDs": pids,
+        "CPUTime": fields["UpTime"], "CPUNano": now.cpu_ns, "SystemNano": now.at_ns,
+        "NetInput": now.net_input, "NetOutput": now.net_output, "BlockInput": now.block_input,
+        "BlockOutput": now.block_output, "MemLimit": now.memory_limit, "UsedMemory": now.memory,
+        "Duration": now.cpu_ns,
+    }  # fmt: skip
+    return Row(fields, document)
+
+
+def _compact(size_bytes: int) -> str:
+    """Return "1.23MB", as docker's units.HumanSize."""
+    return size_text(size_bytes).replace(" ", "")
+
+
+def _binary(size_bytes: int) -> str:
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.4g}{unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def _go_duration(nanoseconds: int) -> str:
+    """Return a duration as Go prints it: 1m2.5s, 12.3ms."""
+    if nanoseconds == 0:
+        return "0s"
+    for limit, unit in ((1_000_000, "\u00b5s"), (1_000_000_000, "ms")):
+        if nanoseconds < limit:
+            return f"{nanoseconds * 1000 / limit:.6f}".rstrip("0").rstrip(".") + unit
+    minutes, seconds_ns = divmod(nanoseconds, 60 * 1_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{seconds_ns / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

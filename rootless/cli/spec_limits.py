@@ -1,0 +1,74 @@
+"""Commands about what containers use and may use: update, stats, pause, unpause."""
+
+from rootless.cli.limit_options import resource_options
+from rootless.cli.table import (
+    COMMAS,
+    RUNNING,
+    UNLIMITED,
+    Argument,
+    Command,
+    flag,
+    many,
+    number,
+    text,
+)
+
+_ANY = Argument("containers", 0, UNLIMITED, "CONTAINER [CONTAINER...]", RUNNING)
+_LATEST = flag("latest", "Take the container made last", short="l")
+_CIDFILE = many("cidfile", "Read a container's id from a file", metavar="FILE")
+_FILTER = many("filter", "Take only containers that match", short="f", metavar="KEY=VALUE",
+               kind=COMMAS)  # fmt: skip
+
+COMMANDS = (
+    Command(
+        "update",
+        "Change the limits of a container",
+        "limits:update",
+        (
+            *resource_options(),
+            many("cgroup-conf", "Write a file of the cgroup", metavar="FILE=VALUE"),
+            _LATEST,
+        ),
+        (Argument("container", 0, 1, "CONTAINER", RUNNING),),
+        aliases=("container update",),
+        description="A running container has them at once, and every one at its next start.",
+        examples=("rpod update --memory 1g --cpus 2 web",),
+    ),
+    Command(
+        "stats",
+        "Show what containers use",
+        "limits:stats",
+        (
+            flag("all", "Show all containers, also those that do not run", short="a"),
+            text("format", "Go template, table template, or json", metavar="FORMAT"),
+            number("interval", "Seconds between two looks", short="i", default=5),
+            _LATEST,
+            flag("no-reset", "Do not clear the screen between two looks"),
+            flag("no-stream", "Look once"),
+            flag("no-trunc", "Show whole ids"),
+        ),
+        (_ANY,),
+        aliases=("container stats",),
+        description="Where a container has no cgroup its processes are added up from /proc.",
+        examples=("rpod stats --no-stream", "rpod stats --format json web"),
+    ),
+    Command(
+        "pause",
+        "Stop all processes of containers for a while",
+        "limits:pause",
+        (flag("all", "Pause every running container", short="a"), _CIDFILE, _FILTER, _LATEST),
+        (_ANY,),
+        aliases=("container pause",),
+        description="By the freezer of cgroup v2; the processes do not notice it.",
+        examples=("rpod pause web",),
+    ),
+    Command(
+        "unpause",
+        "Let paused containers go on",
+        "limits:unpause",
+        (flag("all", "Let every paused container go on", short="a"), _CIDFILE, _FILTER, _LATEST),
+        (_ANY,),
+        aliases=("container unpause",),
+        examples=("rpod unpause web",),
+    ),
+)

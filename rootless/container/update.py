@@ -1,0 +1,94 @@
+"""`update`: other limits for a container, at once when it runs, and at each later start."""
+
+from rootless.container import cgroups
+from rootless.container.document import read_request
+from rootless.container.request import LIMITS, ContainerRequest, asked_limits
+from rootless.container.resources import Setting, make_resources, settings
+from rootless.errors import LimitError, UsageError
+from rootless.host.paths import Host
+from rootless.linux import cgroup
+from storage import lightjson as json
+from storage.containers import ContainerView, find_container, write_record
+from storage.files import Lock, read_file, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TOGETHER = ("cpus", "cpu_quota", "cpu_period")
+
+
+def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
+    """Change limits; `changes` are fields of ContainerRequest. Return the container's id.
+
+    Raises ContainerNotFound, UsageError, LimitError; then nothing has changed.
+    """
+    unknown = [name for name in changes if name not in LIMITS]
+    if unknown:
+        raise UsageError(f"update: {unknown[0]} is no limit")
+    found = find_container(host.layout, text)
+    with Lock(host.layout.lock(f"update-{found.record.id}")):
+        found = find_container(host.layout, found.record.id)
+        request = _changed(read_request(found.record.request), changes)
+        resources = make_resources(request)
+        raw = json.loads(read_file(found.paths.config))
+        raw["linux"]["resources"] = resources
+        if found.status in ("running", "paused"):
+            _apply(host, found, settings(resources))
+        else:
+            cgroups.prepare(host, raw, asked_limits(request), "strict")
+        write_file(found.paths.config, json.dumps(raw).encode(), sync=True)
+        asked = {
+            name: value
+            for name, value in request._asdict().items()
+            if value != ContainerRequest._field_defaults[name]
+        }
+        write_record(found.paths, found.record._replace(request=asked), sync=True)
+    return found.record.id
+
+
+def _changed(request: ContainerRequest, changes: "Mapping[str, object]") -> ContainerRequest:
+    if any(name in changes for name in _TOGETHER):
+        # --cpus and --cpu-quota say the same thing: the newer word counts.
+        keep = "cpus" in changes
+        old = {"cpu_quota": None, "cpu_period": None} if keep else {"cpus": ""}
+        request = request._replace(**old)
+    if "memory" in changes and "memory_swap" not in changes:
+        request = request._replace(memory_swap="")
+    return request._replace(**changes)  # type: ignore[arg-type]  # checked by the option table
+
+
+def _apply(host: Host, found: ContainerView, wanted: list[Setting]) -> None:
+    """Set what differs from what the kernel has; take back what was set when one fails."""
+    directory = found.state.cgroup
+    if not directory:
+        raise cgroups.missing_error(
+            f"update {found.record.name}", "any: the container has no cgroup", None, host.uid
+        )
+    old = json.loads(read_file(found.paths.config))["linux"].get("resources", {})
+    before = {setting.file: setting for setting in settings(old)}
+    changed = [setting for setting in wanted if before.get(setting.file) != setting]
+    changed += [
+        Setting(name, _RESET[name], setting.option)
+        for name, setting in before.items()
+        if name in _RESET and all(other.file != name for other in wanted)
+    ]
+    place = cgroups.find_place(host.uid, host.environ)
+    there = cgroup.controllers(directory)
+    for setting in changed:
+        if setting.controller not in there:
+            raise cgroups.missing_error(setting.option, setting.controller, place, host.uid)
+    saved = [(setting.file, cgroup.read_or_empty(f"{directory}/{setting.file}"), setting.option)
+             for setting in changed]  # fmt: skip
+    try:
+        cgroups.apply(directory, changed, changed)
+    except LimitError:
+        old_settings = [Setting(*entry) for entry in saved if entry[1]]
+        cgroups.apply(directory, old_settings, [])
+        raise
+
+
+_RESET = {
+    "memory.max": "max", "memory.swap.max": "max", "memory.low": "0", "cpu.max": "max",
+    "cpu.weight": "100", "cpuset.cpus": "\n", "cpuset.mems": "\n", "pids.max": "max",
+}  # fmt: skip
