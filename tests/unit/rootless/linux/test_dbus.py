@@ -61,10 +61,10 @@ def test_broken_signature_is_refused(signature: str) -> None:
 
 
 def test_cut_message_is_refused() -> None:
-    data = reply(1, 9, "s", ("hello",))
-    broken = data[:-8] + struct.pack("<I", 1 << 20) + b"abcd"
+    data = bytearray(reply(1, 9, "s", ("hello",)))
+    struct.pack_into("<I", data, len(data) - 10, 1 << 20)  # more than there is
     with pytest.raises(dbus.DBusError):
-        dbus.unpack(broken)
+        dbus.unpack(bytes(data))
 
 
 def test_huge_message_is_refused() -> None:
