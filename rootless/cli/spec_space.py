@@ -18,6 +18,23 @@ COMMANDS = (
         examples=("rpod system df", "rpod system df -v"),
     ),
     Command(
+        "system check",
+        "Verify the store, and mend what is broken",
+        "check:check",
+        (
+            flag("force", "With --repair: remove also containers whose image cannot be mended",
+                 short="f"),
+            text("format", "How to print the result", default="text", choices=("text", "json")),
+            flag("quick", "Look only whether everything is there", short="q"),
+            flag("repair", "Fetch or make anew what is broken, else remove it", short="r"),
+        ),
+        description="Records are read, blobs are digested, and each unpacked layer is compared "
+        "with what its blob unpacks to. A repair fetches a broken blob again from the registry "
+        "that the image came from; only where that fails the image is removed. Exit code 125 when "
+        "something is broken, and has not been mended.",
+        examples=("rpod system check", "rpod system check --repair"),
+    ),
+    Command(
         "system prune",
         "Remove containers that do not run, and images that nothing needs",
         "space:prune",

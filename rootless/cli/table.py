@@ -281,6 +281,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "volume exists": (_VOLUME, "volume exists"),
     "system info": (_SYSTEM, "info"),
     "system df": (_SPACE, "system df"),
+    "system check": (_SPACE, "system check"),
     "system prune": (_SPACE, "system prune"),
 }
 
