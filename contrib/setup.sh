@@ -132,9 +132,6 @@ install_project() {
         "$python" -m venv "$directory/.venv" || die "$python -m venv failed"
     fi
     rm -rf "$directory/build" # of an earlier time: it would be installed
-    # Older ones write a start script that loads the re module: 5 ms of every command.
-    "$directory/.venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip ||
-        say "note: pip could not be upgraded; every command starts 5 ms later"
     say "installing rpod$extras into $directory/.venv"
     "$directory/.venv/bin/python" -m pip install -qq --disable-pip-version-check "$directory$extras" ||
         die "pip could not install the project; its words are above"
