@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from storage.tar import BLOCK
-from storage.tar_writer import TYPES, Packed, attribute_records, write_header
+from storage.tar_writer import AS_THEY_ARE, TYPES, Packed, Times, attribute_records, write_header
 from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
 from storage.xattrs import is_opaque
 
@@ -24,13 +24,13 @@ class Packer:
     """Packs trees into one archive; hard links between what it has packed are kept.
 
     With `layer` the tree is an upper directory of overlayfs, and the archive a layer (OCI
-    image-spec, layer: whiteouts); without, sparse files are kept sparse. No time of modification
-    is later than `latest_s`. `entries` and `size_bytes` (of the files) count what was packed.
+    image-spec, layer: whiteouts); without, sparse files are kept sparse. `times` says what becomes
+    of times of modification. `entries` and `size_bytes` (of the files) count what was packed.
     """
 
-    def __init__(self, *, layer: bool = False, latest_s: int | None = None) -> None:
+    def __init__(self, *, layer: bool = False, times: Times = AS_THEY_ARE) -> None:
         self._layer = layer
-        self._latest_ns = None if latest_s is None else latest_s * 1_000_000_000
+        self._times = times
         self.entries = 0
         self.size_bytes = 0
         self._seen: dict[tuple[int, int], bytes] = {}
@@ -113,9 +113,9 @@ class Packer:
         self.entries += 1
         if packed.kind == b"0":
             self.size_bytes += found.st_size
-        if self._latest_ns is not None and found.st_mtime_ns > self._latest_ns:
-            times = {"st_mtime_ns": self._latest_ns, "st_rdev": found.st_rdev}
-            packed = packed._replace(found=os.stat_result(found[:10], times))
+        changed = self._times.apply(found)
+        if changed is not found:
+            packed = packed._replace(found=changed)
         return write_header(packed, extra, size=size)
 
     def _sparse(

@@ -90,6 +90,29 @@ def _content(path: bytes, size: int) -> Iterator[bytes]:
         yield bytes(-size % BLOCK)
 
 
+class Times(NamedTuple):
+    """What becomes of times of modification: none is later than `latest_s`, with `exact` all are.
+
+    The same files at another time, or on another machine, then make the same archive.
+    """
+
+    latest_s: int | None = None
+    exact: bool = False
+
+    def apply(self, found: os.stat_result) -> os.stat_result:
+        """Return a file's metadata with the time that it gets."""
+        if self.latest_s is None:
+            return found
+        latest_ns = self.latest_s * 1_000_000_000
+        if found.st_mtime_ns == latest_ns or (not self.exact and found.st_mtime_ns < latest_ns):
+            return found
+        times = {"st_mtime_ns": latest_ns, "st_rdev": found.st_rdev}
+        return os.stat_result((*found[:8], self.latest_s, found[9]), times)
+
+
+AS_THEY_ARE = Times()
+
+
 class Packed(NamedTuple):
     """What the header of an entry is made of."""
 

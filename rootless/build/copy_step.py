@@ -2,7 +2,7 @@
 
 from rootless.build import image_config, model
 from rootless.build.copying import Copying
-from rootless.build.model import CopyScope, Layer, LayerOptions
+from rootless.build.model import CopyScope, Layer
 from rootless.build.stage import StageBuilder
 from rootless.container.merged import Accounts, read_accounts
 
@@ -39,7 +39,7 @@ def copy_step(builder: StageBuilder, instruction: model.Copy | model.Add) -> Non
     text = f"{kind} {_flags(instruction)}{shown} {instruction.target} # buildkit"
 
     def execute() -> Layer:
-        options = LayerOptions(latest_s=build.request.timestamp_s)
+        options = build.request.layer_options
         copied = copying.commit(builder.tree(), options)
         for note in copied.notes:
             build.emit({"kind": "note", "stage": builder.stage.position, "text": note})

@@ -30,6 +30,7 @@ from storage.build.unpacking import is_archive
 from storage.files import read_file, write_file
 from storage.layers import read_layer
 from storage.record import NamedTuple
+from storage.tar_writer import Times
 
 _HEREDOC = "<<"
 _MAX_ID = 2**31 - 1
@@ -80,7 +81,9 @@ class Copying:
         Raises BuildInputError, ContextError, StoreUnusable, DiskFull.
         """
         layout, key = self._workplace.layout, self._workplace.map_key
-        rules = self._rules._replace(now_ns=time.time_ns(), latest_s=options.latest_s)
+        rules = self._rules._replace(
+            now_ns=time.time_ns(), times=Times(options.latest_s, options.exact)
+        )
         form = LayerForm(options.compression, same_everywhere=options.latest_s is not None)
         below_ids = tuple(read_layer(layout, key, chain).diff_id for chain in below.chain_ids)
         if isinstance(self._origin, Context):

@@ -17,6 +17,7 @@ from storage.layers import chain_ids
 from storage.place import Placer, Rules
 from storage.save import DOCKER_ARCHIVE, DOCKER_DIR, OCI_ARCHIVE, OCI_DIR, SavedImage, save_images
 from storage.save_target import open_target
+from storage.tar_writer import Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def export_tree(
-    workplace: Workplace, built: Built, output: Output, *, latest_s: int | None, below: str = ""
+    workplace: Workplace, built: Built, output: Output, *, times: Times, below: str = ""
 ) -> None:
     """Write the root file system of a stage to a directory or a tar archive.
 
@@ -43,7 +44,7 @@ def export_tree(
         except OSError as error:
             raise UsageError(f"--output: write {target}: {error.strerror}") from error
         rules = Rules(overwrite=True, special_bits=False)
-        _Stream(workplace, built, latest_s).run(
+        _Stream(workplace, built, times).run(
             lambda chunks: Placer(top, rules, _open_below).place(chunks)
         )
         os.close(top)
@@ -59,7 +60,7 @@ def export_tree(
                 while view:
                     view = view[os.write(fd, view) :]
 
-    _Stream(workplace, built, latest_s).run(write)
+    _Stream(workplace, built, times).run(write)
 
 
 def _open_below(top: int, path: bytes) -> int:
@@ -77,14 +78,14 @@ def _open_below(top: int, path: bytes) -> int:
 class _Stream:
     """The archive of a stage's files, packed by a process in the build's user namespace."""
 
-    def __init__(self, workplace: Workplace, built: Built, latest_s: int | None) -> None:
+    def __init__(self, workplace: Workplace, built: Built, times: Times) -> None:
         self._workplace = workplace
         diff_ids = tuple(layer.diff_id for layer in built.layers)
         layout, key = workplace.layout, workplace.map_key
         self._diffs = tuple(
             layout.layer_diff(key, chain) for chain in reversed(chain_ids(diff_ids))
         )
-        self._latest_s = latest_s
+        self._times = times
 
     def run(self, use: "Callable[[Iterator[bytes]], None]") -> None:
         """Let `use` take the chunks, in a child, while the namespace's process makes them."""
@@ -98,7 +99,7 @@ class _Stream:
         os.close(reader)
 
         def send(_: object) -> None:
-            for chunk in MergedStream(LayerTree(self._diffs), latest_s=self._latest_s).chunks():
+            for chunk in MergedStream(LayerTree(self._diffs), times=self._times).chunks():
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(writer, view) :]

@@ -8,6 +8,7 @@ from storage.build.layer_writing import LayerForm, adopt_layer, pack_upper, writ
 from storage.layers import read_layer
 from storage.pack import Packer
 from storage.remove import remove_tree
+from storage.tar_writer import Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def commit_upper(
             tidy()
         if options.latest_s is None:
             return list(adopt_layer(layout, key, below_ids, upper, form)[:4])
-        packer = Packer(layer=True, latest_s=options.latest_s)
+        packer = Packer(layer=True, times=Times(options.latest_s, options.exact))
         top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             written = write_layer(layout, key, below_ids, pack_upper(packer, top), form)

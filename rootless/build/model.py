@@ -247,10 +247,14 @@ class Layer(NamedTuple):
 
 
 class LayerOptions(NamedTuple):
-    """How a layer is written. `latest_s`: later modification times become this (seconds)."""
+    """How a layer is written. `latest_s`: later modification times become this (seconds).
+
+    With `exact` all do.
+    """
 
     compression: str = "gzip"
     latest_s: int | None = None
+    exact: bool = False
 
 
 class CopyScope(NamedTuple):

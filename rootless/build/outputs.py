@@ -9,7 +9,7 @@ import os
 import time
 
 from rootless.build.errors import BuildError
-from rootless.build.model import Built, Layer, LayerOptions
+from rootless.build.model import Built, Layer
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from storage.build.documents import BuiltImage, Documents, write_documents
@@ -21,6 +21,7 @@ from storage.layers import chain_ids, has_layer
 from storage.oci.descriptor import Descriptor
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
+from storage.tar_writer import AS_THEY_ARE, Times
 from storage.unpacking import unpack_stored
 
 TYPE_CHECKING = False
@@ -48,13 +49,15 @@ class Output(NamedTuple):
 class ImageForm(NamedTuple):
     """How the image is written.
 
-    `timestamp_s` is the time of everything; `base_layers` counts the layers of the base image.
+    `timestamp_s` is the time of the image, `times` are those of its files; `base_layers` counts
+    the layers of the base image.
     `squash` and `squash_all` put the new layers, or all, into one.
     """
 
     docker: bool = False
     annotations: dict[str, str] = {}  # noqa: RUF012 - a record: never changed
     timestamp_s: int | None = None
+    times: Times = AS_THEY_ARE
     squash: bool = False
     squash_all: bool = False
     base_layers: int = 0
@@ -195,12 +198,11 @@ def _squashed(workplace: Workplace, built: Built, form: ImageForm, what: str) ->
     layout, key = workplace.layout, workplace.map_key
     diff_ids = tuple(layer.diff_id for layer in built.layers)
     chains = chain_ids(diff_ids)[kept:]
-    options = LayerOptions(latest_s=form.timestamp_s)
-    compression = LayerForm(options.compression, same_everywhere=options.latest_s is not None)
+    compression = LayerForm(same_everywhere=form.times.latest_s is not None)
 
     def work(_: object) -> object:
         tree = LayerTree(tuple(layout.layer_diff(key, chain) for chain in reversed(chains)))
-        stream = MergedStream(tree, as_layer=kept > 0, latest_s=options.latest_s)
+        stream = MergedStream(tree, as_layer=kept > 0, times=form.times)
         written = write_layer(layout, key, diff_ids[:kept], stream.chunks(), compression)
         return list(written[:4])
 
@@ -227,23 +229,25 @@ def write_iidfile(path: str, image_id: str) -> None:
     _write_text(path, f"sha256:{image_id}", "--iidfile")
 
 
-def write_metadata(path: str, images: "Sequence[StoredImage]") -> None:
+def write_metadata(path: str, images: "Sequence[StoredImage]", record: ImageRecord) -> None:
     """Write what BuildKit's --metadata-file has: digests, descriptor and names as JSON.
 
-    Raises BuildError.
+    `record` is that of the image, or of the list of the images. Raises BuildError.
     """
-    (image, *_) = images
-    found: dict[str, object] = {
-        "containerimage.config.digest": image.documents.config_digest,
-        "containerimage.descriptor": {
-            "mediaType": image.documents.media_type,
-            "digest": image.documents.manifest_digest,
-            "size": image.documents.manifest_size,
-        },
-        "containerimage.digest": image.documents.manifest_digest,
+    found: dict[str, object] = {}
+    size = record.size_bytes
+    if not record.is_index:
+        documents = images[-1].documents
+        found["containerimage.config.digest"] = documents.config_digest
+        size = documents.manifest_size
+    found["containerimage.descriptor"] = {
+        "mediaType": record.media_type,
+        "digest": record.manifest_digest,
+        "size": size,
     }
-    if image.record.names:
-        found["image.name"] = ",".join(image.record.names)
+    found["containerimage.digest"] = record.manifest_digest
+    if record.names:
+        found["image.name"] = ",".join(record.names)
     _write_text(path, json.dumps(found, indent=2) + "\n", "--metadata-file")
 
 

@@ -1,5 +1,6 @@
 """What a build was asked for: the options of `rpod build` as typed."""
 
+from rootless.build.model import LayerOptions
 from rootless.container.request import ContainerRequest
 from storage.record import NamedTuple
 
@@ -46,7 +47,20 @@ class BuildRequest(NamedTuple):
     # result
     docker: bool = False
     timestamp_s: int | None = None
+    rewrite_times: bool = True
+    exact_times: bool = False
+    manifest: str = ""
+    iidfile: str = ""
+    metadata_file: str = ""
     squash: bool = False
     squash_all: bool = False
     layers: bool = True
     outputs: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+
+    @property
+    def layer_options(self) -> LayerOptions:
+        """How layers are written."""
+        latest_s = self.timestamp_s if self.rewrite_times else None
+        return LayerOptions(latest_s=latest_s, exact=self.exact_times and latest_s is not None)

@@ -5,7 +5,7 @@ import os
 from rootless.build import image_config, model, sandbox, upper
 from rootless.build import layers as layers_of_build
 from rootless.build.errors import StepFailed
-from rootless.build.model import Layer, LayerOptions, Tree
+from rootless.build.model import Layer, Tree
 from rootless.build.mounts import Mounts
 from rootless.build.settings import check_allowed
 from rootless.build.stage import StageBuilder
@@ -199,7 +199,7 @@ def commit_upper(
 ) -> Layer:
     """Make the upper directory of a bundle a layer. Raises StoreUnusable, DiskFull."""
     build = builder.build
-    options = LayerOptions(latest_s=build.request.timestamp_s)
+    options = build.request.layer_options
     path = f"{directory}/upper"
     below = Tree(build.workplace.map_key, builder.chains())
 

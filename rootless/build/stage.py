@@ -188,6 +188,9 @@ class StageBuilder:
         Raises what `execute` raises.
         """
         inputs = {"platform": self.build.platform, **inputs}
+        options = self.build.request.layer_options
+        if options.latest_s is not None:
+            inputs["times"] = f"{options.latest_s} {options.exact}"
         found = self.cache.find(inputs)
         place = self.cache.place(self.build.parsed.file.name, where.first, self.build.platform)
         why = "" if found is not None else self.cache.explain(place, inputs)

@@ -35,13 +35,27 @@ _RESULT = (
     many("unsetlabel", "Label of the base image to leave out", metavar="NAME"),
     text("format", "Media types of the image", default="oci", choices=("oci", "docker")),
     text("iidfile", "Write the image's id to a file", metavar="FILE", objects=FILES),
+    text("metadata-file", "Write digests and names of the image to a file, as JSON",
+         metavar="FILE", objects=FILES),
+    many("output", "Where the result goes: a directory, - for a tar archive on standard output, or "
+         "type=local|tar|oci|docker|image|registry with dest=, name=, push=, tar=", short="o",
+         metavar="DIR|type=TYPE[,KEY=VALUE...]"),
+    text("manifest", "List to which the images are added, one for each platform",
+         metavar="NAME[:TAG]"),
+    flag("squash", "Put the layers that are new into one"),
+    flag("squash-all", "Put all layers into one, the base image's as well"),
+    text("timestamp", "Time of the image and of all its new files, in seconds since 1970",
+         metavar="SECONDS"),
+    text("source-date-epoch", "Time of the image, and the latest of its new files; default: the "
+         "variable SOURCE_DATE_EPOCH", metavar="SECONDS"),
+    flag("rewrite-timestamp", "Let --source-date-epoch apply to files, too", default=True),
 )  # fmt: skip
 _CACHE = (
     flag("no-cache", "Execute every step"),
     many("no-cache-filter", "Execute every step of these stages", kind="commas", metavar="STAGE"),
     text("cache-ttl", "Do not use what was made longer ago, as 1h or 30m", metavar="DURATION"),
     flag("explain-cache", "Say for each step why it was executed or found"),
-    flag("layers", "Accepted; every step is kept in the cache", default=True),
+    flag("layers", "Give each step a layer of its own in the image", default=True),
 )  # fmt: skip
 _RUN = (
     many("add-host", "Line of /etc/hosts for RUN", metavar="HOST:IP"),

@@ -29,7 +29,7 @@ from storage.build.trees import Node, SourceTree
 from storage.pack import END
 from storage.record import NamedTuple
 from storage.tar import BLOCK
-from storage.tar_writer import TYPES, Packed, write_header
+from storage.tar_writer import AS_THEY_ARE, TYPES, Packed, Times, write_header
 from storage.tree import shown
 
 _CHUNK_BYTES = 1 << 18
@@ -50,7 +50,7 @@ class CopyRules(NamedTuple):
     """How to copy. `target` is absolute; with `into` it is a directory whatever it is now.
 
     `owner` None keeps owners where the tree has any that mean something, and is root elsewhere.
-    `now_ns` is the time of what is made on the way; no time is later than `latest_s`.
+    `now_ns` is the time of what is made on the way, `times` what becomes of all times.
     """
 
     target: str
@@ -61,7 +61,7 @@ class CopyRules(NamedTuple):
     parents: bool = False
     exclude: tuple[str, ...] = ()
     now_ns: int = 0
-    latest_s: int | None = None
+    times: Times = AS_THEY_ARE
 
 
 def content_files(picked: Sequence[Picked], exclude: tuple[str, ...]) -> list[tuple[int, Node]]:
@@ -242,13 +242,12 @@ class LayerCopy:
 
     def header(self, packed: Packed, extra: dict[bytes, bytes] | None = None) -> None:
         """Write the header of an entry; times are whole seconds, as in docker's layers."""
-        found = packed.found
+        found = self._rules.times.apply(packed.found)
         seconds = found.st_mtime_ns // _SECOND_NS
-        if self._rules.latest_s is not None:
-            seconds = min(seconds, self._rules.latest_s)
         if found.st_mtime_ns != seconds * _SECOND_NS:
             owner = (found.st_uid, found.st_gid)
             found = with_fields(found, stat.S_IMODE(found.st_mode), owner, seconds * _SECOND_NS)
+        if found is not packed.found:
             packed = packed._replace(found=found)
         self._out.append(write_header(packed, extra or {}))
         self.entries += 1

@@ -12,22 +12,21 @@ from storage.build.target import with_fields
 from storage.build.trees import Node
 from storage.pack import END
 from storage.tar import BLOCK
-from storage.tar_writer import TYPES, Packed, write_header
+from storage.tar_writer import AS_THEY_ARE, TYPES, Packed, Times, write_header
 from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
 
 _CHUNK_BYTES = 1 << 18
-_SECOND_NS = 1_000_000_000
 
 
 class MergedStream:
     """Packs a tree of layers; with `as_layer` also what it takes away from layers below."""
 
     def __init__(
-        self, tree: LayerTree, *, as_layer: bool = False, latest_s: int | None = None
+        self, tree: LayerTree, *, as_layer: bool = False, times: Times = AS_THEY_ARE
     ) -> None:
         self._tree = tree
         self._as_layer = as_layer
-        self._latest_s = latest_s
+        self._times = times
         self._seen: dict[tuple[int, int], bytes] = {}
 
     def chunks(self) -> Iterator[bytes]:
@@ -96,10 +95,4 @@ class MergedStream:
         }
 
     def _header(self, packed: Packed, extra: dict[bytes, bytes]) -> bytes:
-        found = packed.found
-        if self._latest_s is not None and found.st_mtime_ns > self._latest_s * _SECOND_NS:
-            owner = (found.st_uid, found.st_gid)
-            moment_ns = self._latest_s * _SECOND_NS
-            found = with_fields(found, stat.S_IMODE(found.st_mode), owner, moment_ns)
-            packed = packed._replace(found=found)
-        return write_header(packed, extra)
+        return write_header(packed._replace(found=self._times.apply(packed.found)), extra)

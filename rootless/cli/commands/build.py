@@ -4,16 +4,16 @@ import os
 
 from rootless.build.engine import build as build_image
 from rootless.build.engine import open_sources
-from rootless.build.outputs import ImageForm, check_files, store_image, write_iidfile
+from rootless.build.finish import check_request, finish
 from rootless.build.request import BuildRequest
 from rootless.build.workplace import Workplace
 from rootless.cli.build_checks import refuse_findings, show_findings
 from rootless.cli.build_progress import make_progress
+from rootless.cli.commands.build_result import StandardOutput, with_result
 from rootless.cli.progress import Reporter
 from rootless.container.moments import parse_duration
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
-from storage.reference import LOCAL_REGISTRY, parse_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ _POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
 
 def build(invocation: "Invocation") -> int:
     """Build an image and print its id."""
-    request = make_request(invocation)
+    request = with_result(make_request(invocation), invocation)
     logfile = invocation.text("logfile")
     if logfile:
         _write_to(logfile)
-    iidfile = invocation.text("iidfile")
-    check_files(iidfile)
-    for tag in request.tags:
-        parse_reference(tag, default_registry=LOCAL_REGISTRY)
+    outputs = check_request(request)
+    stdout = StandardOutput(outputs)
     host = invocation.host()
     quiet = invocation.flag("quiet")
     progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
@@ -45,18 +43,11 @@ def build(invocation: "Invocation") -> int:
                 done = build_image(workplace, request, opened, progress, reporter)
         finally:
             opened.context.close()
-        form = ImageForm(
-            docker=request.docker,
-            annotations=_pairs("--annotation", request.annotations),
-            timestamp_s=request.timestamp_s,
-            squash=request.squash,
-            squash_all=request.squash_all,
-            base_layers=done.base_layers[0],
-        )
-        record = store_image(workplace, done.built[0], form, request.tags).record
-        if iidfile:
-            write_iidfile(iidfile, record.image_id)
-        progress.committed(record, done)
+        pairs = list(zip(done.built, done.base_layers, strict=True))
+        with stdout:
+            finished = finish(workplace, request, pairs, outputs)
+        if finished.record is not None:
+            progress.committed(finished.record, done)
     return 0
 
 
@@ -166,15 +157,5 @@ def _contexts(texts: tuple[str, ...]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
             raise UsageError(f"--build-context {text}: NAME=WHERE is expected")
-        found[name] = value
-    return found
-
-
-def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise UsageError(f"{option} {text}: NAME=VALUE is expected")
         found[name] = value
     return found

@@ -11,6 +11,7 @@ import pytest
 
 from storage.build.copying import CopyRules
 from storage.build.errors import BuildInputError, ContextError
+from storage.tar_writer import AS_THEY_ARE, Times
 from storage.xattrs import make_opaque
 from tests.unit.storage.build.copies import copy, digest, make_tree
 
@@ -25,10 +26,10 @@ def rules(
     link: bool = False,
     parents: bool = False,
     exclude: tuple[str, ...] = (),
-    latest_s: int | None = None,
+    times: Times = AS_THEY_ARE,
 ) -> CopyRules:
     into = target.endswith("/")
-    return CopyRules(target, into, owner, chmod, link, parents, exclude, NOW_NS, latest_s)
+    return CopyRules(target, into, owner, chmod, link, parents, exclude, NOW_NS, times)
 
 
 @pytest.fixture
@@ -141,8 +142,13 @@ def test_times_are_those_of_the_files_in_seconds(context: str) -> None:
 
 
 def test_no_time_is_later_than_the_latest(context: str) -> None:
-    copied = copy(context, (".",), rules("/n/x", latest_s=1_500_000_000))
+    copied = copy(context, (".",), rules("/n/x", times=Times(1_500_000_000)))
     assert {one.mtime for one in copied.members.values()} == {1_500_000_000}
+
+
+def test_all_times_may_be_one(context: str) -> None:
+    copied = copy(context, (".",), rules("/n/x", times=Times(1_800_000_000, exact=True)))
+    assert {one.mtime for one in copied.members.values()} == {1_800_000_000}
 
 
 # What is in the root already.
