@@ -8,7 +8,6 @@ import json
 import os
 import select
 
-from rootless.build.checks import Finding, check
 from rootless.build.contexts import Context, Opened, open_context
 from rootless.build.copy_step import copy_step
 from rootless.build.errors import BuildError
@@ -61,8 +60,10 @@ def build(
     opened: Opened,
     emit: "Emit",
     on_pull: "OnPull | None" = None,
+    *,
+    tick_s: float = 0.0,
 ) -> Done:
-    """Build the target for every platform.
+    """Build the target for every platform; `tick_s` asks for an event of kind `tick` so often.
 
     Raises BuildError, StepFailed, StorageError, HostError.
     """
@@ -95,7 +96,7 @@ def build(
             Steps(run_step, copy_step, make_workdir),
             emit,
         )
-        result = _Scheduler(shared, graph, platform).run()
+        result = _Scheduler(shared, graph, platform, tick_s).run()
         found.append(finished(result.built, request))
         bases.append(result.base_layers)
         executed += result.executed
@@ -108,21 +109,6 @@ def build(
         }
         unused = tuple(arguments.unused(declared))
     return Done(tuple(found), tuple(bases), executed, unused)
-
-
-def check_sources(request: BuildRequest, opened: Opened) -> list[Finding]:
-    """Return what is doubtful in the Containerfiles. Raises BuildError, UsageError."""
-    parsed = parse_sources(opened)
-    own = str(host_platform())
-    wanted = request.platforms[0] if request.platforms else own
-    arguments = GlobalArguments(
-        request.build_args, Platforms(str(parse_platform(wanted)), own).arguments(request.target)
-    )
-    try:
-        arguments.declare(parsed.arguments, parsed.escape)
-    except RootlessError as error:
-        raise BuildError(f"{parsed.file.name}: {error.message}", remedy=error.remedy) from error
-    return check(parsed, arguments, opened.context.leaves_out)
 
 
 def parse_sources(opened: Opened) -> Parsed:
@@ -151,10 +137,11 @@ class _Worker(NamedTuple):
 class _Scheduler:
     """Starts a stage as soon as all that it needs is there; the first failure ends all."""
 
-    def __init__(self, shared: Build, graph: Graph, platform: str) -> None:
+    def __init__(self, shared: Build, graph: Graph, platform: str, tick_s: float) -> None:
         self._build = shared
         self._graph = graph
         self._platform = platform
+        self._tick_ms = int(tick_s * 1000) or None
         self._waiting = list(graph.nodes)
         self._running: dict[int, _Worker] = {}
         self._pending: dict[int, bytes] = {}
@@ -220,7 +207,10 @@ class _Scheduler:
         for fd in self._running:
             poll.register(fd, select.POLLIN)
         executed = 0
-        for fd, _ in poll.poll():
+        ready = poll.poll(self._tick_ms)
+        if not ready:
+            self._build.emit({"kind": "tick", "stage": -1})
+        for fd, _ in ready:
             data = os.read(fd, _CHUNK_BYTES)
             if not data:
                 self._end(fd)

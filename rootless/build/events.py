@@ -4,6 +4,8 @@ start   number, total, text, name: an instruction begins
 run     why: it is not in the cache
 end     why, cached, digest: it has ended
 output  stream (1 or 2), data (latin-1): its command has written something
+tick    nothing has happened for a while: times go on
+debug   a shell takes the terminal
 note    text: something for the user
 """
 

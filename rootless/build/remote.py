@@ -4,12 +4,9 @@ Downloads are kept in the build cache with what the server said about them, so t
 only asks whether they have changed.
 """
 
-import email.utils
 import hashlib
 import os
 import re
-import subprocess
-from urllib.parse import unquote, urlsplit
 
 from rootless.build.errors import BuildError
 from rootless.build.workplace import Workplace
@@ -23,6 +20,11 @@ from storage.digest import is_digest, short_hash
 from storage.errors import from_os_error
 from storage.files import read_file, write_file
 from storage.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from urllib.parse import SplitResult
 
 _CHUNK_BYTES = 1 << 18
 _GIT_TIMEOUT_S = 1800
@@ -45,7 +47,7 @@ def is_git(text: str) -> bool:
         return True
     if plain.startswith("github.com/"):
         return True
-    return is_url(plain) and urlsplit(plain).path.endswith(".git")
+    return is_url(plain) and _split(plain).path.endswith(".git")
 
 
 class Download(NamedTuple):
@@ -75,7 +77,7 @@ def download(workplace: Workplace, url: str) -> Download:
 
     doing = f"download {_shown(url)}"
     transport = Transport(
-        urlsplit(url).netloc, PullOptions(), workplace.host.environ, plain_http=True
+        _split(url).netloc, PullOptions(), workplace.host.environ, plain_http=True
     )
     with transport.request("GET", url, doing=doing, headers=headers) as response:
         if response.status == _NOT_MODIFIED and known is not None and headers:
@@ -143,7 +145,15 @@ def _link(source: str, target: str) -> None:
         raise from_os_error(f"copy {source}", error) from error
 
 
+def _split(url: str) -> "SplitResult":
+    from urllib.parse import urlsplit
+
+    return urlsplit(url)
+
+
 def _seconds(text: str) -> int:
+    import email.utils
+
     try:
         return max(0, int(email.utils.parsedate_to_datetime(text).timestamp())) if text else 0
     except (ValueError, OverflowError):
@@ -152,7 +162,7 @@ def _seconds(text: str) -> int:
 
 def _shown(url: str) -> str:
     """Return a URL for messages: without a password, and in one line."""
-    parts = urlsplit(url)
+    parts = _split(url)
     host = parts.netloc.rpartition("@")[2]
     text = f"{parts.scheme}://{host}{parts.path}"
     return "".join(c if c.isprintable() else "?" for c in text[:200])
@@ -174,7 +184,9 @@ def fetch_url(workplace: Workplace, url: str, checksum: str) -> tuple[SourceTree
             f"ADD {_shown(url)}: its digest is {found.digest}, not {checksum}",
             remedy="somebody has changed it, or the checksum is that of another file",
         )
-    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    from urllib.parse import unquote
+
+    name = unquote(_split(url).path.rpartition("/")[2])
     if "/" in name or "\0" in name or name in (".", ".."):
         name = ""
     os.chmod(found.path, 0o600)
@@ -305,6 +317,8 @@ class _Git:
         raise ContextError(f"repository {self._shown}: there is no {ref[:100]!r} in it")
 
     def _run(self, arguments: tuple[str, ...]) -> "subprocess.CompletedProcess[bytes]":
+        import subprocess
+
         options = (
             "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
             "-c", "advice.detachedHead=false", "-c", "core.symlinks=true",

@@ -92,7 +92,7 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     finally:
         for fd in plan.streams:
             os.close(fd)
-    container = _Running(pid, {reader: 1, error_reader: 2})
+    container = Running(pid, {reader: 1, error_reader: 2})
     try:
         try:
             bring_up(host, view, container, channel)
@@ -181,7 +181,7 @@ def bind(source: str, target: str, *options: str) -> spec.Source:
     return spec.Source(mount, source, "")
 
 
-class _Running(Container):
+class Running(Container):
     """A container that this process waits for; nothing outlives it."""
 
     __slots__ = ("_outputs", "_status")

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 
 from rootless.errors import HostError, UsageError
 
@@ -104,6 +103,8 @@ class SshAgents:
 
 def _start_agent(keys: list[str], path: str, stack: "contextlib.ExitStack") -> str:
     """Start an agent that knows these keys. Raises HostError."""
+    import subprocess
+
     try:
         agent = subprocess.Popen(
             ["ssh-agent", "-D", "-a", path],

@@ -1,7 +1,8 @@
 """What `build --check` shows."""
 
+from rootless.build.checking import check_sources
 from rootless.build.checks import settings
-from rootless.build.engine import check_sources, parse_sources
+from rootless.build.engine import parse_sources
 from rootless.build.errors import BuildError
 from rootless.cli.output import write
 
@@ -33,8 +34,6 @@ def show_findings(request: "BuildRequest", opened: "Opened") -> int:
 
 def refuse_findings(request: "BuildRequest", opened: "Opened") -> None:
     """Stop a build whose Containerfile says `# check=error=true`. Raises BuildError."""
-    if b"check" not in opened.sources[0].data[:1000]:
-        return
     parsed = parse_sources(opened)
     if not settings(parsed)[1]:
         return

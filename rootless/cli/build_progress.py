@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 _SHORT = 12
 
 
-def make_progress(kind: str, request: "BuildRequest") -> "Progress":
-    """Return the display for `--progress`."""
-    if kind == "quiet":
-        return Progress(request)
-    if kind == "rawjson":
-        return RawJson(request)
-    return Plain(request)
-
-
 class Progress:
-    """Shows nothing but the result; the base of the others. A listener and a context manager."""
+    """Shows nothing but the result; the base of the others. A listener and a context manager.
+
+    `tick_s` is how often it wants to hear that time goes on, 0 for never.
+    """
+
+    tick_s = 0.0
 
     def __init__(self, request: "BuildRequest") -> None:
         self.request = request

@@ -96,6 +96,7 @@ _FETCH = (
 _COURSE = (
     number("jobs", "How many stages are built at once; 0 means as many as there are processors",
            default=0),
+    flag("debug-on-failure", "Open a shell in what a failing RUN has left, on the terminal"),
     flag("quiet", "Print nothing but the image's id", short="q"),
     text("progress", "How the course of the build is shown", default="auto",
          choices=("auto", "plain", "tty", "rawjson", "quiet")),

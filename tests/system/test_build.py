@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
+import socket
 import time
 from collections.abc import Callable
 
+import pexpect
 import pytest
 
+from tests.support import leaks
 from tests.support.command import Command, Done, is_podman
 
 rpod_only = pytest.mark.skipif(is_podman(), reason="rpod's own")
@@ -363,3 +367,132 @@ def test_builder_prune_forgets_steps_and_keeps_images(rpod: Command, build: Buil
     assert steps(build(source, "--explain-cache")) == (0, 1)
     rpod("system", "prune", "--force", "--build")
     assert steps(build(source, "--explain-cache")) == (0, 1)
+
+
+@rpod_only
+def test_failing_step_can_be_looked_at(rpod: Command, build: Build, account_dir: str) -> None:
+    build("FROM BASE\nRUN echo made >/made; false\n", check=False)
+    terminal = rpod.pty("build", "--debug-on-failure", f"{account_dir}/context")
+    terminal.expect("This is a shell in what it has left")
+    terminal.sendline("echo seen: $(cat /made)")
+    terminal.expect("seen: made")
+    terminal.sendline("exit")
+    terminal.expect("ended with exit code 1")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 1
+    refused = rpod("build", "--debug-on-failure", f"{account_dir}/context", check=False)
+    assert "it needs a terminal" in refused.err
+
+
+@rpod_only
+def test_terminal_shows_one_line_for_each_step(
+    rpod: Command, build: Build, account_dir: str
+) -> None:
+    build("FROM BASE\nRUN echo of the step; sleep 0.3\n", "--target=0")
+    terminal = rpod.pty("build", "--no-cache", "-t", "made", f"{account_dir}/context")
+    terminal.expect(r"\[2/2\] RUN echo of the step; sleep 0.3 \| of the step 0.[1-9]s")
+    terminal.expect(r"\[2/2\] RUN echo of the step; sleep 0.3 .*0.[3-9]s")
+    terminal.expect(r"Successfully tagged localhost/made:latest")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    build("FROM BASE\nRUN echo in full; false\n", check=False)
+    failing = rpod.pty("build", f"{account_dir}/context")
+    failing.expect("in full\r\n.*2 \\| RUN echo in full; false")
+    failing.expect(pexpect.EOF)
+
+
+@rpod_only
+def test_interrupted_build_leaves_nothing(rpod: Command, build: Build, account_dir: str) -> None:
+    build("FROM BASE\nRUN false\n", check=False)
+    with open(f"{account_dir}/context/Containerfile", encoding="ascii") as file:
+        text = file.read().replace("false", "touch /x; chown 1000 /x; echo begun; sleep 1000")
+    with open(f"{account_dir}/context/Containerfile", "w", encoding="ascii") as file:
+        file.write(text)
+    process = rpod.spawn("build", f"{account_dir}/context")
+    assert process.stdout is not None
+    while b"begun" not in process.stdout.readline().strip().split(b" "):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert leaks.unfinished(rpod.account.home) == []
+
+
+@rpod_only
+def test_step_that_leaves_processes_behind_ends(rpod: Command, build: Build) -> None:
+    started_s = time.monotonic()
+    build("FROM BASE\nRUN setsid sleep 1000 & echo done >/done\n")
+    assert run_made(rpod, "cat", "/done") == ["done"]
+    assert time.monotonic() - started_s < 15
+
+
+@rpod_only
+def test_ssh_agent_is_forwarded(rpod: Command, build: Build, account_dir: str) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{account_dir}/agent")
+    os.chown(f"{account_dir}/agent", rpod.account.uid, rpod.account.gid)
+    listener.listen()
+    with listener:
+        build(
+            "FROM BASE\nRUN --mount=type=ssh echo $SSH_AUTH_SOCK >/path; test -S $SSH_AUTH_SOCK\n",
+            f"--ssh=default={account_dir}/agent",
+        )
+    assert run_made(rpod, "cat", "/path") == ["/run/buildkit/ssh_agent.0"]
+    missing = build("FROM BASE\nRUN --mount=type=ssh,required=true true\n", check=False)
+    assert "add --ssh default" in missing.err
+
+
+@rpod_only
+def test_images_and_contexts_are_sources(
+    rpod: Command, build: Build, account_dir: str, image: str
+) -> None:
+    os.makedirs(f"{account_dir}/other", exist_ok=True)
+    with open(f"{account_dir}/other/f", "w", encoding="ascii") as file:
+        file.write("of other")
+    build(
+        "FROM scratch AS files\nCOPY --from=other f /f\nFROM base\n"
+        f"COPY --from={image} /etc/passwd /p\n"
+        "COPY --from=files /f /\nRUN --mount=from=other,target=/o cat /o/f >/g\n",
+        f"--build-context=other={account_dir}/other",
+        f"--build-context=base=docker-image://{image}",
+    )
+    assert run_made(rpod, "cat", "/f", "/g") == ["of otherof other"]
+    assert run_made(rpod, "head", "-n1", "/p") == ["root:x:0:0:root:/root:/bin/sh"]
+
+
+@rpod_only
+def test_private_and_locked_cache_mounts(rpod: Command, build: Build) -> None:
+    name = f"lock-{time.time_ns()}"
+    locked = f"RUN --mount=type=cache,id={name},target=/c,sharing=locked"
+    script = "[ ! -e /c/held ] && touch /c/held && sleep 0.5 && rm /c/held && echo ok >/ok"
+    build(
+        f"FROM BASE AS a\n{locked} {script}\nFROM BASE AS b\n{locked} {script} # b\n"
+        "FROM BASE\nCOPY --from=a /ok /a\nCOPY --from=b /ok /b\n",
+        "--jobs=2",
+    )
+    assert run_made(rpod, "cat", "/a", "/b") == ["ok", "ok"]
+    build(
+        "FROM BASE AS seed\nRUN mkdir /s && echo seed >/s/f\nFROM BASE\n"
+        f"RUN --mount=type=cache,id={name}-2,target=/c,from=seed,source=/s,mode=0700,uid=1000"
+        " cat /c/f >/seen; stat -c '%a %u' /c >>/seen\n"
+    )
+    assert run_made(rpod, "cat", "/seen") == ["seed", "700 1000"]
+
+
+@rpod_only
+def test_automatic_arguments_and_platform(rpod: Command, build: Build) -> None:
+    build(
+        "FROM --platform=$BUILDPLATFORM BASE\nARG TARGETPLATFORM\nARG TARGETARCH\nARG TARGETOS\n"
+        "RUN echo $TARGETPLATFORM $TARGETOS/$TARGETARCH $BUILDARCH >/p\n"
+    )
+    (line,) = run_made(rpod, "cat", "/p")
+    assert len(set(line.split())) == 1
+    assert line.startswith("linux/")
+
+
+def test_proxy_argument_is_not_kept(rpod: Command, build: Build) -> None:
+    build("FROM BASE\nRUN echo $http_proxy >/proxy\n", "--build-arg=http_proxy=http://user:pw@p")
+    assert run_made(rpod, "cat", "/proxy") == ["http://user:pw@p"]
+    assert "user:pw" not in rpod("history", "--no-trunc", "made").out

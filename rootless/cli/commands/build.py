@@ -7,8 +7,7 @@ from rootless.build.engine import open_sources
 from rootless.build.finish import check_request, finish
 from rootless.build.request import BuildRequest
 from rootless.build.workplace import Workplace
-from rootless.cli.build_checks import refuse_findings, show_findings
-from rootless.cli.build_progress import make_progress
+from rootless.cli.build_progress import Plain, Progress, RawJson
 from rootless.cli.commands.build_result import StandardOutput, with_result
 from rootless.cli.progress import Reporter
 from rootless.container.moments import parse_duration
@@ -35,12 +34,18 @@ def build(invocation: "Invocation") -> int:
     progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
     with Workplace(host) as workplace, progress:
         opened = open_sources(workplace, request)
-        if invocation.flag("check"):
-            return show_findings(request, opened)
-        refuse_findings(request, opened)
+        wants_check = invocation.flag("check")
+        if wants_check or b"check" in opened.sources[0].data[:1000]:
+            from rootless.cli.build_checks import refuse_findings, show_findings
+
+            if wants_check:
+                return show_findings(request, opened)
+            refuse_findings(request, opened)
         try:
             with Reporter(quiet=quiet) as reporter:
-                done = build_image(workplace, request, opened, progress, reporter)
+                done = build_image(
+                    workplace, request, opened, progress, reporter, tick_s=progress.tick_s
+                )
         finally:
             opened.context.close()
         pairs = list(zip(done.built, done.base_layers, strict=True))
@@ -49,6 +54,20 @@ def build(invocation: "Invocation") -> int:
         if finished.record is not None:
             progress.committed(finished.record, done)
     return 0
+
+
+def make_progress(kind: str, request: BuildRequest) -> Progress:
+    """Return the display for `--progress`."""
+    if kind == "quiet":
+        return Progress(request)
+    if kind == "rawjson":
+        return RawJson(request)
+    is_terminal = os.isatty(1) and os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
+    if kind == "tty" or (kind == "auto" and is_terminal):
+        from rootless.cli.build_terminal import Terminal
+
+        return Terminal(request)
+    return Plain(request)
 
 
 def _write_to(path: str) -> None:
@@ -90,6 +109,7 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         no_cache_filter=invocation.texts("no_cache_filter"),
         cache_ttl_s=_seconds("--cache-ttl", ttl) if ttl else None,
         explain_cache=invocation.flag("explain_cache"),
+        debug_on_failure=_debug(invocation),
         jobs=invocation.number("jobs") or 0,
         pull=_policy(invocation),
         tls_verify=None
@@ -120,6 +140,12 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         ulimit=invocation.texts("ulimit"),
         volume=invocation.texts("volume"),
     )
+
+
+def _debug(invocation: "Invocation") -> bool:
+    if invocation.flag("debug_on_failure") and not (os.isatty(0) and os.isatty(1)):
+        raise UsageError("--debug-on-failure opens a shell: it needs a terminal")
+    return invocation.flag("debug_on_failure")
 
 
 def _policy(invocation: "Invocation") -> str:
