@@ -505,11 +505,15 @@ def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
     return remove_image(host.layout, name, force=force)
 
 
-def collect(host: Host) -> "CollectResult":
-    """Remove blobs and layers that nothing needs any more."""
+def collect(host: Host, *, copies: bool = False) -> "CollectResult":
+    """Remove blobs and layers that nothing needs any more.
+
+    With `copies` also what was unpacked for other id maps (keep-id), where no container has it.
+    """
     from storage import gc
 
-    result = run_in_userns(lambda _: list(gc.collect(host.layout)), host.id_maps())
+    key = default_key(host) if copies else ""
+    result = run_in_userns(lambda _: list(gc.collect(host.layout, default_key=key)), host.id_maps())
     assert isinstance(result, list)
     return gc.CollectResult(*result)
 

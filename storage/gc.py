@@ -22,6 +22,7 @@ from storage.scratch import Scratch, sweep
 
 STRAY_AGE_S = 24 * 3600.0
 PARTIAL_AGE_S = 7 * 24 * 3600.0
+_COPY_AGE_S = 3600.0
 
 
 class CollectResult(NamedTuple):
@@ -41,8 +42,11 @@ class _Needs(NamedTuple):
     is_certain: bool
 
 
-def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
+def collect(layout: Layout, *, now_s: float | None = None, default_key: str = "") -> CollectResult:
     """Remove unneeded blobs and layers, old partial downloads and abandoned temporary files.
+
+    With a `default_key` also the layers of other id maps that no container has: they can be
+    unpacked again.
 
     Works on a full disk: blobs go first, and make room for the directory into which layers are
     renamed before they are removed. Raises StoreUnusable.
@@ -59,6 +63,9 @@ def collect(layout: Layout, *, now_s: float | None = None) -> CollectResult:
                     condemned = _condemned(take_gone(layout)) | _condemned_steps(layout)
                     blobs, freed_bytes = _remove_blobs(layout, needs, condemned, limit_s)
                     paths = _unneeded_layers(layout, needs, condemned, limit_s)
+                    if default_key:
+                        limit = now_s - _COPY_AGE_S
+                        paths += _unused_copies(layout, needs, default_key, limit, set(paths))
                     if paths:
                         _move_away(paths, trash.enter_context(Scratch(layout, "gone")))
                     result = CollectResult(blobs, len(paths), freed_bytes)
@@ -131,6 +138,23 @@ def _unneeded_layers(
             if name in needs.chains or (map_key, name) in needs.layers:
                 continue
             if name in condemned or os.lstat(path).st_mtime < limit_s:
+                paths.append(path)
+    return paths
+
+
+def _unused_copies(
+    layout: Layout, needs: _Needs, default_key: str, limit_s: float, known: set[str]
+) -> list[str]:
+    """Return layers of other maps than the default one; the young may be for a run that begins."""
+    paths = []
+    for map_key in listdir(layout.all_layers_dir):
+        if map_key == default_key or not os.access(layout.layers_dir(map_key), os.R_OK | os.W_OK):
+            continue
+        for name in listdir(layout.layers_dir(map_key)):
+            path = layout.layer(map_key, name)
+            if (map_key, name) in needs.layers or path in known:
+                continue
+            if os.lstat(path).st_mtime < limit_s:
                 paths.append(path)
     return paths
 

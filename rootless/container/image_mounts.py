@@ -9,13 +9,13 @@ import os
 from rootless.errors import HostError
 from rootless.host.paths import Host
 from rootless.linux import syscalls as sc
+from rootless.sandbox.root import mount_overlay
 from storage.images import ImageRecord, find_image
 from storage.layers import map_key
 
 _DIRECTORY = "image-mounts"
 _FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ALL_IDS = 0xFFFFFFFF
-_OPTIONS_LIMIT = 4094
 
 
 def check_unshared(what: str, *, proc: str = "/proc/self") -> None:
@@ -69,11 +69,7 @@ def _mount(layers: list[str], target: str) -> None:
     fds = [os.open(layer, _FLAGS) for layer in layers]
     try:
         # Names by descriptors: those of a hundred layers would not fit in mount(2)'s page.
-        lower = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
-        options = f"userxattr,lowerdir={lower}"
-        if len(options) > _OPTIONS_LIMIT:
-            raise OSError(7, f"{len(layers)} layers are too many for one overlay")
-        sc.mount("overlay", target, "overlay", sc.MS_RDONLY, options)
+        mount_overlay(target, [f"/proc/self/fd/{fd}" for fd in fds], read_only=True)
     finally:
         for fd in fds:
             os.close(fd)

@@ -93,10 +93,15 @@ _NUMBERS = {
     "pivot_root": (155, 41),
     "open_tree": (428, 428),
     "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
     "openat2": (437, 437),
     "close_range": (436, 436),
     "mount_setattr": (442, 442),
 }
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _COLUMN = 0 if os.uname().machine in ("x86_64", "amd64") else 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -217,6 +222,30 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     fd = _call("open_tree", dir_fd, _str(os.fsencode(path)), flags | OPEN_TREE_CLOEXEC)
     if fd < 0:
         raise _fail("open_tree", path)
+    return fd
+
+
+def fsopen(name: str) -> int:
+    """Return a descriptor in which a file system is set up."""
+    fd = _call("fsopen", _str(os.fsencode(name)), _FSOPEN_CLOEXEC)
+    if fd < 0:
+        raise _fail("fsopen", name)
+    return fd
+
+
+def fsconfig(context: int, command: int, key: str = "", value: str = "") -> None:
+    """Set an option of a file system (FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING), or make it."""
+    name = _str(os.fsencode(key)) if key else None
+    text = _str(os.fsencode(value)) if value else None
+    if _call("fsconfig", context, command, name, text, 0) < 0:
+        raise _fail("fsconfig", key)
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """Return a descriptor of a detached mount of a file system that has been made."""
+    fd = _call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
+    if fd < 0:
+        raise _fail("fsmount")
     return fd
 
 

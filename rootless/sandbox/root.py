@@ -15,6 +15,9 @@ from rootless.sandbox.targets import StepError
 PLAIN = "plain"
 
 
+_OPTIONS_LIMIT = 4094
+
+
 class Root:
     """Where the parts of a root file system lie on the host. `lower` is top layer first."""
 
@@ -45,14 +48,13 @@ class Root:
         rootfs, *parts = (f"/proc/self/fd/{fd}" for fd in self._fds)
         if self.driver == OVERLAY:
             upper, work, *lower = parts
-            # userxattr: the only form that keeps its marks without privilege (kernel, overlayfs).
-            options = f"userxattr,upperdir={upper},workdir={work},lowerdir={':'.join(lower)}"
-            if len(options) > 4094:
-                raise StepError("mount overlay: too many layers", self.rootfs, errno.E2BIG)
             try:
-                sc.mount("overlay", rootfs, "overlay", 0, options)
+                mount_overlay(rootfs, lower, upper=upper, work=work)
             except OSError as error:
-                raise StepError("mount overlay", self.rootfs, error.errno or 0) from error
+                step = "mount overlay"
+                if error.errno == errno.E2BIG:
+                    step = f"mount overlay: {len(lower)} layers are too many for this kernel"
+                raise StepError(step, self.rootfs, error.errno or 0) from error
         elif self.driver in (COPY, PLAIN):
             clone = sc.open_tree(
                 self._fds[0], "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
@@ -63,6 +65,48 @@ class Root:
         for fd in self._fds:
             os.close(fd)
         return os.open(self.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._bundle)
+
+
+def mount_overlay(
+    target: str, lower: "list[str]", *, upper: str = "", work: str = "", read_only: bool = False
+) -> None:
+    """Mount an overlay on `target`; `lower` begins with the highest layer.
+
+    mount(2) takes one page of options, enough for some 180 layers named by descriptors. With
+    `lowerdir+` (Linux 6.8, filesystems/overlayfs.rst) each layer is an option of its own, and the
+    kernel takes 500. userxattr: the only form that keeps its marks without privilege. Raises
+    OSError, E2BIG where the kernel cannot take so many layers.
+    """
+    places = f",upperdir={upper},workdir={work}" if upper else ""
+    options = f"userxattr{places},lowerdir={':'.join(lower)}"
+    if len(options) <= _OPTIONS_LIMIT:
+        sc.mount("overlay", target, "overlay", sc.MS_RDONLY if read_only else 0, options)
+        return
+    context = sc.fsopen("overlay")
+    try:
+        sc.fsconfig(context, sc.FSCONFIG_SET_FLAG, "userxattr")
+        if upper:
+            sc.fsconfig(context, sc.FSCONFIG_SET_STRING, "upperdir", upper)
+            sc.fsconfig(context, sc.FSCONFIG_SET_STRING, "workdir", work)
+        for layer in lower:
+            sc.fsconfig(context, sc.FSCONFIG_SET_STRING, "lowerdir+", layer)
+        sc.fsconfig(context, sc.FSCONFIG_CMD_CREATE)
+        tree = sc.fsmount(context, sc.MOUNT_ATTR_RDONLY if read_only else 0)
+    except OSError as error:
+        # EINVAL: no `lowerdir+` before Linux 6.8, or more layers than it takes.
+        if error.errno in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG)) from error
+        raise
+    finally:
+        os.close(context)
+    try:
+        place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sc.move_mount(tree, place)
+        finally:
+            os.close(place)
+    finally:
+        os.close(tree)
 
 
 def enter(root_fd: int) -> int:

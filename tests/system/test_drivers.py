@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from tests.support import images
 from tests.support.command import Command, Done
+from tests.support.images import File
 
 pytestmark = pytest.mark.rpod_only
 
@@ -81,3 +83,20 @@ def test_store_with_an_odd_name(
     rpod(root, "import", busybox_tar, "odd")
     done = run(rpod, driver, root, "run", "--rm", "-v", "kept:/kept", "odd", "echo", "works")
     assert done.out == "works\n"
+
+
+@pytest.mark.rpod_only  # podman 4.3 stops at 128 layers
+@pytest.mark.skipif(
+    tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 8),
+    reason="a kernel before 6.8 takes one page of mount options",
+)
+def test_more_layers_than_one_page_names(fresh_rpod: Command) -> None:
+    layers = [images.tar(images.busybox_files())]
+    layers += [images.tar([File(f"layer/{number}", b"%d" % number)]) for number in range(249)]
+    archive = images.docker_archive(layers, {"Cmd": ["sh"]}, "localhost/many:1")
+    fresh_rpod("load", "-q", input=archive)
+    script = "ls /layer | wc -l; echo changed >/layer/0; rm /layer/1; cat /layer/0 /layer/248"
+    done = fresh_rpod(
+        "--storage-driver=overlay", "run", "--rm", "localhost/many:1", "sh", "-c", script
+    )
+    assert done.lines == ["249", "changed", "248"]

@@ -265,5 +265,5 @@ def prune_images(
     chosen = [record.image_id for record in list_entries(host.layout) if is_unneeded(record)]
     errors = for_each(chosen, remove_one)
     # Also what interrupted pulls have left goes now.
-    images.collect(host)
+    images.collect(host, copies=True)
     return gone, errors

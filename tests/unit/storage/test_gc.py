@@ -52,6 +52,19 @@ def test_work_of_another_command_stays_for_a_day(layout: Layout) -> None:
     assert collect(layout, now_s=time.time() + 2 * DAY_S)[:2] == (4, 1)
 
 
+def test_copies_for_other_maps_go_when_no_container_has_them(layout: Layout) -> None:
+    image = add_image(layout, "localhost/a:1", [{"f": b"1"}])
+    chain = image.chain_ids[0]
+    os.makedirs(f"{layout.layer('other', chain)}/diff")
+    collect(layout, now_s=time.time() + 2 * DAY_S)
+    assert has_layer(layout, "other", chain)
+    collect(layout, default_key=KEY)
+    assert has_layer(layout, "other", chain)
+    collect(layout, default_key=KEY, now_s=time.time() + 2 * 3600)
+    assert not has_layer(layout, "other", chain)
+    assert has_layer(layout, KEY, chain)
+
+
 def test_layers_of_a_container_stay(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     image = add_image(layout, "localhost/a:1", [{"f": b"1"}])
     remove_image(layout, "a:1")
