@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SITE_FILE = "/etc/rpod/rpod.toml"
 
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PULL_POLICIES = ("missing", "always", "never", "newer")
 _STORAGE_DRIVERS = ("", "overlay", "fuse-overlayfs", "copy")
 
@@ -32,6 +33,9 @@ class Config(NamedTuple):
     detach_keys: str = "ctrl-p,ctrl-q"
     stop_timeout: int = 10
     additional_stores: tuple[str, ...] = ()
+    max_layer_size: int = 0
+    max_layer_ratio: int = 0
+    max_layer_files: int = 0
     sources: tuple[str, ...] = ()
 
 
@@ -100,6 +104,12 @@ def _merge(config: Config, table: dict[str, object], path: str) -> Config:
 def _set(config: Config, key: str, value: object, where: str) -> Config:
     if key == "stop_timeout":
         return config._replace(stop_timeout=_seconds(value, where))
+    if key == "max_layer_size":
+        return config._replace(max_layer_size=_size(value, where))
+    if key == "max_layer_ratio":
+        return config._replace(max_layer_ratio=_count(value, where))
+    if key == "max_layer_files":
+        return config._replace(max_layer_files=_count(value, where))
     if key == "additional_stores":
         return config._replace(additional_stores=_directories(value, where))
     if not isinstance(value, str):
@@ -120,6 +130,21 @@ def _seconds(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UsageError(f"{where}: must be a number of seconds, not {value!r}")
     return value
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where}: must be a positive number, not {value!r}")
+    return value
+
+
+def _size(value: object, where: str) -> int:
+    """Read a number of bytes, with a unit of 1024 as for `--memory`: 512m, 20g."""
+    if isinstance(value, str) and value[-1:].lower() in _UNITS and value[:-1].isdecimal():
+        value = int(value[:-1]) * _UNITS[value[-1].lower()]
+    return _count(value, where)
 
 
 def _directories(value: object, where: str) -> tuple[str, ...]:

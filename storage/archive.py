@@ -9,6 +9,7 @@ from storage.events import BLOB_DONE, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
+from storage.limits import layer_limits
 from storage.policy import GPG, check_source_policy
 from storage.rootfs import Changes, import_rootfs, open_source
 from storage.scratch import Scratch
@@ -47,7 +48,7 @@ def load_archive(
     make_store(layout)
     where = source if source is not None else "standard input"
     with Scratch(layout, "load") as scratch:
-        files = _open(where, source, scratch.path)
+        files = _open(layout, where, source, scratch.path)
         try:
             images = read_images(files)
             if not images:
@@ -64,7 +65,7 @@ def load_archive(
             raise
 
 
-def _open(where: str, source: str | None, scratch: str) -> Files:
+def _open(layout: Layout, where: str, source: str | None, scratch: str) -> Files:
     if source is not None and os.path.isdir(source):
         is_layout = os.path.exists(f"{source}/index.json")
         return (OciDirectory if is_layout else PlainDirectory)(where, source, scratch)
@@ -75,11 +76,12 @@ def _open(where: str, source: str | None, scratch: str) -> Files:
         raise InvalidArchive(f"load {where}: {error.strerror}") from error
     with file:
         try:
-            spool.fill(file, scratch)
+            spool.fill(file, scratch, layer_limits(layout))
         except InvalidArchive as error:
             raise InvalidArchive(
                 f"load {error.message}",
-                remedy="give an archive of `podman save` or `docker save`, or an OCI archive",
+                remedy=error.remedy
+                or "give an archive of `podman save` or `docker save`, or an OCI archive",
             ) from error
     return spool
 

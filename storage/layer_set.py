@@ -13,6 +13,7 @@ from storage.layers import (
     layer_lock,
 )
 from storage.layout import Layout
+from storage.limits import layer_limits
 from storage.unpack import UnpackResult, check_diff_id, unpack_layer
 
 
@@ -30,6 +31,7 @@ class LayerSet:
         self._chains = chain_ids(diff_ids)
         self._stack = contextlib.ExitStack()
         self._guard = threading.Lock()
+        self._limits = layer_limits(layout)
         self._known: frozenset[tuple[str, str]] | None = None
         self._held: dict[int, tuple[LayerBuilder, UnpackResult]] = {}
 
@@ -61,7 +63,12 @@ class LayerSet:
 
         Raises InvalidLayer, DigestMismatch, and what `source.read` raises.
         """
-        check_diff_id(source, media_type=media_type, diff_id=self._diff_ids[position])
+        check_diff_id(
+            source,
+            media_type=media_type,
+            diff_id=self._diff_ids[position],
+            limits=self._limits,
+        )
 
     def unpack(self, position: int, source: Source, media_type: str) -> UnpackResult:
         """Unpack a layer and publish it.
@@ -76,6 +83,7 @@ class LayerSet:
                 media_type=media_type,
                 diff_id=self._diff_ids[position],
                 target=builder.diff,
+                limits=self._limits,
             )
             if not result.missing_links:
                 builder.publish(result)

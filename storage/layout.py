@@ -87,12 +87,20 @@ class ContainerPaths:
 class Layout:
     """The one place that knows where things lie.
 
-    `additional` are the directories of stores that are only read: `storage.shared`.
+    `additional` are the directories of stores that are only read: `storage.shared`. `layer_limits`
+    is what the user has set for layers: `storage.limits`.
     """
 
-    __slots__ = ("additional", "run_root", "store")
+    __slots__ = ("additional", "layer_limits", "run_root", "store")
 
-    def __init__(self, store: str, run_root: str, additional: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        store: str,
+        run_root: str,
+        additional: tuple[str, ...] = (),
+        layer_limits: tuple[int, ...] = (),
+    ) -> None:
+        self.layer_limits = layer_limits
         self.store = store
         self.run_root = run_root
         self.additional = additional

@@ -12,9 +12,10 @@ from storage.errors import InvalidArchive, InvalidLayer, from_os_error
 from storage.events import BLOB_DONE, NOTE, UNPACK_DONE, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image, rfc3339_now
-from storage.inflate import Source, inflate, peek
+from storage.inflate import Source, peek
 from storage.layers import LayerBuilder, has_layer
 from storage.layout import Layout
+from storage.limits import inflate_limited, layer_limits
 from storage.oci.descriptor import (
     OCI_CONFIG,
     OCI_LAYER_GZIP,
@@ -115,18 +116,19 @@ def open_source(source: str | None) -> io.FileIO:
 
 def _unpack(layout: Layout, source: Source, where: str, target: str) -> _Layer:
     """Store and unpack the one layer in one pass."""
+    limits = layer_limits(layout)
     with BlobWriter(layout) as writer:
         try:
             compression, start = peek(source)
             if compression in _KEPT_AS_IS:
-                chunks = inflate(_Tee(start, writer), compression)
+                chunks = inflate_limited(_Tee(start, writer), compression, limits)
             else:
-                chunks = _compressed(inflate(start, compression), writer)
-            result = unpack_tar(chunks, diff_id=None, target=target)
+                chunks = _compressed(inflate_limited(start, compression, limits), writer)
+            result = unpack_tar(chunks, diff_id=None, target=target, limits=limits)
         except InvalidLayer as error:
             raise InvalidArchive(
                 f"import {where}: {error.message}",
-                remedy="give a tar archive of a root file system, or a directory",
+                remedy=error.remedy or "give a tar archive of a root file system, or a directory",
             ) from error
         except OSError as error:
             raise from_os_error(f"import {where}", error) from error

@@ -19,8 +19,9 @@ from storage.errors import (
     InvalidLayer,
     from_os_error,
 )
-from storage.inflate import Source, inflate, peek
+from storage.inflate import Source, peek
 from storage.layout import Layout
+from storage.limits import Limits, inflate_limited
 from storage.oci.checks import DOCUMENT_LIMIT_BYTES, parse_json
 from storage.readahead import ReadAhead
 from storage.record import NamedTuple
@@ -99,20 +100,20 @@ class Files:
 class Spool(Files):
     """The files of a tar archive, compressed or not."""
 
-    def fill(self, source: Source, directory: str) -> None:
+    def fill(self, source: Source, directory: str, limits: Limits) -> None:
         """Read the whole archive, keeping its files in `directory`.
 
         Raises InvalidArchive, StoreUnusable, DiskFull.
         """
         compression, start = peek(source)
-        ahead = ReadAhead(inflate(start, compression))
+        ahead = ReadAhead(inflate_limited(start, compression, limits))
         try:
             reader = TarReader(ahead)
             while (entry := reader.next_entry()) is not None:
                 self._add(entry, reader, directory)
             reader.drain()
         except InvalidLayer as error:
-            raise InvalidArchive(f"{self.where}: {error.message}") from error
+            raise InvalidArchive(f"{self.where}: {error.message}", remedy=error.remedy) from error
         except OSError as error:
             raise from_os_error(f"unpack {self.where}", error) from error
         finally:

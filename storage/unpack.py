@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterator
 
 from storage.errors import DigestMismatch, InvalidLayer, StorageError, from_os_error
-from storage.inflate import Source, inflate, peek
+from storage.inflate import Source, peek
+from storage.limits import Limits, inflate_limited
 from storage.oci.descriptor import layer_compression
 from storage.readahead import ReadAhead
 from storage.record import NamedTuple
@@ -61,7 +62,12 @@ class UnpackResult(NamedTuple):
 
 
 def unpack_layer(
-    source: Source, *, media_type: str, diff_id: str | None, target: str
+    source: Source,
+    *,
+    media_type: str,
+    diff_id: str | None,
+    target: str,
+    limits: Limits = Limits(),  # noqa: B008 - a tuple
 ) -> UnpackResult:
     """Inflate, digest and untar a layer in one pass into the empty directory `target`.
 
@@ -70,27 +76,28 @@ def unpack_layer(
     to be removed by the caller. Raises InvalidLayer, DigestMismatch, StoreUnusable, DiskFull, and
     what `source.read` raises.
     """
-    return unpack_tar(_inflated(source, media_type), diff_id=diff_id, target=target)
+    chunks = _inflated(source, media_type, limits)
+    return unpack_tar(chunks, diff_id=diff_id, target=target, limits=limits)
 
 
-def check_diff_id(source: Source, *, media_type: str, diff_id: str) -> None:
+def check_diff_id(source: Source, *, media_type: str, diff_id: str, limits: Limits) -> None:
     """Inflate and digest a layer without unpacking it.
 
     Raises InvalidLayer, DigestMismatch, and what `source.read` raises.
     """
     digest = hashlib.sha256()
-    for chunk in _inflated(source, media_type):
+    for chunk in _inflated(source, media_type, limits):
         digest.update(chunk)
     _compare(f"sha256:{digest.hexdigest()}", diff_id)
 
 
-def _inflated(source: Source, media_type: str) -> Iterator[bytes]:
+def _inflated(source: Source, media_type: str, limits: Limits) -> Iterator[bytes]:
     if not layer_compression(media_type):
         raise InvalidLayer(f"unpack: {media_type[:100]!r} is not a layer that can be unpacked")
     compression, start = peek(source)
     if compression not in _LAYER_COMPRESSIONS:
         raise InvalidLayer(f"unpack: a layer compressed with {compression} is not allowed")
-    return inflate(start, compression)
+    return inflate_limited(start, compression, limits)
 
 
 def _compare(found: str, diff_id: str) -> None:
@@ -98,7 +105,13 @@ def _compare(found: str, diff_id: str) -> None:
         raise DigestMismatch(f"layer: its content has the digest {found} instead of {diff_id}")
 
 
-def unpack_tar(chunks: Iterator[bytes], *, diff_id: str | None, target: str) -> UnpackResult:
+def unpack_tar(
+    chunks: Iterator[bytes],
+    *,
+    diff_id: str | None,
+    target: str,
+    limits: Limits = Limits(),  # noqa: B008 - a tuple
+) -> UnpackResult:
     """Digest and untar the inflated bytes of a layer; see `unpack_layer`."""
     digest = hashlib.sha256()
 
@@ -109,7 +122,7 @@ def unpack_tar(chunks: Iterator[bytes], *, diff_id: str | None, target: str) -> 
 
     ahead = ReadAhead(digested())
     try:
-        unpacker = _Unpacker(TarReader(ahead), target)
+        unpacker = _Unpacker(TarReader(ahead), target, limits)
         unpacker.run()
     except OSError as error:
         raise from_os_error(f"unpack into {target}", error) from error
@@ -124,7 +137,8 @@ def unpack_tar(chunks: Iterator[bytes], *, diff_id: str | None, target: str) -> 
 class _Unpacker:
     """Applies the members of one archive to one tree."""
 
-    def __init__(self, reader: TarReader, target: str) -> None:
+    def __init__(self, reader: TarReader, target: str, limits: Limits) -> None:
+        self._limits = limits
         self._reader = reader
         self._tree = Tree(target)
         self._masked = _umask() | _SPECIAL_BITS
@@ -147,6 +161,7 @@ class _Unpacker:
         try:
             while (entry := reader.next_entry()) is not None:
                 self._entries += 1
+                self._limits.check_entries(self._entries)
                 try:
                     parent, base = tree.split(entry.name)
                     if base.startswith(WHITEOUT_PREFIX):

@@ -132,7 +132,12 @@ def open_host(
         if reason != REMEMBERED:
             _remember_run_root(store, run_root)
     return Host(
-        Layout(store, run_root, config.additional_stores),
+        Layout(
+            store,
+            run_root,
+            config.additional_stores,
+            (config.max_layer_size, config.max_layer_ratio, config.max_layer_files),
+        ),
         uid=own,
         gid=os.getegid(),
         config=config,

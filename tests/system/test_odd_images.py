@@ -130,3 +130,17 @@ def test_an_odd_configuration_is_one_clear_line(
 def test_a_working_directory_over_a_link_is_made_inside(rpod: Command, load: LoadImage) -> None:
     name = load(symlink("spot", "../../../srv/made"), config={"WorkingDir": "/spot/here"})
     assert rpod("run", "--rm", name, "pwd", "-P").out == "/srv/made/here\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [("SIZE", "1m", "max_layer_size"), ("FILES", "3", "max_layer_files")],
+)
+def test_limits_of_layers_are_kept(
+    fresh_rpod: Command, docker_archive: str, variable: str, value: str, key: str
+) -> None:
+    fresh_rpod.environment[f"RPOD_MAX_LAYER_{variable}"] = value
+    done = fresh_rpod("load", "-i", docker_archive, check=False)
+    assert done.code == 125, done.told
+    assert key in done.err
+    assert fresh_rpod("images", "-q").out == ""

@@ -49,6 +49,10 @@ def test_values_are_read(tmp_path: Path) -> None:
         ("stop_timeout = true", "must be a number of seconds"),
         ("stop_timeout = -1", "must be a number of seconds"),
         ("stop_timeout = [", "read configuration"),
+        ('max_layer_size = "5x"', "must be a positive number"),
+        ("max_layer_files = 0", "must be a positive number"),
+        ("additional_stores = [1]", "must be a list of directories"),
+        ('additional_stores = ["a"]', "must be an absolute path"),
     ],
 )
 def test_wrong_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
