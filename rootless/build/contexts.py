@@ -98,6 +98,8 @@ def open_context(
     the working directory, then in the context; `-` is standard input. Raises BuildError,
     ContextError.
     """
+    if stdin is None and _STDIN in (where, *files):
+        stdin = io.FileIO(os.dup(0), "r")
     directory, name, from_stdin = _find_directory(workplace, where, stdin, bool(files))
     local = not is_git(where) and not is_url(where) and where != _STDIN
     if from_stdin is not None:

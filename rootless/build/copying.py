@@ -11,7 +11,7 @@ import time
 
 from rootless.build.contexts import Context
 from rootless.build.errors import BuildError
-from rootless.build.model import Add, Copy, CopyScope, Layer, LayerOptions, Tree
+from rootless.build.model import Add, Copy, CopyScope, Heredoc, Layer, LayerOptions, Tree
 from rootless.build.remote import fetch_git, fetch_url, is_git, is_url
 from rootless.build.workplace import Workplace
 from rootless.container.users import parse_group, parse_passwd
@@ -155,9 +155,10 @@ class Copying:
 
     def _fetch(self) -> None:
         """Get what does not come from the origin: documents, URLs, repositories."""
+        documents = iter(self._instruction.heredocs)
         for source in self._instruction.sources:
             if source.startswith(_HEREDOC):
-                self._fetched[source] = self._document(source)
+                self._fetched[source] = self._document(next(documents))
             elif isinstance(self._instruction, Add) and is_git(source):
                 keep = self._instruction.keep_git_dir
                 self._fetched[source] = fetch_git(self._workplace, source, keep_git_dir=keep)
@@ -170,9 +171,7 @@ class Copying:
             if len(sources) != 1 or not is_url(sources[0]):
                 raise BuildError("ADD --checksum is for one source that is a URL")
 
-    def _document(self, source: str) -> tuple[SourceTree, Selected]:
-        name = source.removeprefix(_HEREDOC)
-        document = next(one for one in self._instruction.heredocs if one.name == name)
+    def _document(self, document: Heredoc) -> tuple[SourceTree, Selected]:
         directory = self._workplace.fresh_directory()
         path = f"{directory}/document"
         with open(path, "xb") as file:
@@ -180,7 +179,7 @@ class Copying:
         os.chmod(path, 0o644)
         tree = HostTree(directory, name="the Containerfile")
         (node,) = tree.children(tree.root()).values()
-        return tree, Selected(os.fsencode(name.rpartition("/")[2]), node)
+        return tree, Selected(os.fsencode(document.name.rpartition("/")[2]), node)
 
     def _pick(self, tree: SourceTree) -> list[Picked]:
         """Return what the sources stand for, once for each process."""
