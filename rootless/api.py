@@ -94,6 +94,44 @@ class Rpod:
 
         images.save(self.host, names, path, form=form)
 
+    def build(
+        self,
+        context: str = ".",
+        *,
+        tags: "tuple[str, ...]" = (),
+        file: str = "",
+        target: str = "",
+        build_args: "dict[str, str] | None" = None,
+        on_event: "Callable[[dict[str, object]], None] | None" = None,
+    ) -> "ImageRecord":
+        """Build an image; `on_event` gets what `rootless.build.events` describes.
+
+        Raises BuildError, StepFailed, ContextError, ImageNotFound, StoreUnusable.
+        """
+        from rootless.build.engine import build, open_sources
+        from rootless.build.finish import check_request, finish
+        from rootless.build.request import BuildRequest
+        from rootless.build.workplace import Workplace
+
+        request = BuildRequest(
+            context=context,
+            files=(file,) if file else (),
+            target=target,
+            tags=tags,
+            build_args=build_args or {},
+        )
+        outputs = check_request(request)
+        with Workplace(self.host) as workplace:
+            opened = open_sources(workplace, request)
+            try:
+                done = build(workplace, request, opened, on_event or (lambda event: None))
+            finally:
+                opened.context.close()
+            pairs = list(zip(done.built, done.base_layers, strict=True))
+            record = finish(workplace, request, pairs, outputs).record
+        assert record is not None
+        return record
+
     def images(self) -> "list[ImageRecord]":
         """Return every image."""
         from rootless import images

@@ -3,11 +3,10 @@
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from storage.blobs import BlobWriter, write_blob
-from storage.changes import apply_changes
 from storage.errors import InvalidArchive, InvalidLayer, from_os_error
 from storage.events import BLOB_DONE, NOTE, UNPACK_DONE, Event, ignore
 from storage.files import make_store
@@ -32,8 +31,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.events import Events
 
-Changes = Sequence[str]
-"""Instructions of a Containerfile that change the configuration, such as `CMD ["sh"]`."""
+Config = dict[str, object]
+Changes = Callable[[Config], Config]
+"""What makes the configuration of the image out of an empty one."""
 
 _GZIP_LEVEL = 1
 _GZIP_WINDOW = 31
@@ -72,7 +72,7 @@ def import_rootfs(
     name = None
     if reference:
         name = str(parse_reference(reference, default_registry=LOCAL_REGISTRY))
-    config = apply_changes(changes or ())
+    config = changes({}) if changes is not None else {}
     make_store(layout)
     where = source if source is not None else "standard input"
     # Until its digest is known the layer is built under a name of its own.

@@ -31,7 +31,7 @@ def run_shell(host: "Host", directory: str, command: sandbox.Command, shell: str
         environment={**command.environment, "TERM": os.environ.get("TERM", "xterm")},
         request=command.request._replace(tty=True, interactive=True),
     )
-    view, plan = sandbox.prepare(host, directory, command)
+    view, plan, _ = sandbox.prepare(host, directory, command)
     plan.console_size = size_of(0)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     plan.streams = (null, null, null)

@@ -421,10 +421,12 @@ def _shell(statement: Statement) -> model.Shell:
 
 
 def _cmd(statement: Statement) -> model.Cmd:
+    statement.need()
     return model.Cmd(statement.range, statement.command())
 
 
 def _entrypoint(statement: Statement) -> model.Entrypoint:
+    statement.need()
     return model.Entrypoint(statement.range, statement.command())
 
 

@@ -10,14 +10,26 @@ import select
 import time
 
 from rootless.container import spec
-from rootless.container.create import copy_seccomp, network_mode, top_mode, write_etc
+from rootless.container.create import (
+    check_limits,
+    copy_seccomp,
+    network_mode,
+    top_mode,
+    write_etc,
+)
 from rootless.container.idmap import choose, fit_single_id
 from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
 from rootless.container.mounts import UserMount
-from rootless.container.request import ContainerRequest
+from rootless.container.request import ContainerRequest, asked_limits
 from rootless.container.running import Container
-from rootless.container.starting import bring_up, clone_child, seccomp_filter
+from rootless.container.starting import (
+    bring_up,
+    clone_child,
+    enter_cgroup,
+    make_cgroup,
+    seccomp_filter,
+)
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.sandbox.drivers import OVERLAY
@@ -82,33 +94,41 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
 
     Raises SandboxError and its kinds, UnknownUser, UsageError, NetworkError.
     """
-    view, plan = prepare(host, directory, command)
+    view, plan, raw = prepare(host, directory, command)
+    # A cgroup only where a limit needs one: it costs as much as the rest of a short step.
+    group = make_cgroup(host, view, raw, plan) if asked_limits(command.request) else None
     reader, writer = os.pipe2(os.O_CLOEXEC)
     error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     plan.streams = (null, writer, error_writer)
     try:
-        channel, pid = clone_child(plan)
+        channel, pid = clone_child(plan, group)
     finally:
         for fd in plan.streams:
             os.close(fd)
     container = Running(pid, {reader: 1, error_reader: 2})
     try:
         try:
+            enter_cgroup(group, raw, container)
             bring_up(host, view, container, channel)
         finally:
             channel.close()
+            if group is not None:
+                group.close()
         return container.wait(output)
     finally:
         container.end()
 
 
-def prepare(host: "Host", directory: str, command: Command) -> "tuple[ContainerView, Plan]":
+def prepare(
+    host: "Host", directory: str, command: Command
+) -> "tuple[ContainerView, Plan, dict[str, object]]":
     """Make the configuration and the plan of a bundle whose directories are there."""
     namespace = choose("host", host.id_maps(), host.uid, host.gid)
     request = command.request._replace(
         command=command.arguments, entrypoint="", user=command.user or None,
         workdir=command.workdir or None, hostname=command.request.hostname or HOSTNAME,
+        cgroups="no-monitor",
     )  # fmt: skip
     config = ImageConfig.from_json(
         {"config": {"Env": [f"{name}={value}" for name, value in command.environment.items()]}},
@@ -129,6 +149,7 @@ def prepare(host: "Host", directory: str, command: Command) -> "tuple[ContainerV
     )
     user = spec.find_user(request, config, around)
     raw = spec.make_config(request, config, user, around)
+    check_limits(host, request, raw)
     copy_seccomp(raw, directory)
     record = _record(around, request)
     write_etc(host, request, record, raw, directory)
@@ -136,9 +157,8 @@ def prepare(host: "Host", directory: str, command: Command) -> "tuple[ContainerV
     plan = make_plan(raw, root, seccomp=seccomp_filter(raw, directory))
     place = next(n for n, one in enumerate(plan.operations) if isinstance(one, WorkingDirectory))
     plan.operations[place:place] = command.operations
-    return ContainerView(
-        record, ContainerState(), "created", ContainerPaths(directory, directory)
-    ), plan
+    view = ContainerView(record, ContainerState(), "created", ContainerPaths(directory, directory))
+    return view, plan, raw
 
 
 def _record(around: spec.Surroundings, request: ContainerRequest) -> ContainerRecord:
@@ -233,6 +253,10 @@ class Running(Container):
             os.waitpid(self.pid, 0)
         if self.network is not None:
             self.network.stop()
+        if self.cgroup:
+            from rootless.container.cgroups import leave
+
+            leave(self.cgroup)
         for fd in (self.pidfd, *self._outputs):
             os.close(fd)
 

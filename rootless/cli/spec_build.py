@@ -1,5 +1,6 @@
 """Building images."""
 
+from rootless.cli.limit_options import resource_options
 from rootless.cli.table import (
     DIRECTORIES,
     FILES,
@@ -76,6 +77,11 @@ _RUN = (
     number("shm-size", "Size of /dev/shm for RUN", kind=SIZE, default=64 << 20, metavar="SIZE"),
     many("ssh", "Agent or keys for RUN --mount=type=ssh", metavar="default|ID[=SOCKET|=KEY...]"),
     many("ulimit", "Limit of processes of RUN", metavar="NAME=SOFT[:HARD]"),
+    text("limits", "strict: a limit that cannot be enforced is an error; best-effort",
+         default="strict", choices=("strict", "best-effort")),
+    *resource_options(),
+    many("cgroup-conf", "Write a file of the cgroup, such as memory.high=1073741824",
+         metavar="FILE=VALUE"),
     many("volume", "Directory that RUN sees; it is not part of the image", short="v",
          metavar="SOURCE:TARGET[:OPTIONS]"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ the container, and stored by the caller, whose the blobs are.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rootless.container.inside import Job
 from rootless.errors import HostError
@@ -14,7 +14,6 @@ from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.plan import Config
 from storage import lightjson as json
-from storage.changes import apply_changes
 from storage.committing import Commit, store_layer, write_commit
 from storage.containers import ContainerRecord, ContainerView, find_container
 from storage.files import make_store, read_file
@@ -33,11 +32,17 @@ _CHUNK_BYTES = 1 << 18
 _OF_THE_START = ("HOME", "HOSTNAME", "TERM", "container")
 
 
+ImageSettings = dict[str, object]
+
+
 class CommitOptions(NamedTuple):
-    """What `commit` was asked for besides the container; `name` may be empty."""
+    """What `commit` was asked for besides the container; `name` may be empty.
+
+    `changes` edits the configuration of the image.
+    """
 
     name: str = ""
-    changes: tuple[str, ...] = ()
+    changes: "Callable[[ImageSettings], ImageSettings] | None" = None
     author: str = ""
     message: str = ""
     docker: bool = False
@@ -60,7 +65,9 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     if options.name:
         name = str(parse_reference(options.name, default_registry=LOCAL_REGISTRY))
     base = find_image(host.layout, record.image_digest)
-    config = apply_changes(options.changes, _config(host, base, found))
+    config = _config(host, base, found)
+    if options.changes is not None:
+        config = options.changes(config)
     make_store(host.layout)
     layer = store_layer(host.layout, _pack(found))
     made = Commit(config, options.author, options.message, " ".join(record.command), options.docker)

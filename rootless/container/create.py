@@ -365,7 +365,7 @@ def _write_bundle(
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
             bind_accounts(runtime_config, around.directory, accounts)
-            _check_limits(host, request, runtime_config)
+            check_limits(host, request, runtime_config)
             copy_seccomp(runtime_config, bundle)
             write_etc(host, request, record, runtime_config, bundle)
             _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
@@ -434,7 +434,7 @@ def bind_accounts(
         )
 
 
-def _check_limits(host: Host, request: ContainerRequest, runtime_config: dict[str, object]) -> None:
+def check_limits(host: Host, request: ContainerRequest, runtime_config: dict[str, object]) -> None:
     """What cannot be enforced is said now, with the container not made."""
     manager = host.environ.get("RPOD_CGROUP_MANAGER", "")
     asked = asked_limits(request)

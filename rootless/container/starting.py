@@ -143,7 +143,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
         interactive=record.interactive or options.interactive, terminal=plan.process.terminal
     )
     plan.streams = streams.child
-    group = _cgroup(host, view, raw, plan)
+    group = make_cgroup(host, view, raw, plan)
     channel, pid = clone_child(plan, group)
     streams.close_child()
     container = Container(listen(view))
@@ -151,7 +151,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     container.pidfd = os.pidfd_open(pid)
     container.is_terminal = plan.process.terminal
     try:
-        _enter(group, raw, container)
+        enter_cgroup(group, raw, container)
         bring_up(host, view, container, channel)
     except BaseException:
         signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
@@ -194,7 +194,7 @@ def has_cgroups(host: "Host") -> bool:
     return False
 
 
-def _cgroup(
+def make_cgroup(
     host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
 ) -> "Group | None":
     """Make the container's cgroup, which becomes the root of its cgroup namespace."""
@@ -212,7 +212,7 @@ def _cgroup(
     return group
 
 
-def _enter(group: "Group | None", raw: dict[str, object], container: Container) -> None:
+def enter_cgroup(group: "Group | None", raw: dict[str, object], container: Container) -> None:
     """Take in the child where it was not born in the cgroup; it still waits for its id maps."""
     _set_affinity(raw, container.pid)
     if group is None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -496,3 +497,26 @@ def test_proxy_argument_is_not_kept(rpod: Command, build: Build) -> None:
     build("FROM BASE\nRUN echo $http_proxy >/proxy\n", "--build-arg=http_proxy=http://user:pw@p")
     assert run_made(rpod, "cat", "/proxy") == ["http://user:pw@p"]
     assert "user:pw" not in rpod("history", "--no-trunc", "made").out
+
+
+@rpod_only
+def test_api_builds(rpod: Command, build: Build, account_dir: str) -> None:
+    build("FROM BASE\nARG A\nRUN echo $A >/a\n")
+    script = (
+        "from rootless import api\nwith api.connect() as rpod:\n"
+        f"    where = '{account_dir}/context'\n"
+        "    image = rpod.build(where, tags=('made',), build_args={'A': 'x'})\n"
+        "    print(image.names[0])\n"
+    )
+    with open(f"{account_dir}/script", "w", encoding="ascii") as file:
+        file.write(script)
+    done = rpod.shell(f"{sys.executable} {account_dir}/script")
+    assert done.lines == ["localhost/made:latest"]
+    assert run_made(rpod, "cat", "/a") == ["x"]
+
+
+@rpod_only
+def test_limit_that_cannot_be_had_is_refused(build: Build) -> None:
+    done = build("FROM BASE\nRUN true\n", "--no-cache", "--memory=32m", check=False)
+    assert done.code == 0 or "it cannot be enforced" in done.err
+    build("FROM BASE\nRUN true\n", "--no-cache", "--memory=32m", "--limits=best-effort")

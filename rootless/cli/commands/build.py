@@ -11,7 +11,7 @@ from rootless.cli.build_progress import Plain, Progress, RawJson
 from rootless.cli.commands.build_result import StandardOutput, with_result
 from rootless.cli.progress import Reporter
 from rootless.container.moments import parse_duration
-from rootless.container.request import ContainerRequest
+from rootless.container.request import LIMITS, ContainerRequest
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -139,6 +139,8 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         shm_size=invocation.number("shm_size") or 0,
         ulimit=invocation.texts("ulimit"),
         volume=invocation.texts("volume"),
+        limits=invocation.text("limits"),
+        **{name: invocation.value(name) for name in LIMITS},  # type: ignore[arg-type]
     )
 
 

@@ -45,12 +45,13 @@ def _end(text: str) -> "End":
 
 def commit(invocation: "Invocation") -> int:
     """Make an image of a container."""
+    from rootless.build.changes import parse_changes
     from rootless.container.commit import CommitOptions
     from rootless.container.commit import commit as make_image
 
     options = CommitOptions(
         name=invocation.text("image"),
-        changes=invocation.texts("change"),
+        changes=parse_changes(invocation.texts("change")) if invocation.texts("change") else None,
         author=invocation.text("author"),
         message=invocation.text("message"),
         docker=invocation.text("format") == "docker",

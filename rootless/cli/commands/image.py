@@ -142,12 +142,17 @@ def load(invocation: "Invocation") -> int:
 def import_(invocation: "Invocation") -> int:
     """Make an image from a plain root file system."""
     path = invocation.text("path")
+    changes = None
+    if invocation.texts("change"):
+        from rootless.build.changes import parse_changes
+
+        changes = parse_changes(invocation.texts("change"))
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
         record = images.import_image(
             invocation.host(),
             None if path == "-" else path,
             invocation.text("reference") or None,
-            changes=invocation.texts("change"),
+            changes=changes,
             message=invocation.text("message"),
             on_event=on_event,
         )

@@ -294,7 +294,8 @@ def test_import_of_an_archive(
     (tmp_path / "rootfs").write_bytes(packed)
     events: list[Event] = []
     record = import_rootfs(
-        layout, str(tmp_path / "rootfs"), KEY, reference="mine", changes=['CMD ["sh"]', "ENV A=1"],
+        layout, str(tmp_path / "rootfs"), KEY, reference="mine",
+        changes=lambda config: {**config, "Cmd": ["sh"], "Env": ["A=1"]},
         message="why", events=events.append,
     )  # fmt: skip
     assert record.names == ("localhost/mine:latest",)
@@ -343,38 +344,6 @@ def test_import_of_what_is_none(layout: Layout, tmp_path: Path, data: bytes, why
     assert why in caught.value.message
     for directory in (layout.tmp_dir, layout.partial_dir, layout.blobs_dir, layout.images_dir):
         assert os.listdir(directory) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ("RUN x", "'RUN' is not an instruction"),
-        ("CMD", "CMD needs a value"),
-        ("VOLUME data", "not an absolute path"),
-        ("EXPOSE http", "not PORT"),
-        ("ENV =x", "not NAME=VALUE"),
-        ("LABEL a='b", "No closing quotation"),
-    ],
-)
-def test_wrong_change_is_refused(layout: Layout, change: str, why: str) -> None:
-    with pytest.raises(InvalidDocument) as caught:
-        import_rootfs(layout, "/none", KEY, changes=[change])
-    assert why in caught.value.message
-
-
-def test_changes_make_a_configuration(layout: Layout, tmp_path: Path) -> None:
-    (tmp_path / "rootfs").write_bytes(LAYERS[0])
-    changes = ["ENTRYPOINT /bin/run it", "ENV A=1 B='x y'", "ENV C the rest", "EXPOSE 80 53/udp",
-               "LABEL k=v", "USER 7:8", "VOLUME /a /b", 'VOLUME ["/c"]', "WORKDIR /w",
-               "STOPSIGNAL SIGINT", "CMD=/bin/sh"]  # fmt: skip
-    record = import_rootfs(layout, str(tmp_path / "rootfs"), KEY, changes=changes)
-    config = image_config(layout, record)
-    assert config.entrypoint == ("/bin/sh", "-c", "/bin/run it")
-    assert config.env == ("A=1", "B=x y", "C=the rest")
-    assert config.exposed_ports == ("80/tcp", "53/udp")
-    assert config.volumes == ("/a", "/b", "/c")
-    assert (config.user, config.working_dir, config.stop_signal) == ("7:8", "/w", "SIGINT")
-    assert (config.labels, config.cmd) == ({"k": "v"}, ("/bin/sh", "-c", "/bin/sh"))
 
 
 def test_wrong_name_is_refused_before_any_work(layout: Layout) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from storage.changes import apply_changes
 from storage.errors import StorageError
 from storage.pack import END, Packer
 from storage.place import Placer, Rules
@@ -136,8 +135,3 @@ def test_layer_marks_what_was_removed(tmp_path: Path) -> None:
     while (entry := reader.next_entry()) is not None:
         names.append(entry.name)
     assert names == [b"./", b"new/", b"new/.wh..wh..opq", b"new/.wh.gone"]
-
-
-def test_onbuild_is_appended() -> None:
-    config = apply_changes(["ONBUILD RUN one", "ONBUILD RUN two"])
-    assert config["OnBuild"] == ["RUN one", "RUN two"]
