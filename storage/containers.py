@@ -55,6 +55,7 @@ class ContainerRecord(NamedTuple):
     pidfile: str
     request: dict[str, object]
     version: int = 1
+    networks: tuple[dict[str, object], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return self._asdict()
@@ -114,6 +115,7 @@ def record_from_json(raw: object, where: str) -> ContainerRecord:
     try:
         for key in ("command", "chain_ids", "ports", "mounts", "anonymous_volumes"):
             known[key] = tuple(known[key])
+        known["networks"] = tuple(known.get("networks", ()))
         for key in ("uid_map", "gid_map"):
             known[key] = _tuples(known[key])
         return ContainerRecord(**known)

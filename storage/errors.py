@@ -12,7 +12,7 @@ StorageError                    125
 +-- InvalidArchive              not an image archive, or a broken one
 +-- PolicyRefused               policy.json does not let an image in
 +-- NotFound                    1 for `rm`-like commands, else 125
-|   +-- ImageNotFound / ContainerNotFound / VolumeNotFound
+|   +-- ImageNotFound / ContainerNotFound / VolumeNotFound / NetworkNotFound
 +-- Ambiguous                   an id prefix that several objects share
 +-- InUse                       2: something still needs the object
 +-- NameTaken                   a name that another object has
@@ -90,6 +90,10 @@ class ImageNotFound(NotFound):
 
 
 class ContainerNotFound(NotFound):
+    pass
+
+
+class NetworkNotFound(NotFound):
     pass
 
 

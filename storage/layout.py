@@ -12,12 +12,14 @@
       container-names/<name>        the id of the container that has the name
       volumes/<name>/               volume.json, _data/
       build-cache/                  steps that builds have made: `storage.build_cache`
+      networks/<name>.json          a user-defined network
       tmp/                          what is being built or thrown away; each entry has its lock
       locks/                        flock(2) files, empty
       runroot                       boot id and path of the run root in use since this boot
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
       containers/<id>/              lock, attach.sock, network.sock of a running container
+      networks/<id>/                lock, helper.sock, endpoints/<container id> of a network in use
 
 A directory under its final name is complete. Files on disk carry host ids, so an unpacked layer
 belongs to the id map that it was unpacked with: that is the map key (`storage.layers.map_key`).
@@ -219,6 +221,17 @@ class Layout:
     @property
     def build_mounts_dir(self) -> str:
         return f"{self.store}/build-cache/mounts"
+
+    @property
+    def networks_dir(self) -> str:
+        return f"{self.store}/networks"
+
+    def network_run_dir(self, network_id: str) -> str:
+        return f"{self.run_root}/networks/{network_id}"
+
+    @property
+    def networks_run_dir(self) -> str:
+        return f"{self.run_root}/networks"
 
     @property
     def tmp_dir(self) -> str:

@@ -70,9 +70,9 @@ class Step:
         builder, run = self._builder, self._run
         request = builder.build.request.run
         if run.network == "default":
-            request = request._replace(network="")
+            request = request._replace(network=())
         elif run.network:
-            request = request._replace(network=run.network)
+            request = request._replace(network=(run.network,))
         if run.security == "insecure":
             request = request._replace(privileged=True)
         request = request._replace(device=(*request.device, *run.devices))

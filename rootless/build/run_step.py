@@ -25,7 +25,7 @@ def run_step(builder: StageBuilder, run: model.Run) -> None:
         "command": "\0".join((*arguments, script)),
         "user": image_config.text(config, "User"),
         "directory": image_config.text(config, "WorkingDir"),
-        "network": run.network or builder.build.request.run.network,
+        "network": run.network or ",".join(builder.build.request.run.network),
         "security": run.security,
         "devices": " ".join(run.devices),
         "hosts": " ".join(builder.build.request.run.add_host),

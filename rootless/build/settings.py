@@ -19,7 +19,11 @@ def check_allowed(request: BuildRequest, network: str, security: str) -> None:
         raise UsageError(
             "RUN --security=insecure is not allowed", remedy=f"add --allow {_INSECURE}"
         )
-    if network == "host" and request.run.network != "host" and _HOST_NETWORK not in request.allow:
+    if (
+        network == "host"
+        and request.run.network != ("host",)
+        and _HOST_NETWORK not in request.allow
+    ):
         raise UsageError(
             "RUN --network=host is not allowed: it reaches what listens on the host's loopback",
             remedy=f"add --allow {_HOST_NETWORK}, or --network=host for every step",

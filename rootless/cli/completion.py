@@ -1,4 +1,4 @@
-"""What a shell's completion offers: names of containers, images and volumes, files, choices."""
+"""What a shell's completion offers: names of objects, files, choices."""
 
 from typing import TYPE_CHECKING
 
@@ -61,3 +61,8 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
 
         for volume in list_volumes(host.layout):
             yield volume.name
+    elif objects == table.NETWORKS:
+        from storage.networks import list_networks
+
+        for network in list_networks(host.layout):
+            yield network.name

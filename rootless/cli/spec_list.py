@@ -71,7 +71,7 @@ COMMANDS = (
             _INSPECT_FORMAT,
             flag("latest", "Take the container made last", short="l"),
             text("type", "Kind of object", short="t", default="all",
-                 choices=("all", "container", "image", "volume")),
+                 choices=("all", "container", "image", "network", "volume")),
         ),
         (Argument("names", 0, UNLIMITED, "NAME [NAME...]", CONTAINERS),),
         examples=(

@@ -10,6 +10,7 @@ from rootless.cli.table import (
     DIRECTORIES,
     FILES,
     IMAGES,
+    NETWORKS,
     RUNNING,
     SIZE,
     UNLIMITED,
@@ -123,8 +124,13 @@ _FILE_SYSTEMS = (
 )  # fmt: skip
 
 _NETWORK = (
-    text("network", "Network: slirp4netns[:OPTIONS], pasta, none, host",
-         default="", metavar="MODE", aliases=("net",)),
+    many("network", "Network: slirp4netns[:OPTIONS], pasta, none, host, or the name of one made by "
+         "`network create`, with ip=, ip6=, mac=, alias=, interface_name=",
+         metavar="MODE|NAME[:OPTIONS]", aliases=("net",), objects=NETWORKS),
+    many("network-alias", "Further name in the user-defined networks", metavar="NAME"),
+    text("ip", "IPv4 address in the user-defined network", metavar="ADDRESS"),
+    text("ip6", "IPv6 address in the user-defined network", metavar="ADDRESS"),
+    text("mac-address", "Hardware address in the user-defined network", metavar="ADDRESS"),
     many("publish", "Publish a port: [[IP:][HOST]:]CONTAINER[/PROTOCOL]", short="p",
          metavar="PORTS", kind=COMMAS),
     flag("publish-all", "Publish every exposed port on a free one", short="P"),

@@ -18,6 +18,7 @@ CONTAINERS = "containers"
 RUNNING = "running"
 IMAGES = "images"
 VOLUMES = "volumes"
+NETWORKS = "networks"
 FILES = "files"
 DIRECTORIES = "directories"
 
@@ -147,6 +148,7 @@ GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage indexes of images",
+    "network": "Manage networks of containers",
     "system": "Look at rpod and this host",
     "volume": "Manage volumes",
 }
@@ -159,6 +161,7 @@ _IMAGE = "spec_image"
 _CONTENT = "spec_image_content"
 _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
+_NETWORK = "spec_network"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -279,6 +282,18 @@ INDEX: dict[str, tuple[str, str]] = {
     "volume remove": (_VOLUME, "volume rm"),
     "volume prune": (_VOLUME, "volume prune"),
     "volume exists": (_VOLUME, "volume exists"),
+    "network create": (_NETWORK, "network create"),
+    "network ls": (_NETWORK, "network ls"),
+    "network list": (_NETWORK, "network ls"),
+    "network inspect": (_NETWORK, "network inspect"),
+    "network rm": (_NETWORK, "network rm"),
+    "network remove": (_NETWORK, "network rm"),
+    "network prune": (_NETWORK, "network prune"),
+    "network exists": (_NETWORK, "network exists"),
+    "network update": (_NETWORK, "network update"),
+    "network connect": (_NETWORK, "network connect"),
+    "network disconnect": (_NETWORK, "network disconnect"),
+    "network reload": (_NETWORK, "network reload"),
     "system info": (_SYSTEM, "info"),
     "system df": (_SPACE, "system df"),
     "system check": (_SPACE, "system check"),

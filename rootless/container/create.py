@@ -67,10 +67,12 @@ def create(
         _remove_named(host, request.name)
     made: list[str] = []
     try:
-        # From the look for layers and volumes until the record that keeps them is there, nobody may
-        # take them for unused.
+        # From the look for layers, volumes and networks until the record that keeps them is there,
+        # nobody may take them for unused.
         images_lock = Lock(host.layout.lock("images"), shared=True)
-        with images_lock, Lock(host.layout.lock("volumes"), shared=True):
+        volumes_lock = Lock(host.layout.lock("volumes"), shared=True)
+        networks_lock = Lock(host.layout.lock("networks"), shared=True)
+        with images_lock, volumes_lock, networks_lock:
             around = _surroundings(host, request, config, image, namespace, key, made)
             record = _record(host, request, image, config, around, key)
             _write_bundle(host, request, config, around, record, unpack_maps.is_single)
@@ -171,7 +173,7 @@ def _surroundings(
     """Find out what config.json depends on; names of new anonymous volumes go to `made`."""
     container_id = new_id()
     mounts = user_mounts.collect(request, config.volumes, working_directory())
-    network = spec.Network(network_mode(host, request))
+    network = _network(host, request)
     layers = _layers(host, image, key)
     return spec.Surroundings(
         container_id=container_id,
@@ -198,11 +200,34 @@ def working_directory() -> str:
         return ""
 
 
+def _network(host: Host, request: ContainerRequest) -> spec.Network:
+    """Return the mode, with the user-defined networks where there are any."""
+    texts = request.network or (host.config.network,)
+    if len(texts) > 1 or any(_names_network(text) for text in texts):
+        from rootless.container import networks_options as options
+
+        wanted = options.attachments(host, request, options.split_networks(texts))
+        return spec.Network("bridge", tuple(entry._asdict() for entry in wanted))
+    if request.ip or request.ip6 or request.mac_address or request.network_alias:
+        from rootless.container.networks_options import check_no_network
+
+        check_no_network(request)
+    return spec.Network(network_mode(host, request))
+
+
+# What --network names besides user-defined networks.
+_MODES = ("slirp4netns", "pasta", "none", "host", "container", "ns", "private", "default", "")
+
+
+def _names_network(text: str) -> bool:
+    return text.partition(":")[0] not in _MODES
+
+
 def network_mode(host: Host, request: ContainerRequest) -> str:
-    """Return what `--network` means here. Raises UsageError, NetworkError, InvalidNetwork."""
+    """Return the mode of `--network`. Raises UsageError, NetworkError, InvalidNetwork."""
     from slirp.settings import parse_network
 
-    text = request.network or host.config.network
+    text = (request.network or (host.config.network,))[0]
     if text in ("", "default", "private"):
         text = _default_network(host, request)
     mode = parse_network(text).mode
@@ -284,6 +309,7 @@ def _record(
             for source in around.sources
             if source.mount.kind == user_mounts.VOLUME and not source.mount.source
         ),
+        networks=around.network.attachments,
         cidfile=os.path.abspath(request.cidfile) if request.cidfile else "",
         pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
         request={
@@ -324,6 +350,11 @@ def _ports(
     if mode == "host":
         host.note("-p is left out: with --network=host every port is the host's already")
         return ()
+    if mode == "bridge":
+        raise UsageError(
+            "publish ports: not possible on user-defined networks yet",
+            remedy="use --network=slirp4netns for a container with published ports",
+        )
     if mode == "none":
         raise UsageError(
             "publish ports: a container with --network=none has no network",

@@ -49,7 +49,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "GraphDriver": _graph_driver(found, host),
         "Mounts": list(record.mounts),
         "Dependencies": [],
-        "NetworkSettings": _network(found),
+        "NetworkSettings": _network(found, host),
         "Namespace": "",
         "IsInfra": False,
         "Config": _config(found, config, request),
@@ -113,7 +113,11 @@ def _graph_driver(found: ContainerView, host: Host) -> dict[str, object]:
     }
 
 
-def _network(found: ContainerView) -> dict[str, object]:
+def _network(found: ContainerView, host: Host) -> dict[str, object]:
+    if found.record.network == "bridge":
+        from rootless.container.networks_document import network_settings
+
+        return {**network_settings(found, host), "Ports": _ports(found)}
     from slirp.settings import parse_network
 
     settings = parse_network(found.record.network)

@@ -18,6 +18,9 @@ def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
     from slirp.hosts import find_host_address
     from slirp.settings import parse_network
 
+    if record.network == "bridge":
+        # Its own address is known when it starts: `rootless.container.networks_files`.
+        return "", find_host_address(), ""
     settings = parse_network(record.network)
     if settings.mode == "slirp4netns":
         slirp = settings.slirp

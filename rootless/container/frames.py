@@ -6,6 +6,7 @@ started the container; both speak the same.
     monitor -> client   OUT, ERR data; STARTED {"pid"}; FAILED {class, message, remedy}; EXIT code
     client -> monitor   IN data; EOF; RESIZE rows, columns; LEAVE (detach keys: keep stdin open);
                         BROKEN kind (its OUT or ERR goes nowhere any more)
+    both ways           NETWORKS: the networks have changed; they have been looked at
 """
 
 import struct
@@ -14,6 +15,7 @@ from storage import lightjson as json
 
 OUT, ERR, STARTED, FAILED, EXIT = 1, 2, 3, 4, 5
 IN, EOF, RESIZE, LEAVE, BROKEN = 10, 11, 12, 13, 14
+NETWORKS = 20
 
 HEADER = struct.Struct("!BI")
 MAX_PAYLOAD_BYTES = 1 << 20

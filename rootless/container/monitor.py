@@ -52,6 +52,8 @@ class Monitor:
             self.watch(fd, self._output)
         if container.stdin >= 0:
             os.set_blocking(container.stdin, False)
+        if container.uses is not None:
+            container.uses.watch(self)
 
     def watch(
         self, fd: int, handler: "Callable[[int, int], None]", events: int = select.POLLIN
@@ -189,6 +191,9 @@ class Monitor:
             client.feeds_stdin = False
         elif kind == frames.BROKEN and payload and not self.container.is_terminal:
             self._break_output(payload[0])
+        elif kind == frames.NETWORKS and self.container.uses is not None:
+            self.container.uses.refresh()
+            client.queue(frames.frame(frames.NETWORKS))
         elif kind == frames.RESIZE and len(payload) == 4 and self.container.is_terminal:
             rows, columns = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:], "big")
             try:

@@ -163,7 +163,8 @@ def _matches(found: ContainerView, key: str, value: str, moments: dict[str, str]
     if key == "volume":
         return any(value in (m.get("Name"), m.get("Destination")) for m in record.mounts)
     if key == "network":
-        return record.network.partition(":")[0] == value
+        names = [str(entry["name"]) for entry in record.networks]
+        return value in (names or [record.network.partition(":")[0]])
     return record.created_at < _moment(value)
 
 

@@ -74,7 +74,11 @@ class ContainerRequest(NamedTuple):
     shm_size: int = 64 << 20
     device: tuple[str, ...] = ()
     # network
-    network: str = ""
+    network: tuple[str, ...] = ()
+    network_alias: tuple[str, ...] = ()
+    ip: str | None = None
+    ip6: str | None = None
+    mac_address: str | None = None
     publish: tuple[str, ...] = ()
     publish_all: bool = False
     expose: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.container.networks_use import Uses
     from slirp.process import Running
 
 Words = dict[str, object]
@@ -28,6 +29,7 @@ class Container:
         "start_time",
         "stdin",
         "terminal",
+        "uses",
     )
 
     def __init__(self, listener: _socket.socket) -> None:
@@ -45,9 +47,12 @@ class Container:
         self.network_fd = -1
         self.ports: list[dict[str, object]] = []
         self.deadline_s = 0.0
+        self.uses: Uses | None = None
 
     def end_network(self) -> None:
         """Let the network helper go: it ends when its exit descriptor is closed."""
+        if self.uses is not None:
+            self.uses.end()
         if self.network is not None:
             self.network.release()
         elif self.network_fd >= 0:
@@ -64,7 +69,8 @@ class Container:
         """Return what another program image needs, and let it inherit the descriptors."""
         network_fd = self.network.exit_fd if self.network is not None else -1
         fds = [self.listener.fileno(), self.lock_fd, self.pidfd, self.stdin, self.terminal]
-        for fd in (*fds, network_fd, *(output[0] for output in self.outputs)):
+        held = self.uses.fds() if self.uses is not None else []
+        for fd in (*fds, network_fd, *held, *(output[0] for output in self.outputs)):
             if fd >= 0:
                 os.set_inheritable(fd, True)
         return {
@@ -74,6 +80,7 @@ class Container:
             "pid": self.pid,
             "terminal": self.is_terminal,
             "deadline": self.deadline_s,
+            "uses": self.uses.give() if self.uses is not None else None,
         }
 
     @classmethod
@@ -90,7 +97,13 @@ class Container:
         result.pid = int(str(words["pid"]))
         result.is_terminal = bool(words["terminal"])
         result.deadline_s = float(str(words["deadline"]))
-        for fd in (*fds, result.network_fd, *(output[0] for output in result.outputs)):
+        uses = words["uses"]
+        if isinstance(uses, dict):
+            from rootless.container.networks_use import Uses
+
+            result.uses = Uses.take(uses)
+        held = result.uses.fds() if result.uses is not None else []
+        for fd in (*fds, result.network_fd, *held, *(output[0] for output in result.outputs)):
             if fd >= 0:
                 os.set_inheritable(fd, False)
         return result

@@ -30,6 +30,7 @@ class Network(NamedTuple):
     """What config.json needs to know of the network."""
 
     mode: str
+    attachments: tuple[dict[str, object], ...] = ()
 
     @property
     def is_host(self) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.container.cgroups import Group
+    from rootless.container.networks_join import Joining
     from rootless.host.paths import Host
     from slirp.process import Namespaces, Running
 
@@ -144,7 +145,8 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     )
     plan.streams = streams.child
     group = make_cgroup(host, view, raw, plan)
-    channel, pid = clone_child(plan, group)
+    joining = _join_networks(host, view, raw)
+    channel, pid = clone_child(plan, group, joining)
     streams.close_child()
     container = Container(listen(view))
     container.pid = pid
@@ -152,12 +154,9 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     container.is_terminal = plan.process.terminal
     try:
         enter_cgroup(group, raw, container)
-        bring_up(host, view, container, channel)
+        bring_up(host, view, container, channel, joining)
     except BaseException:
-        signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
-        if container.network is not None:
-            container.network.stop()
-        os.waitpid(pid, 0)
+        _take_back(container, joining)
         raise
     finally:
         channel.close()
@@ -229,12 +228,44 @@ def _set_affinity(raw: dict[str, object], pid: int) -> None:
         os.sched_setaffinity(pid, [int(number) for number in str(text).split(",")])
 
 
-def clone_child(plan: child.Plan, group: "Group | None" = None) -> tuple[Channel, int]:
+def _take_back(container: Container, joining: "Joining | None") -> None:
+    """End what a start that has failed has begun."""
+    signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+    if container.network is not None:
+        container.network.stop()
+    if joining is not None:
+        joining.abandon()
+    os.waitpid(container.pid, 0)
+
+
+def _join_networks(host: "Host", view: ContainerView, raw: dict[str, object]) -> "Joining | None":
+    """Take addresses in the container's user-defined networks, and write them into its files."""
+    if view.record.network != "bridge":
+        return None
+    from rootless.container.networks_files import write_files
+    from rootless.container.networks_join import Joining
+
+    hostname = str(raw.get("hostname") or os.uname().nodename)
+    joining = Joining(host, view.record, hostname)
+    write_files(view.paths, view.record, hostname, joining.networks, joining.endpoints)
+    return joining
+
+
+def clone_child(
+    plan: child.Plan, group: "Group | None" = None, joining: "Joining | None" = None
+) -> tuple[Channel, int]:
     """Make the process that becomes the container, in its new namespaces."""
     ours, theirs = Channel.pair()
     try:
-        pid = _clone_into(plan.clone_flags, group)
-    except OSError as error:
+        if joining is not None:
+            pid = joining.clone(plan.clone_flags)
+        else:
+            pid = _clone_into(plan.clone_flags, group)
+    except BaseException as error:
+        if joining is not None:
+            joining.abandon()
+        if not isinstance(error, OSError):
+            raise
         if error.errno in (errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
             raise no_namespace_error(error) from error
         raise HostError(f"make the container's process: {error.strerror}") from error
@@ -300,13 +331,22 @@ def _silence_standard_streams() -> None:
     os.close(null)
 
 
-def bring_up(host: "Host", view: ContainerView, container: Container, channel: Channel) -> None:
+def bring_up(
+    host: "Host",
+    view: ContainerView,
+    container: Container,
+    channel: Channel,
+    joining: "Joining | None" = None,
+) -> None:
     """See a child of `clone_child` through to the execution of its command.
 
     Raises SandboxError and its kinds, IdMapError, slirp.errors.SlirpError.
     """
     record = view.record
-    apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
+    if joining is None:
+        apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
+    else:
+        joining.wait_mapped()
     namespaces = _open_namespaces(view, container.pid)
     mount_root = _fuse_mount(host, view, container.pid) if record.driver == FUSE else None
     channel.send(b"m")
@@ -327,6 +367,9 @@ def bring_up(host: "Host", view: ContainerView, container: Container, channel: C
             raise SandboxError("set up the container: its process was killed")
     if container.network is not None:
         container.network.wait_ready()
+    if joining is not None:
+        joining.wait_ready()
+        container.uses = joining.uses()
     if namespaces is not None:
         namespaces.close()
     _write_pidfile(record.pidfile, container.pid)

@@ -134,7 +134,7 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         dns_option=invocation.texts("dns_option"),
         dns_search=invocation.texts("dns_search"),
         http_proxy=invocation.flag("http_proxy"),
-        network=invocation.text("network"),
+        network=(invocation.text("network"),) if invocation.text("network") else (),
         security_opt=invocation.texts("security_opt"),
         shm_size=invocation.number("shm_size") or 0,
         ulimit=invocation.texts("ulimit"),

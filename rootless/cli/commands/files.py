@@ -119,4 +119,8 @@ def rename(invocation: "Invocation") -> int:
     found = find_container(host.layout, invocation.text("container"))
     name = check_name(invocation.text("name"))
     rename_container(host.layout, found.record.id, name, sync=True)
+    if found.pid and found.record.networks:
+        from rootless.container.networks_names import rename_endpoints
+
+        rename_endpoints(host.layout, found.record, name)
     return 0

@@ -4,6 +4,7 @@ from rootless.cli.commands.looks import (
     look_anywhere,
     look_at_container,
     look_at_image,
+    look_at_network,
     look_at_volume,
     show_documents,
 )
@@ -23,6 +24,7 @@ def inspect(invocation: "Invocation") -> int:
         "container": look_at_container,
         "image": look_at_image,
         "volume": look_at_volume,
+        "network": look_at_network,
     }
     kind = invocation.text("type")
     if invocation.flag("latest"):

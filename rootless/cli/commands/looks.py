@@ -10,6 +10,7 @@ from storage.errors import (
     ContainerNotFound,
     ImageNotFound,
     InvalidReference,
+    NetworkNotFound,
     NotFound,
     StorageError,
     VolumeNotFound,
@@ -73,9 +74,22 @@ def look_at_volume(host: "Host", name: str) -> object:
         raise VolumeNotFound(f"inspecting object: no such volume {name}") from error
 
 
+def look_at_network(host: "Host", name: str) -> object:
+    """Return podman's document for a network. Raises NetworkNotFound, Ambiguous."""
+    from rootless.container.networks import make_document
+    from storage.networks import find_network
+
+    try:
+        return make_document(host, find_network(host.layout, name))
+    except NetworkNotFound as error:
+        raise NetworkNotFound(f"network {name}: {error.message}", remedy=error.remedy) from error
+
+
 def look_anywhere(host: "Host", name: str) -> object:
-    """Return the document of a container, else an image, else a volume with this name."""
-    looks: tuple[Look, ...] = (look_at_container, look_at_image, look_at_volume)
+    """Return the document of what has this name: container, image, volume, network."""
+    looks: tuple[Look, ...] = (
+        look_at_container, look_at_image, look_at_volume, look_at_network,
+    )  # fmt: skip
     for look in looks:
         try:
             return look(host, name)

@@ -26,7 +26,7 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
         "stop_timeout": config.stop_timeout,
     }
     if config.network:
-        configured["network"] = config.network
+        configured["network"] = (config.network,)
     if config.userns:
         configured["userns"] = config.userns
     configured.update(invocation.given)

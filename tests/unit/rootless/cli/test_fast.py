@@ -32,7 +32,7 @@ def given(*argv: str) -> dict[str, object]:
             ["run", "-ite", "A=", "i"],
             {"interactive": True, "tty": True, "env": ("A=",), "image": "i", "command": ()},
         ),
-        (["run", "--net", "none", "i"], {"network": "none", "image": "i", "command": ()}),
+        (["run", "--net", "none", "i"], {"network": ("none",), "image": "i", "command": ()}),
         (["run", "--name=", "i"], {"name": "", "image": "i", "command": ()}),
         (
             ["run", "--cap-drop", "a,b", "--cap-drop=c", "i"],

@@ -1,0 +1,143 @@
+"""/etc/hosts and /etc/resolv.conf of a container in user-defined networks.
+
+Its addresses are known when it starts, and change when it is connected and disconnected. Both files
+are bound into the container, so they are written in place.
+"""
+
+import os
+
+from rootless.container.request import ContainerRequest
+from storage.networks import Endpoint, NetworkRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.containers import ContainerRecord
+    from storage.layout import ContainerPaths
+
+SEARCH_DOMAIN = "dns.podman"
+_LIMIT_BYTES = 1 << 20
+# slirp4netns(1): its forwarder to the host's servers, for networks without names.
+_SLIRP_DNS = "10.0.2.3"
+
+
+def write_files(
+    paths: "ContainerPaths",
+    record: "ContainerRecord",
+    hostname: str,
+    networks: list[NetworkRecord],
+    endpoints: list[Endpoint],
+) -> None:
+    """Write both files, those that the container has; what was in them is lost.
+
+    Raises InvalidNetwork.
+    """
+    from slirp.hosts import find_host_address, hosts_text, parse_add_host
+
+    request = _request(record)
+    if os.path.exists(f"{paths.etc}/hosts"):
+        host = find_host_address()
+        text = hosts_text(
+            own_address="" if endpoints else "127.0.1.1",
+            own_names=(hostname, record.name),
+            add_hosts=tuple(parse_add_host(entry, host) for entry in request.add_host),
+            host_address=host,
+        )
+        text += "".join(line + "\n" for e in endpoints for line in _own_lines(e, hostname, record))
+        _replace(f"{paths.etc}/hosts", text)
+    write_resolv_conf(paths, record, networks, endpoints)
+
+
+def write_resolv_conf(
+    paths: "ContainerPaths",
+    record: "ContainerRecord",
+    networks: list[NetworkRecord],
+    endpoints: list[Endpoint],
+) -> None:
+    """Write the name servers: the networks' own, which ask the others. Raises InvalidNetwork."""
+    path = f"{paths.etc}/resolv.conf"
+    if not os.path.exists(path):
+        return
+    from slirp.resolv import (
+        DnsRequest,
+        check_dns,
+        host_resolv_conf,
+        parse_resolv_conf,
+        resolv_conf_text,
+    )
+
+    request = _request(record)
+    wanted = check_dns(DnsRequest(request.dns, request.dns_search, request.dns_option))
+    if wanted.keeps_image_file:
+        return
+    named = {network.name for network in networks if network.dns}
+    servers = [
+        server
+        for endpoint in endpoints
+        if endpoint.network in named
+        for server in (endpoint.gateway, endpoint.gateway6)
+        if server
+    ]
+    if not servers:
+        has_way_out = any(not network.internal for network in networks)
+        forwarder = _SLIRP_DNS if has_way_out else ""
+        _replace(path, resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder))
+        return
+    host = host_resolv_conf()
+    search = wanted.search or (SEARCH_DOMAIN, *parse_resolv_conf(host).search)
+    text = resolv_conf_text(
+        # glibc and musl ask three servers at most.
+        wanted._replace(servers=tuple(servers[:3]), search=tuple(dict.fromkeys(search))),
+        host,
+    )
+    _replace(path, text)
+
+
+def change_hosts(
+    paths: "ContainerPaths",
+    record: "ContainerRecord",
+    hostname: str,
+    *,
+    add: Endpoint | None = None,
+    drop: Endpoint | None = None,
+) -> None:
+    """Add or remove one network's lines; whatever else stands in /etc/hosts stays."""
+    path = f"{paths.etc}/hosts"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        lines = file.read(_LIMIT_BYTES).splitlines()
+    if drop is not None:
+        gone = {address for address in (drop.ip, drop.ip6) if address}
+        lines = [line for line in lines if not gone.intersection(line.split()[:1])]
+    if add is not None:
+        lines += _own_lines(add, hostname, record)
+    _replace(path, "".join(f"{line}\n" for line in lines))
+
+
+def _own_lines(endpoint: Endpoint, hostname: str, record: "ContainerRecord") -> list[str]:
+    names = " ".join(dict.fromkeys((hostname, record.name)))
+    return [f"{address}\t{names}" for address in (endpoint.ip, endpoint.ip6) if address]
+
+
+def _request(record: "ContainerRecord") -> ContainerRequest:
+    def texts(key: str) -> tuple[str, ...]:
+        value = record.request.get(key, ())
+        return tuple(str(text) for text in value) if isinstance(value, list | tuple) else ()
+
+    return ContainerRequest(
+        add_host=texts("add_host"),
+        dns=texts("dns"),
+        dns_search=texts("dns_search"),
+        dns_option=texts("dns_option"),
+    )
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file in place: a mount shows this inode. Nothing inside can put a link here."""
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.write(fd, text.encode(errors="surrogateescape"))
+    finally:
+        os.close(fd)

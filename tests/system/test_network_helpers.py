@@ -1,0 +1,173 @@
+"""The helper of a user-defined network: how long it lives, what kills it, what it keeps out."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from slirp.dns_message import answer, parse_query
+from tests.support.accounts import processes
+from tests.support.command import Command
+from tests.system.test_user_networks import (
+    address,
+    host_address,
+    host_server,
+    net,
+    resolve,
+    start,
+)
+
+pytestmark = pytest.mark.rpod_only
+__all__ = ["net"]
+
+
+def helpers(net: Command) -> list[int]:
+    return [p.pid for p in processes(net.account.owns) if "networks_helper" in p.command]
+
+
+def way_out(net: Command) -> list[int]:
+    return [p.pid for p in processes(net.account.owns) if p.name == "slirp4netns"]
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 15) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def test_helper_lives_exactly_as_long_as_the_network_is_used(net: Command, image: str) -> None:
+    net("network", "create", "app")
+    assert helpers(net) == []
+    start(net, image, "a", "--network", "app")
+    start(net, image, "b", "--network", "app")
+    assert len(helpers(net)) == len(way_out(net)) == 1
+    net("rm", "-f", "-t", "0", "a")
+    assert len(helpers(net)) == 1
+    net("rm", "-f", "-t", "0", "b")
+    until(lambda: not helpers(net) and not way_out(net), "the helper outlives the network")
+
+
+def test_helper_that_is_killed_comes_back(net: Command, image: str) -> None:
+    net("network", "create", "app")
+    start(net, image, "a", "--network", "app")
+    start(net, image, "b", "--network", "app")
+    # A connection that is open all the time goes on.
+    net("exec", "-d", "b", "sh", "-c", "nc -l -p 99 >/tmp/got")
+    listening = ("exec", "b", "sh", "-c", "grep -c :0063 /proc/net/tcp /proc/net/tcp6")
+    until(lambda: ":1" in net(*listening, check=False).out, "nobody listens")
+    net("exec", "-d", "a", "sh", "-c", "for i in $(seq 40); do echo $i; sleep 0.1; done | nc b 99")
+    for _ in range(2):
+        (old,) = helpers(net)
+        os.kill(old, signal.SIGKILL)
+        until(lambda old=old: helpers(net) not in ([], [old]), "no helper came back")  # type: ignore[misc]
+        until(lambda: resolve(net, "a", "b") == address(net, "b"), "no names")
+    until(lambda: len(helpers(net)) == len(way_out(net)) == 1, "not one of each")
+    where = host_address()
+    with host_server(where) as port:
+        done = net("exec", "a", "nc", "-w", "3", where, str(port))
+        assert done.out.startswith("you are")
+    until(lambda: net("exec", "b", "cat", "/tmp/got").lines[-1:] == ["40"], "traffic was cut off")
+
+
+def test_way_out_that_is_killed_comes_back(net: Command, image: str) -> None:
+    net("network", "create", "app")
+    start(net, image, "a", "--network", "app")
+    (old,) = way_out(net)
+    os.kill(old, signal.SIGKILL)
+    until(lambda: way_out(net) not in ([], [old]), "slirp4netns did not come back")
+    where = host_address()
+    with host_server(where) as port:
+        command = ("exec", "a", "nc", "-w", "3", where, str(port))
+        until(lambda: net(*command, check=False).out.startswith("you are"), "no way out")
+
+
+def test_killed_monitor_gives_its_address_back(net: Command, image: str) -> None:
+    net("network", "create", "--subnet", "10.77.0.0/30", "app")
+    start(net, image, "a", "--network", "app")
+    os.kill(int(net("inspect", "-f", "{{.State.ConmonPid}}", "a").out), signal.SIGKILL)
+    until(lambda: not helpers(net), "the helper outlives the container")
+    assert net("run", "--rm", "--network", "app", image, "true").code == 0
+
+
+def test_host_loopback_and_other_networks_cannot_be_reached(net: Command, image: str) -> None:
+    net("network", "create", "--subnet", "10.77.0.0/24", "app")
+    net("network", "create", "--subnet", "10.78.0.0/24", "other")
+    start(net, image, "victim", "--network", "other")
+    net("exec", "-d", "victim", "sh", "-c", "while :; do echo reached | nc -l -p 99; done")
+    start(net, image, "a", "--network", "app", "--cap-add=NET_ADMIN,NET_RAW")
+    with host_server("127.0.0.1") as port:
+        # Also with a route that says where to go: the gateway forwards into no other network.
+        net("exec", "a", "ip", "route", "add", "10.78.0.0/24", "via", "10.77.0.1", check=False)
+        for target in (
+            ("127.0.0.1", str(port)), ("10.77.0.1", str(port)), ("10.0.2.2", str(port)),
+            (address(net, "victim", "other"), "99"), ("10.78.0.1", "53"),
+        ):  # fmt: skip
+            done = net("exec", "a", "sh", "-c", f"nc -w 2 {' '.join(target)} </dev/null",
+                       check=False)  # fmt: skip
+            assert done.out == "", (target, done.told)
+    # It was there all the time.
+    done = net("run", "--rm", "--network", "other", image, "nc", "-w", "3", "victim", "99")
+    assert done.out == "reached\n"
+
+
+def test_flood_and_nonsense_for_the_name_server_are_survived(net: Command, image: str) -> None:
+    net("network", "create", "app")
+    start(net, image, "a", "--network", "app")
+    start(net, image, "bad", "--network", "app")
+    gateway = net("inspect", "-f", '{{(index .NetworkSettings.Networks "app").Gateway}}', "a")
+    where = gateway.out.strip()
+    flood = f"while :; do head -c 60 /dev/urandom; done | nc -u {where} 53"
+    for script in (flood, flood, f"yes | nc {where} 53", f"while :; do nc -w 1 {where} 53; done"):
+        net("exec", "-d", "bad", "sh", "-c", script)
+    (helper,) = helpers(net)
+    for _ in range(3):
+        assert resolve(net, "a", "bad") == address(net, "bad")
+    assert helpers(net) == [helper]
+
+
+@contextlib.contextmanager
+def name_server(host: str) -> Iterator[None]:
+    """Answer every question with 198.51.100.7 on port 53 of a loopback address."""
+    if os.getuid() != 0:
+        pytest.skip("only root may listen on port 53")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((host, 53))
+        pid = os.fork()
+        if pid == 0:
+            while True:
+                data, peer = server.recvfrom(4096)
+                query = parse_query(data)
+                server.sendto(answer(query, [b"\xc6\x33\x64\x07"] if query.kind == 1 else []), peer)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_other_names_are_asked_for_where_the_network_says(net: Command, image: str) -> None:
+    with name_server("127.0.0.77"):
+        net("network", "create", "--dns", "127.0.0.77", "app")
+        start(net, image, "a", "--network", "app")
+        assert resolve(net, "a", "www.example.org.") == "198.51.100.7"
+        net("network", "update", "--dns-drop", "127.0.0.77", "--dns-add", "127.0.0.78", "app")
+        assert resolve(net, "a", "www.example.org.") == ""
+        net("network", "update", "--dns-add", "127.0.0.77", "app")
+        assert resolve(net, "a", "www.example.org.") == "198.51.100.7"
+
+
+def test_reload_makes_a_lost_interface_again(net: Command, image: str) -> None:
+    net("network", "create", "app")
+    start(net, image, "a", "--network", "app", "--cap-add=NET_ADMIN")
+    start(net, image, "b", "--network", "app")
+    before = address(net, "a")
+    net("exec", "a", "ip", "link", "del", "eth0", check=False)
+    net("network", "reload", "a")
+    assert before in net("exec", "a", "ip", "-4", "addr", "show", "eth0").out
+    assert address(net, "a") == before
+    assert resolve(net, "a", "b") == address(net, "b")
