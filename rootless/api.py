@@ -188,6 +188,8 @@ class Rpod:
             "image": image,
             "command": command,
         }
+        if isinstance(fields["network"], str):
+            fields["network"] = (fields["network"],)
         request = ContainerRequest._make(fields[name] for name in ContainerRequest._fields)
         return create(self.host, request).id
 
