@@ -15,6 +15,7 @@ from rootless.build.outputs import (
     Output,
     StoredImage,
     check_files,
+    full_name,
     parse_output,
     store_image,
     write_iidfile,
@@ -31,7 +32,6 @@ from storage.lists import create_list, describe_entry, edit_list, put_entry
 from storage.names import name_target
 from storage.oci.checks import get_list
 from storage.record import NamedTuple
-from storage.reference import LOCAL_REGISTRY, parse_reference
 from storage.tar_writer import Times
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def check_request(request: BuildRequest) -> tuple[Output, ...]:
     outputs = tuple(parse_output(text) for text in request.outputs)
     check_files(request.iidfile, request.metadata_file)
     for name in (*request.tags, *([request.manifest] if request.manifest else [])):
-        parse_reference(name, default_registry=LOCAL_REGISTRY)
+        full_name(name)
     if sum(writes_to_stdout(output) for output in outputs) > 1:
         raise UsageError("--output: only one result can go to standard output")
     for output in outputs:
@@ -110,7 +110,7 @@ def finish(
     if request.iidfile:
         write_iidfile(request.iidfile, record.image_id)
     if request.metadata_file:
-        write_metadata(request.metadata_file, images, record)
+        write_metadata(request.metadata_file, images, record, names)
     return Finished(images, record)
 
 
@@ -148,7 +148,7 @@ def _make_list(
 ) -> ImageRecord:
     """Make a list of images; with `keep` one that is there keeps what it has for others."""
     layout = workplace.layout
-    full = str(parse_reference(name, default_registry=LOCAL_REGISTRY))
+    full = full_name(name)
     entries = [describe_entry(one.record, one.documents.manifest_size) for one in images]
 
     def change(document: "dict[str, object]") -> None:

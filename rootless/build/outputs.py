@@ -123,7 +123,7 @@ def store_image(
 
     Raises InvalidReference, BlobMissing, StoreUnusable, DiskFull.
     """
-    full = [str(parse_reference(name, default_registry=LOCAL_REGISTRY)) for name in names]
+    full = [full_name(name) for name in names]
     squash = _SQUASH_ALL if form.squash_all else _SQUASH_NEW if form.squash else _NO_SQUASH
     if squash:
         built = _squashed(workplace, built, form, squash)
@@ -141,6 +141,11 @@ def store_image(
         )
     assert record is not None
     return StoredImage(record, documents, built.platform)
+
+
+def full_name(name: str) -> str:
+    """Return a name to give in full; a short one is a local one. Raises InvalidReference."""
+    return str(parse_reference(name, default_registry=LOCAL_REGISTRY))
 
 
 def _image(built: Built, form: ImageForm) -> BuiltImage:
@@ -229,7 +234,9 @@ def write_iidfile(path: str, image_id: str) -> None:
     _write_text(path, f"sha256:{image_id}", "--iidfile")
 
 
-def write_metadata(path: str, images: "Sequence[StoredImage]", record: ImageRecord) -> None:
+def write_metadata(
+    path: str, images: "Sequence[StoredImage]", record: ImageRecord, names: "Sequence[str]"
+) -> None:
     """Write what BuildKit's --metadata-file has: digests, descriptor and names as JSON.
 
     `record` is that of the image, or of the list of the images. Raises BuildError.
@@ -246,8 +253,8 @@ def write_metadata(path: str, images: "Sequence[StoredImage]", record: ImageReco
         "size": size,
     }
     found["containerimage.digest"] = record.manifest_digest
-    if record.names:
-        found["image.name"] = ",".join(record.names)
+    if names:
+        found["image.name"] = ",".join(full_name(name) for name in names)
     _write_text(path, json.dumps(found, indent=2) + "\n", "--metadata-file")
 
 

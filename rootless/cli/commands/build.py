@@ -24,11 +24,11 @@ _POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
 def build(invocation: "Invocation") -> int:
     """Build an image and print its id."""
     request = with_result(make_request(invocation), invocation)
+    outputs = check_request(request)
+    stdout = StandardOutput(outputs)
     logfile = invocation.text("logfile")
     if logfile:
         _write_to(logfile)
-    outputs = check_request(request)
-    stdout = StandardOutput(outputs)
     host = invocation.host()
     quiet = invocation.flag("quiet")
     progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
