@@ -14,14 +14,27 @@ from storage.build_cache import (
     use_step,
     write_last,
 )
-from storage.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.build.shared_cache import SharedCache
+    from rootless.host.paths import Host
+
+
+def _shared(host: "Host", request: BuildRequest) -> "SharedCache | None":
+    if not (request.cache_from or request.cache_to):
+        return None
+    from rootless.build.shared_cache import SharedCache
+
+    return SharedCache(host, request)
 
 
 class Cache:
     """Finds steps by their inputs, keeps them, and says why one was not found."""
 
-    def __init__(self, layout: Layout, request: BuildRequest, stage: str) -> None:
-        self._layout = layout
+    def __init__(self, host: "Host", request: BuildRequest, stage: str) -> None:
+        self._layout = host.layout
+        self._shared = _shared(host, request)
         self._stage = stage
         self._ttl_s = request.cache_ttl_s
         names = {name.lower() for name in request.no_cache_filter}
@@ -37,9 +50,13 @@ class Cache:
             return None
         key = key_of(inputs)
         found = find_step(self._layout, key)
+        if (found is None or self._is_old(found)) and self._shared is not None:
+            found = self._shared.find(key)
         if found is None or self._is_old(found):
             return None
         use_step(self._layout, key)
+        if self._shared is not None:
+            self._shared.put(found)
         return found
 
     def _is_old(self, step: CachedStep) -> bool:
@@ -59,6 +76,8 @@ class Cache:
                 chain_id=chain_id,
             )
         keep_step(self._layout, step)
+        if self._shared is not None:
+            self._shared.put(step)
         return step
 
     def place(self, file: str, line: int, platform: str) -> str:

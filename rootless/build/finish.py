@@ -23,6 +23,7 @@ from rootless.build.outputs import (
     writes_to_stdout,
 )
 from rootless.build.request import BuildRequest
+from rootless.build.shared_cache import check_repository
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from rootless.images import PullSettings
@@ -56,6 +57,9 @@ def check_request(request: BuildRequest) -> tuple[Output, ...]:
         full_name(name)
     if sum(writes_to_stdout(output) for output in outputs) > 1:
         raise UsageError("--output: only one result can go to standard output")
+    for option, texts in (("--cache-from", request.cache_from), ("--cache-to", request.cache_to)):
+        for text in texts:
+            check_repository(option, text)
     for output in outputs:
         if output.kind not in _TREES:
             check_files(output.destination)

@@ -63,7 +63,7 @@ class StageBuilder:
         self.author = built.author
         self.built = built
         self.scope = Scope(build.arguments, base.arguments, build.parsed.escape)
-        self.cache = Cache(build.host.layout, build.request, self.name)
+        self.cache = Cache(build.host, build.request, self.name)
         self.base_layers = base.base_layers
         self.executed = 0
         self._has_cmd = False

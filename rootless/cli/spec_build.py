@@ -55,6 +55,8 @@ _CACHE = (
     flag("no-cache", "Execute every step"),
     many("no-cache-filter", "Execute every step of these stages", kind="commas", metavar="STAGE"),
     text("cache-ttl", "Do not use what was made longer ago, as 1h or 30m", metavar="DURATION"),
+    many("cache-from", "Repository in a registry to read steps from", metavar="REPOSITORY"),
+    many("cache-to", "Repository in a registry to write steps to", metavar="REPOSITORY"),
     flag("explain-cache", "Say for each step why it was executed or found"),
     flag("layers", "Give each step a layer of its own in the image", default=True),
 )  # fmt: skip

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.accounts import Account, temporary_directory
-from tests.support.command import Command
+from tests.support.command import Command, is_podman
+from tests.support.registry import Registry, free_port
 from tests.system.conftest import check_nothing_left, clean, make_command, traces
 
 SOURCE = """FROM BASE
@@ -96,8 +97,8 @@ def test_layers_of_the_result(rpod: Command, context: str, option: str, count: i
     assert len(layers(rpod, "one")) == count
     done = rpod("run", "--rm", "one", "sh", "-c", "cat /one /d/two /srv/file; ls /d; ls -d /tmp")
     assert done.lines == ["1", "2", "texttwo", "/tmp"]
-    history = rpod("history", "-q", "one").lines
-    assert len(history) == 6
+    # podman forgets the history of the base image when everything becomes one layer.
+    assert len(rpod("history", "-q", "one").lines) == (5 if is_podman() and count == 1 else 6)
 
 
 def test_squash_hides_what_later_layers_removed(
@@ -133,6 +134,7 @@ def test_output_local(rpod: Command, context: str, account_dir: str) -> None:
     assert found.st_uid == rpod.account.uid
 
 
+@pytest.mark.rpod_only  # podman mixes its own lines into the archive
 def test_output_tar_on_standard_output(rpod: Command, context: str, account_dir: str) -> None:
     done = rpod("build", "-o", "-", context)
     with open(f"{account_dir}/o.tar", "wb") as file:
@@ -234,3 +236,47 @@ def test_cached_build_is_the_same_image(rpod: Command, context: str) -> None:
     again = rpod("build", context)
     assert again.lines[-1] == first
     assert sum(line.startswith("--> Using cache") for line in again.lines) == 3
+
+
+# The cache in a registry.
+
+
+@pytest.mark.rpod_only
+def test_cache_in_a_registry(
+    rpod: Command, fresh_rpod: Command, registry: Registry, docker_archive: str, context: str
+) -> None:
+    repository = f"{registry.host}/cache/of"
+    fresh_rpod("load", "--input", docker_archive)
+    rpod("build", "-t", "one", "--cache-to", repository, context)
+    if os.getuid() == 0:
+        assert fresh_rpod.environment["HOME"] != rpod.environment["HOME"]
+    done = fresh_rpod("build", "-t", "one", "--cache-from", repository, context)
+    assert sum(line.startswith("--> Using cache") for line in done.lines) == 3
+    assert inspect(fresh_rpod, "one")["Digest"] == inspect(rpod, "one")["Digest"]
+    assert fresh_rpod("run", "--rm", "one", "cat", "/srv/file").out == "text"
+    done = fresh_rpod("build", "--no-cache", "--cache-from", repository, context)
+    assert "Using cache" not in done.out
+
+
+@pytest.mark.rpod_only
+def test_cache_that_cannot_be_had_is_a_miss(
+    rpod: Command, registry: Registry, context: str
+) -> None:
+    for repository in (f"{registry.host}/no/such", f"127.0.0.1:{free_port()}/x"):
+        rpod("build", "--cache-from", repository, "--retry", "0", context)
+    done = rpod(
+        "build", "--cache-to", f"127.0.0.1:{free_port()}/x", "--retry", "0", context, check=False
+    )
+    assert done.code == 125
+    done = rpod("build", "--cache-from", "example.org/x:tag", context, check=False)
+    assert "without a tag" in done.err
+
+
+@pytest.mark.rpod_only
+def test_output_to_a_registry(rpod: Command, registry: Registry, context: str) -> None:
+    name = f"{registry.host}/pushed:1"
+    rpod("build", "-o", f"type=registry,name={name}", context)
+    digest = inspect(rpod, name)["Digest"]
+    rpod("rmi", name)
+    rpod("pull", name)
+    assert inspect(rpod, name)["Digest"] == digest

@@ -38,6 +38,8 @@ def with_result(request: BuildRequest, invocation: "Invocation") -> BuildRequest
         squash_all=invocation.flag("squash_all"),
         layers=invocation.flag("layers"),
         outputs=invocation.texts("output"),
+        cache_from=invocation.texts("cache_from"),
+        cache_to=invocation.texts("cache_to"),
     )
 
 
