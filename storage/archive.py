@@ -49,20 +49,36 @@ def load_archive(
     where = source if source is not None else "standard input"
     with Scratch(layout, "load") as scratch:
         files = _open(layout, where, source, scratch.path)
-        try:
-            images = read_images(files)
-            if not images:
-                raise InvalidArchive("there is no image in it")
-            if wanted:
-                images = [choose_image(images, wanted)]
-            if environment is not None:
-                for image in images:
-                    _check_policy(layout, files, source, image, environment)
-            return [_store(layout, files, image, map_key, events or ignore) for image in images]
-        except StorageError as error:
-            if where not in error.message:
-                error.message = f"load {where}: {error.message}"
-            raise
+        return load_files(
+            layout, files, source, map_key, events=events, wanted=wanted, environment=environment
+        )
+
+
+def load_files(
+    layout: Layout,
+    files: Files,
+    source: str | None,
+    map_key: str,
+    *,
+    events: "Events | None" = None,
+    wanted: str = "",
+    environment: "Mapping[str, str] | None" = None,
+) -> list[ImageRecord]:
+    """Store and unpack the images of an archive that has been read; see `load_archive`."""
+    try:
+        images = read_images(files)
+        if not images:
+            raise InvalidArchive("there is no image in it")
+        if wanted:
+            images = [choose_image(images, wanted)]
+        if environment is not None:
+            for image in images:
+                _check_policy(layout, files, source, image, environment)
+        return [_store(layout, files, image, map_key, events or ignore) for image in images]
+    except StorageError as error:
+        if files.where not in error.message:
+            error.message = f"load {files.where}: {error.message}"
+        raise
 
 
 def _open(layout: Layout, where: str, source: str | None, scratch: str) -> Files:

@@ -109,6 +109,41 @@ COMMANDS = (
         ),
     ),
     Command(
+        "image scp",
+        "Copy an image to another machine, or from it, over ssh",
+        "image_scp:scp",
+        (flag("quiet", "No progress", short="q"),),
+        (
+            Argument("source", 1, 1, "IMAGE|HOST::IMAGE"),
+            Argument("destination", 0, 1, "[HOST::[NAME]|NAME]"),
+        ),
+        description="HOST is a host of ssh, also as USER@HOST or ssh://USER@HOST:PORT, and needs "
+        "rpod there: layers that the far side has are not sent again. Where it has only podman or "
+        "docker, an image is sent whole. NAME is what the image is called there.",
+        examples=(
+            "rpod image scp app:1 build@far.example.org::",
+            "rpod image scp far.example.org::debian:12",
+        ),
+    ),
+    Command(
+        "image receive",
+        "Take an image from `rpod image scp` on the other side",
+        "image_scp:receive",
+        (flag("quiet", "No progress", short="q"),),
+        description="Reads standard input and answers on standard output; then prints the names "
+        "and ids of what has come to standard error.",
+        examples=("rpod image receive",),
+    ),
+    Command(
+        "image send",
+        "Give an image to `rpod image scp` on the other side",
+        "image_scp:send",
+        (flag("quiet", "No progress", short="q"),),
+        (Argument("image", objects=IMAGES), Argument("name", 0, 1, "[NAME]")),
+        description="Writes to standard output and reads answers from standard input.",
+        examples=("rpod image send debian:12",),
+    ),
+    Command(
         "image tree",
         "Show the layers of an image as a tree",
         "history:tree",
