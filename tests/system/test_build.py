@@ -166,6 +166,7 @@ def test_what_is_wrong_is_told_with_its_line(build: Build, source: str, message:
     assert "Traceback" not in done.err
 
 
+@rpod_only
 def test_heredocs_are_scripts_and_files(rpod: Command, build: Build) -> None:
     build(
         "FROM BASE\nARG NAME=arg\nRUN <<EOF\nset -e\necho one >/one\necho two >>/one\nEOF\n"
@@ -178,6 +179,7 @@ def test_heredocs_are_scripts_and_files(rpod: Command, build: Build) -> None:
     ]  # fmt: skip
 
 
+@rpod_only
 def test_shell_and_exec_forms(rpod: Command, build: Build) -> None:
     build(
         'FROM BASE\nENV V=v\nRUN ["/bin/sh", "-c", "echo $V >/exec"]\n'
@@ -193,6 +195,7 @@ def test_entrypoint_resets_the_command_of_the_base(rpod: Command, build: Build) 
     assert config(rpod).get("Cmd") is None
 
 
+@rpod_only
 def test_onbuild_runs_in_the_child(rpod: Command, build: Build) -> None:
     build("FROM BASE\nONBUILD RUN echo trigger >/trigger\nONBUILD ENV T=1\n", "-t", "parent")
     build("FROM parent\nRUN cat /trigger >/seen; echo $T >>/seen\n")
@@ -279,6 +282,7 @@ def test_killed_build_leaves_nothing(
     build("FROM BASE\nRUN true # again\n")
 
 
+@rpod_only
 def test_tmpfs_mount_and_network_none(rpod: Command, build: Build) -> None:
     build(
         "FROM BASE\nRUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -n1 >/df; touch /t/x\n"
