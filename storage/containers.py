@@ -56,6 +56,8 @@ class ContainerRecord(NamedTuple):
     request: dict[str, object]
     version: int = 1
     networks: tuple[dict[str, object], ...] = ()
+    restart: str = ""
+    health: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, object]:
         return self._asdict()
@@ -76,6 +78,8 @@ class ContainerState(NamedTuple):
     cgroup: str = ""
     oom_killed: bool = False
     version: int = 1
+    restart_count: int = 0
+    stopped_by_user: bool = False
 
 
 class ContainerView(NamedTuple):

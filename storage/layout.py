@@ -18,7 +18,8 @@
       runroot                       boot id and path of the run root in use since this boot
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
-      containers/<id>/              lock, attach.sock, network.sock of a running container
+      exits/<id>                    exit code of a container that --rm has removed, for who waits
+      containers/<id>/              lock, attach.sock, network.sock, stopped of a running container
       networks/<id>/                lock, helper.sock, endpoints/<container id> of a network in use
 
 A directory under its final name is complete. Files on disk carry host ids, so an unpacked layer
@@ -72,6 +73,16 @@ class ContainerPaths:
     @property
     def log(self) -> str:
         return f"{self.directory}/ctr.log"
+
+    @property
+    def health(self) -> str:
+        """What the checks of this start have found so far."""
+        return f"{self.directory}/health.json"
+
+    @property
+    def stopped(self) -> str:
+        """Is there when the user has asked the running container to end: it stays ended."""
+        return f"{self.run_dir}/stopped"
 
     @property
     def lock(self) -> str:
@@ -243,6 +254,10 @@ class Layout:
     @property
     def locks_dir(self) -> str:
         return f"{self.store}/locks"
+
+    @property
+    def exits_dir(self) -> str:
+        return f"{self.run_root}/exits"
 
     @property
     def host_file(self) -> str:

@@ -149,14 +149,19 @@ COMMANDS = (
         "Wait until containers end and print their exit codes",
         "container:wait",
         (
-            text("condition", "State to wait for", default="stopped",
-                 choices=("created", "exited", "running", "stopped")),
+            many("condition", "State to wait for; one of several is enough (stopped)",
+                 metavar="STATE",
+                 choices=("configured", "created", "exited", "healthy", "initialized", "paused",
+                          "removing", "running", "stopped", "stopping", "unhealthy")),
+            flag("exit-first-match", "End as soon as one of the containers is in such a state"),
             flag("ignore", "Print -1 for containers that do not exist"),
+            text("interval", "Time between looks at a state that is not the end; milliseconds "
+                 "without a unit", short="i", default="250ms", metavar="DURATION"),
             _LATEST,
         ),
         (_ANY,),
         aliases=("container wait",),
-        examples=("rpod wait job",),
+        examples=("rpod wait job", "rpod wait --condition=healthy db"),
     ),
     Command(
         "port",
@@ -176,6 +181,16 @@ COMMANDS = (
         interspersed=False,
         aliases=("container top",),
         examples=("rpod top web", "rpod top web pid user args"),
+    ),
+    Command(
+        "healthcheck run",
+        "Check the health of a container now",
+        "container:healthcheck",
+        (),
+        (Argument("container", objects=RUNNING),),
+        description="Exit code 0 when the check passes, 1 when it fails, 125 when the container "
+        "does not run or has no check.",
+        examples=("rpod healthcheck run web",),
     ),
     Command(
         "container exists",

@@ -76,11 +76,38 @@ _LIFE = (
            metavar="SECONDS"),
     number("timeout", "Seconds after which the container is killed; 0 never", default=0,
            metavar="SECONDS"),
+    text("restart", "What happens when it ends: no, always, unless-stopped, on-failure[:RETRIES]",
+         default="", metavar="POLICY"),
     text("cidfile", "Write the container's id to a file that must not exist", metavar="FILE",
          objects=FILES),
     text("pidfile", "Write the process id to a file", metavar="FILE", objects=FILES),
     text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",
          metavar="DRIVER", choices=("k8s-file", "json-file", "none")),
+)  # fmt: skip
+
+_HEALTH = (
+    text("health-cmd", "Command that checks the container: a line for the shell, or a JSON array; "
+         "none for no check", metavar="COMMAND"),
+    text("health-interval", "Time between checks (30s); disable for none by itself",
+         metavar="DURATION"),
+    text("health-timeout", "How long a check may take (30s)", metavar="DURATION"),
+    number("health-retries", "Failures in a row that make it unhealthy (3)"),
+    text("health-start-period", "Time after the start in which failures do not count (0s)",
+         metavar="DURATION"),
+    text("health-on-failure", "What happens to an unhealthy container", default="none",
+         metavar="ACTION", choices=("none", "kill", "restart", "stop")),
+    text("health-startup-cmd", "Command that has to pass before the checks begin",
+         metavar="COMMAND"),
+    text("health-startup-interval", "Time between start-up checks (30s)", metavar="DURATION"),
+    text("health-startup-timeout", "How long a start-up check may take (30s)",
+         metavar="DURATION"),
+    number("health-startup-retries", "Failed start-up checks after which it is restarted; "
+           "0 never", default=0),
+    number("health-startup-success", "Start-up checks that have to pass; 0 is one", default=0),
+    number("health-max-log-count", "Results that are kept; 0 all", default=5),
+    number("health-max-log-size", "Characters of output that are kept of each; 0 all",
+           default=500),
+    flag("no-healthcheck", "No checks, whatever the image says"),
 )  # fmt: skip
 
 _ATTACHED = (
@@ -174,7 +201,7 @@ _LIMITS = (
 )  # fmt: skip
 
 CREATE_OPTIONS: tuple[Option, ...] = (
-    *_IDENTITY, *_LIFE, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY, *_LIMITS,
+    *_IDENTITY, *_LIFE, *_HEALTH, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY, *_LIMITS,
 )  # fmt: skip
 
 _IMAGE_AND_COMMAND = (

@@ -1,6 +1,6 @@
 """Commands about rpod and this host."""
 
-from rootless.cli.table import FILES, UNLIMITED, Argument, Command, text
+from rootless.cli.table import FILES, UNLIMITED, Argument, Command, flag, many, text
 
 COMMANDS = (
     Command(
@@ -17,6 +17,28 @@ COMMANDS = (
         "system:version",
         (text("format", "json or a Go template", short="f", metavar="FORMAT"),),
         examples=("rpod version -f '{{.Client.Version}}'",),
+    ),
+    Command(
+        "events",
+        "Show what has happened to containers since the host was started",
+        "events:events",
+        (
+            many("filter", "Show only what matches: container=, event=, image=, label=, type=, ...",
+                 short="f", metavar="KEY=VALUE"),
+            text("format", "json, or a Go template", metavar="FORMAT"),
+            flag("no-stream", "End after what has happened so far"),
+            flag("no-trunc", "Show ids in full", default=True),
+            text("since", "Begin at a time, or a duration like 10m before now", metavar="TIME"),
+            flag("stream", "Go on with what happens from now on", default=True),
+            text("until", "End at a time, or a duration like 10m before now", metavar="TIME"),
+        ),
+        aliases=("system events",),
+        description="Without --since only new events are shown. The file that keeps them is of "
+        "limited size: the oldest ones go.",
+        examples=(
+            "rpod events --since 1h --stream=false",
+            "rpod events --filter event=died --format '{{.Name}} {{.ContainerExitCode}}'",
+        ),
     ),
     Command(
         "unshare",

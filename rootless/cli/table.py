@@ -146,6 +146,7 @@ PERSISTENT = GLOBALS[:-1]
 GROUPS = {
     "builder": "Manage what builds keep",
     "container": "Manage containers",
+    "healthcheck": "Check the health of containers",
     "image": "Manage images",
     "manifest": "Manage indexes of images",
     "network": "Manage networks of containers",
@@ -233,6 +234,9 @@ INDEX: dict[str, tuple[str, str]] = {
     "container wait": (_CONTAINER, "wait"),
     "container port": (_CONTAINER, "port"),
     "container top": (_CONTAINER, "top"),
+    "events": (_SYSTEM, "events"),
+    "system events": (_SYSTEM, "events"),
+    "healthcheck run": (_CONTAINER, "healthcheck run"),
     "container exists": (_CONTAINER, "container exists"),
     "container prune": (_CONTAINER, "container prune"),
     "container cp": (_FILES, "cp"),

@@ -22,6 +22,7 @@ from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.sandbox.drivers import COPY
+from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerRecord, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error
@@ -137,6 +138,11 @@ def _check(request: ContainerRequest) -> None:
         )
     if request.timeout < 0:
         raise UsageError("--timeout must not be negative")
+    if request.rm and _restart(request):
+        raise UsageError(
+            'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
+            remedy="leave one of the two out",
+        )
 
 
 def _check_free(host: Host, name: str) -> None:
@@ -312,12 +318,36 @@ def _record(
         networks=around.network.attachments,
         cidfile=os.path.abspath(request.cidfile) if request.cidfile else "",
         pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
+        restart=_restart(request),
+        health=_health(host, request, config),
         request={
             field: value
             for field, value in request._asdict().items()
             if value != ContainerRequest._field_defaults[field]
         },
     )
+
+
+def _restart(request: ContainerRequest) -> str:
+    if not request.restart:
+        return ""
+    from rootless.container.restart import parse_policy
+
+    return parse_policy(request.restart)
+
+
+def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[str, object] | None:
+    # Nearly every container has no checks, and pays nothing for them.
+    given = (request.health_cmd, request.health_interval, request.health_startup_cmd)
+    if not config.healthcheck and given == (None, None, None):
+        return None
+    from rootless.container.health_options import details_without_check, make_health
+
+    health = make_health(request, config)
+    if health is None and not request.no_healthcheck and request.health_cmd is None:
+        for option in details_without_check(request):
+            host.note(f"{option} has no effect: neither --health-cmd nor the image has a check")
+    return health
 
 
 def _label_lines(request: ContainerRequest) -> list[str]:
@@ -547,6 +577,7 @@ def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> Co
             continue
         if record.cidfile:
             _write_cidfile(host, record)
+        event_log.container_event(host.layout.run_root, "create", record)
         return record
 
 

@@ -38,7 +38,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "ConmonPidFile": "",
         "PidFile": record.pidfile,
         "Name": record.name,
-        "RestartCount": 0,
+        "RestartCount": found.state.restart_count,
         "Driver": record.driver,
         "MountLabel": "",
         "ProcessLabel": "",
@@ -99,9 +99,20 @@ def _state(found: ContainerView) -> dict[str, object]:
         "Error": state.error,
         "StartedAt": state.started_at or _NEVER,
         "FinishedAt": state.finished_at or _NEVER,
-        "Healthcheck": {"Status": "", "FailingStreak": 0, "Log": None},
+        **_health(found),
         "CgroupPath": state.cgroup.removeprefix("/sys/fs/cgroup") if running else "",
     }
+
+
+def _health(found: ContainerView) -> dict[str, object]:
+    """Return what the checks have found under podman's name for it and docker's."""
+    if found.record.health is None:
+        return {"Healthcheck": {"Status": "", "FailingStreak": 0, "Log": None}}
+    from rootless.container.health_state import read_health
+
+    health = read_health(found)
+    shown = {key: health.get(key) for key in ("Status", "FailingStreak", "Log")}
+    return {"Healthcheck": shown, "Health": shown}
 
 
 def _graph_driver(found: ContainerView, host: Host) -> dict[str, object]:
@@ -182,7 +193,21 @@ def _config(
         "StopTimeout": record.stop_timeout_s,
         "Passwd": True,
         "StopSignalName": signal_name(record.stop_signal),
+        **_healthcheck(record.health),
     }
+
+
+def _healthcheck(health: dict[str, object] | None) -> dict[str, object]:
+    """Return docker's description of the checks: durations in nanoseconds."""
+    if health is None:
+        return {}
+    names = {"Interval": "interval_s", "Timeout": "timeout_s", "StartPeriod": "start_period_s"}
+    result: dict[str, object] = {"Test": health.get("test")}
+    for name, key in names.items():
+        value = health.get(key)
+        result[name] = int(value * 1e9) if isinstance(value, int | float) else 0
+    result["Retries"] = health.get("retries")
+    return {"Healthcheck": result, "HealthcheckOnFailureAction": health.get("on_failure")}
 
 
 def _user_text(user: dict[str, object]) -> str:
@@ -216,7 +241,10 @@ def _host_config(
         },
         "NetworkMode": record.network,
         "PortBindings": _ports(found),
-        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
+        "RestartPolicy": {
+            "Name": record.restart.partition(":")[0],
+            "MaximumRetryCount": int(record.restart.partition(":")[2] or 0),
+        },
         "AutoRemove": record.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": None,

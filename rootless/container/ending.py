@@ -14,11 +14,38 @@ from rootless.errors import ContainerStateError, UsageError
 from rootless.host.paths import Host, boot_id
 from rootless.linux import signals as signal
 from rootless.linux.procfs import is_same_process
+from storage import event_log
 from storage.containers import ContainerView, MonitorLock, find_container, find_id, view
 from storage.errors import InUse, InvalidDocument
 
 _POLL_S = 0.005
-_ALIVE = ("running", "paused")
+_ALIVE = ("running", "paused", "stopping")
+_ENDS = ("stopped", "exited")
+# What `wait --condition` takes: podman's words; in some of them no container of ours ever is.
+CONDITIONS = (
+    "configured", "created", "exited", "healthy", "initialized", "paused", "removing", "running",
+    "stopped", "stopping", "unhealthy",
+)  # fmt: skip
+
+
+# Signals after which a container is meant to be over, whatever its restart policy says.
+_FINAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def mark_stopped(found: ContainerView) -> None:
+    """Note that the user wants the container to end: no restart policy starts it again."""
+    try:
+        os.close(os.open(found.paths.stopped, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        return  # it never ran since the host was started
+
+
+def forget_stop(found: ContainerView) -> None:
+    """Take the note back: the container is started."""
+    try:
+        os.unlink(found.paths.stopped)
+    except FileNotFoundError:
+        return
 
 
 def kill_left_over(found: ContainerView) -> None:
@@ -39,24 +66,27 @@ def stop(host: Host, text: str, timeout_s: int | None = None) -> str:
     Returns its name. Raises ContainerNotFound. A container that does not run is left alone.
     """
     found = find_container(host.layout, text)
+    mark_stopped(found)
     if found.status not in _ALIVE:
         kill_left_over(found)
         return found.record.name
     grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
     if grace_s != 0:
-        _signal(found, found.record.stop_signal)
+        signal_container(found, found.record.stop_signal)
         if found.status == "paused":
             from rootless.linux.cgroup import freeze
 
             freeze(found.state.cgroup, frozen=False)  # it has to run to obey
         if _wait_ended(found, grace_s):
+            event_log.container_event(host.layout.run_root, "stop", found.record)
             return found.record.name
         host.note(
             f"{signal_name(found.record.stop_signal)} did not end container {found.record.name} in"
             f" {grace_s} seconds: killing it"
         )
-    _signal(found, signal.SIGKILL)
+    signal_container(found, signal.SIGKILL)
     _wait_ended(found, -1)
+    event_log.container_event(host.layout.run_root, "stop", found.record)
     return found.record.name
 
 
@@ -68,13 +98,16 @@ def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
         raise ContainerStateError(
             f"can only kill running containers: {found.record.id} is {found.status}"
         )
-    _signal(found, number)
+    if number in _FINAL or number == found.record.stop_signal:
+        mark_stopped(found)
+    signal_container(found, number)
+    event_log.container_event(host.layout.run_root, "kill", found.record, signal=number)
     if number == signal.SIGKILL:
         _wait_ended(found, -1)
     return found.record.name
 
 
-def _signal(found: ContainerView, number: int) -> None:
+def signal_container(found: ContainerView, number: int) -> None:
     """Signal the first process. The caller owns its user namespace, so every id may be reached."""
     if not is_same_process(found.state.pid, found.state.pid_start_time):
         return
@@ -150,6 +183,7 @@ def remove(
                 remedy=f"stop it first, or use rpod rm --force {found.record.name}",
             )
         _end_now(host, found, timeout_s)
+    mark_stopped(found)
     kill_left_over(found)
     remove_container(host, found.record, volumes=volumes)
     return found.record.name
@@ -159,34 +193,75 @@ def _end_now(host: Host, found: ContainerView, timeout_s: int | None) -> None:
     if timeout_s:
         stop(host, found.record.id, timeout_s)
         return
-    _signal(found, signal.SIGKILL)
+    mark_stopped(found)
+    signal_container(found, signal.SIGKILL)
     _wait_ended(found, -1)
 
 
-def wait(host: Host, text: str, condition: str = "stopped", interval_s: float = 0.25) -> int:
-    """Wait until a container is stopped (exited), or running; return its exit code.
+def wait(
+    host: Host,
+    text: str,
+    condition: "str | tuple[str, ...]" = "stopped",
+    interval_s: float = 0.25,
+) -> int:
+    """Wait until a container is in one of the states; return its exit code, -1 when it has none.
 
+    The end is waited for on the process, the other states are looked for every `interval_s`.
     Raises ContainerNotFound, UsageError.
     """
-    if condition not in ("stopped", "exited", "running", "created", "removing"):
-        raise UsageError(f'unknown condition "{condition}"', remedy="use stopped, exited, running")
+    wanted = (condition,) if isinstance(condition, str) else condition
+    for word in wanted:
+        if word not in CONDITIONS:
+            raise UsageError(f'unknown condition "{word}"', remedy="use " + ", ".join(CONDITIONS))
     found = find_container(host.layout, text)
-    if condition in ("running", "created"):
-        while found.status != condition:
-            time.sleep(interval_s)
-            found = view(host.layout, found.record)
-        return -1
-    while found.status in ("running", "paused", "stopping", "created"):
-        if found.status == "created":
-            time.sleep(interval_s)
-        else:
+    only_end = all(word in _ENDS for word in wanted)
+    while (code := _code_in(found, wanted)) is None:
+        if only_end and found.status in _ALIVE:
             _wait_ended(found, -1)
+        else:
+            time.sleep(interval_s)
         if not os.path.exists(found.paths.record):
-            return _code_of_removed(found)
+            return _code_of_removed(host, found)
         found = view(host.layout, found.record)
-    return found.exit_code
+    return code
 
 
-def _code_of_removed(found: ContainerView) -> int:
-    """A container with --rm has gone with its end; its exit code went to its client."""
-    return found.exit_code
+def wait_for_any(
+    host: Host, names: list[str], wanted: tuple[str, ...], interval_s: float = 0.25
+) -> int:
+    """Return what `wait` returns for the first of several containers to be in such a state.
+
+    Raises ContainerNotFound.
+    """
+    found = [find_container(host.layout, name) for name in names]
+    while True:
+        for one in found:
+            if not os.path.exists(one.paths.record):
+                return _code_of_removed(host, one)
+            code = _code_in(view(host.layout, one.record), wanted)
+            if code is not None:
+                return code
+        time.sleep(interval_s)
+
+
+def _code_in(found: ContainerView, wanted: tuple[str, ...]) -> int | None:
+    """Return what `wait` prints when the container is in one of the states, else None."""
+    status = found.status
+    if status == "exited":
+        return found.exit_code if any(word in _ENDS for word in wanted) else None
+    if status in wanted or ("configured" in wanted and status == "created"):
+        return -1
+    if found.record.health is not None and {"healthy", "unhealthy"} & set(wanted):
+        from rootless.container.health_state import health_status
+
+        return -1 if health_status(found) in wanted else None
+    return None
+
+
+def _code_of_removed(host: Host, found: ContainerView) -> int:
+    """A container with --rm has gone with its end; its monitor has left the exit code behind."""
+    try:
+        with open(f"{host.layout.exits_dir}/{found.record.id}", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return found.exit_code

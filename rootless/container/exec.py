@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import time
 
 from rootless.container.attach import (
     DETACHED,
@@ -27,6 +28,7 @@ from rootless.sandbox.channel import Channel, parse_error
 from rootless.sandbox.join import join
 from rootless.sandbox.plan import CLONE_FLAGS, Config, make_process
 from rootless.sandbox.process import Process
+from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container
 from storage.files import read_file
@@ -39,8 +41,10 @@ _CHUNK_BYTES = 1 << 16
 _PASSWD_LIMIT_BYTES = 1 << 20
 
 
-def exec_in(host: Host, request: ExecRequest) -> int:
+def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
     """Run a command in a running container and return its exit code, 0 when detached.
+
+    An attached one is killed after `timeout_s`, 0 for never.
 
     Raises ContainerNotFound, ContainerStateError, CommandNotFound, CommandNotExecutable,
     UnknownUser.
@@ -58,7 +62,8 @@ def exec_in(host: Host, request: ExecRequest) -> int:
     pidfd = _open_init(found)
     raw = json.loads(read_file(found.paths.config))
     process = _make_process(request, raw, found)
-    session = _ExecSession(request, process, keys)
+    session = _ExecSession(request, process, keys, timeout_s)
+    event_log.container_event(host.layout.run_root, "exec", found.record)
     return session.run(pidfd, _namespaces(raw), lambda pid: _enter_cgroup(host, found, pid))
 
 
@@ -154,7 +159,9 @@ def read_inside(pid: int, path: str) -> bytes:
 class _ExecSession:
     """The relay between the caller's streams and the process inside."""
 
-    def __init__(self, request: ExecRequest, process: Process, keys: bytes) -> None:
+    def __init__(
+        self, request: ExecRequest, process: Process, keys: bytes, timeout_s: float
+    ) -> None:
         self._request = request
         self._process = process
         self._keys = DetachKeys(keys if request.interactive and request.tty else b"")
@@ -165,6 +172,7 @@ class _ExecSession:
         self._terminal = -1
         self._poll = select.poll()
         self._at_end = False
+        self._deadline_s = time.monotonic() + timeout_s if timeout_s else 0.0
 
     def run(self, pidfd: int, namespaces: int, enter: "Callable[[int], None]") -> int:
         request = self._request
@@ -247,7 +255,7 @@ class _ExecSession:
                 self._poll.register(0, select.POLLIN)
             ended = False
             while self._sources or not ended:
-                for fd, _ in self._poll.poll(0 if ended else None) or [(-1, 0)]:
+                for fd, _ in self._poll.poll(0 if ended else self._wait_ms()) or [(-1, 0)]:
                     if fd == helper_fd:
                         ended = True
                         self._poll.unregister(helper_fd)
@@ -266,6 +274,17 @@ class _ExecSession:
                         self._sources.clear()
         _, status = os.waitpid(helper, 0)
         return os.waitstatus_to_exitcode(status)
+
+    def _wait_ms(self) -> int | None:
+        """Return how long the process may still run; kill it when its time is over."""
+        if not self._deadline_s:
+            return None
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            self._deadline_s = 0.0
+            send_signal(self._pid, signal.SIGKILL)
+            return None
+        return int(left_s * 1000) + 1
 
     def _signals(self, wakeup: int) -> None:
         for number in os.read(wakeup, 512):

@@ -13,6 +13,7 @@ from rootless.container.client import Client
 from rootless.container.logfile import LogWriter, timestamp
 from rootless.container.monitor import Monitor
 from rootless.container.running import Container
+from storage import event_log
 from storage.containers import (
     KILLED,
     ContainerState,
@@ -27,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.host.paths import Host
 
+_EXIT_CODE_S = 300
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[1].split(':');"
     "from rootless.container.keeper import main; main(sys.argv[2])"
@@ -40,18 +42,26 @@ def keep(
     record, paths = view.record, view.paths
     log = LogWriter(paths.log) if record.log_driver != "none" else None
     monitor = Monitor(container, log)
+    if record.health is not None:
+        from rootless.container.health_timer import HealthTimer
+
+        monitor.timer = HealthTimer(monitor, view)
     if first is not None:
         monitor.add_client(first)
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
     container.end_network()
+    run_root = os.path.dirname(os.path.dirname(paths.run_dir))
+    event_log.container_event(run_root, "died", record, containerExitCode=code)
     state = read_state(paths)
+    state = state._replace(stopped_by_user=os.path.exists(paths.stopped))
     if state.cgroup:
         from rootless.container.cgroups import leave
 
         state = state._replace(oom_killed=leave(state.cgroup))
     try:
         if record.auto_remove:
+            _leave_exit_code(view, code)
             _remove(host, view)
         else:
             _write_end(view, state, code, monitor.log_error)
@@ -61,6 +71,10 @@ def keep(
         # all, must not stand in the way. Whatever became of the record, the clients are told how
         # the command ended; the next command that looks removes what is left.
         container.release_lock()
+        if record.restart:
+            from rootless.container.restart import pursue
+
+            pursue(view, code)
         monitor.finish(code)
 
 
@@ -98,6 +112,21 @@ def main(text: str) -> None:
         code = 0
     finally:
         os._exit(code)
+
+
+def _leave_exit_code(view: ContainerView, code: int) -> None:
+    """Keep the exit code for those who wait; it is of no use to anybody after some minutes."""
+    directory = f"{os.path.dirname(os.path.dirname(view.paths.run_dir))}/exits"
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if time.time() - entry.stat().st_mtime > _EXIT_CODE_S:
+                    os.unlink(entry.path)
+        with open(f"{directory}/{view.record.id}", "w", encoding="ascii") as file:
+            file.write(str(code))
+    except OSError:
+        return  # a full disk: who waits learns that it has ended
 
 
 def _remove(host: "Host | None", view: ContainerView) -> None:

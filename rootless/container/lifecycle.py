@@ -6,7 +6,15 @@ import time
 
 from rootless.container.attach import AttachOptions, Session
 from rootless.container.client import Client
-from rootless.container.ending import kill, kill_left_over, remove, stop, wait
+from rootless.container.ending import (
+    forget_stop,
+    kill,
+    kill_left_over,
+    remove,
+    stop,
+    wait,
+    wait_for_any,
+)
 from rootless.container.request import ContainerRequest
 from rootless.container.terminal import parse_detach_keys, size_of
 from rootless.errors import ContainerStateError, HostError
@@ -18,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.images import OnEvent
 
-__all__ = ["kill", "remove", "run", "run_created", "start", "stop", "top", "wait"]
+__all__ = ["kill", "remove", "run", "run_created", "start", "stop", "top", "wait", "wait_for_any"]
 
 
 _POLL_S = 0.01
@@ -67,9 +75,11 @@ def start(
     interactive: bool = False,
     sig_proxy: bool = True,
     detach_keys: str = "ctrl-p,ctrl-q",
+    restart_count: int = 0,
 ) -> int:
     """Start a container that was made or has ended; a running one is left alone.
 
+    `restart_count` says how often its restart policy has started it since the user did.
     Returns its exit code when attached, else 0. Raises ContainerNotFound and what a start raises.
     """
     keys = parse_detach_keys(detach_keys)
@@ -88,10 +98,17 @@ def start(
         sig_proxy=sig_proxy,
         detach_keys=keys,
     )
-    return _launch(host, found, options, attach=attach)
+    return _launch(host, found, options, attach=attach, restart_count=restart_count)
 
 
-def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach: bool) -> int:
+def _launch(
+    host: Host,
+    found: ContainerView,
+    options: AttachOptions,
+    *,
+    attach: bool,
+    restart_count: int = 0,
+) -> int:
     """Fork the monitor and be its first client."""
     from rootless.container.starting import StartOptions
 
@@ -103,7 +120,9 @@ def _launch(host: Host, found: ContainerView, options: AttachOptions, *, attach:
         attach=attach,
         console_size=size_of(1) if attach and options.terminal else (0, 0),
         boot_id=boot_id(),
+        restart_count=restart_count,
     )
+    forget_stop(found)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:

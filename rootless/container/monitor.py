@@ -20,6 +20,15 @@ from rootless.linux.terminal import set_window_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Timer(Protocol):
+        """Something that is to be done at a monotonic time, 0 for never."""
+
+        due_s: float
+
+        def fire(self) -> None: ...
+
 
 _CHUNK_BYTES = 1 << 18
 _PENDING_LIMIT_BYTES = 1 << 20
@@ -44,6 +53,7 @@ class Monitor:
         self.ended = False
         self.status = 0
         self.deadline_s = container.deadline_s
+        self.timer: Timer | None = None
         self.watch(self.listener.fileno(), self._accept)
         self.watch(container.pidfd, self._init_ended)
         for fd, kind, stream in container.outputs:
@@ -95,14 +105,16 @@ class Monitor:
                 self._turn(1000)
 
     def _wait_ms(self) -> int | None:
-        if not self.deadline_s:
-            return None
-        left_s = self.deadline_s - time.monotonic()
-        if left_s <= 0:
+        """Do what is due and return how long nothing else will be."""
+        now_s = time.monotonic()
+        if self.deadline_s and self.deadline_s <= now_s:
             self.deadline_s = 0.0
             signal.pidfd_send_signal(self.container.pidfd, signal.SIGKILL)
-            return None
-        return int(left_s * 1000) + 1
+        if self.timer is not None and self.timer.due_s and self.timer.due_s <= now_s:
+            self.timer.fire()
+        next_s = [self.deadline_s, self.timer.due_s if self.timer is not None else 0.0]
+        waits_s = [moment_s - now_s for moment_s in next_s if moment_s]
+        return int(min(waits_s) * 1000) + 1 if waits_s else None
 
     def _turn(self, wait_ms: int | None) -> None:
         for fd, event in self.poll.poll(wait_ms):

@@ -17,7 +17,7 @@ _STATES = (
 )  # fmt: skip
 _FILTERS = (
     "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume",
-    "network", "until", "command",
+    "network", "until", "command", "health", "restart-policy", "should-start-on-boot",
 )  # fmt: skip
 
 
@@ -160,6 +160,18 @@ def _matches(found: ContainerView, key: str, value: str, moments: dict[str, str]
         return found.status == "exited" and str(found.exit_code) == value
     if key == "ancestor":
         return _is_ancestor(found, value)
+    if key == "health":
+        from rootless.container.health_state import health_status
+
+        return (health_status(found) or "none") == value
+    if key == "restart-policy":
+        return (record.restart.partition(":")[0] or "no") == value
+    if key == "should-start-on-boot":
+        policy = record.restart.partition(":")[0]
+        starts = policy == "always" or (
+            policy == "unless-stopped" and not found.state.stopped_by_user
+        )
+        return starts is (value in ("true", "1"))
     if key == "volume":
         return any(value in (m.get("Name"), m.get("Destination")) for m in record.mounts)
     if key == "network":

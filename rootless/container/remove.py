@@ -9,6 +9,7 @@ from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.linux.procfs import is_same_process
 from rootless.linux.userns import run_in_userns
+from storage import event_log
 from storage.containers import ContainerRecord, MonitorLock, free_name, read_record, read_state
 from storage.errors import StorageError
 from storage.remove import remove_tree
@@ -30,6 +31,7 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
         except FileNotFoundError:
             pass  # somebody else was first
         _remove(host, scratch.path)
+    event_log.container_event(host.layout.run_root, "remove", record)
     _remove_cidfile(record)
     remove_tree(paths.run_dir)
     if volumes and record.anonymous_volumes:

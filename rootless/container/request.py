@@ -48,9 +48,25 @@ class ContainerRequest(NamedTuple):
     stop_signal: str | None = None
     stop_timeout: int = 10
     timeout: int = 0
+    restart: str = ""
     cidfile: str | None = None
     pidfile: str | None = None
     log_driver: str = "k8s-file"
+    # health checks
+    health_cmd: str | None = None
+    health_interval: str | None = None
+    health_timeout: str | None = None
+    health_retries: int | None = None
+    health_start_period: str | None = None
+    health_on_failure: str = "none"
+    health_startup_cmd: str | None = None
+    health_startup_interval: str | None = None
+    health_startup_timeout: str | None = None
+    health_startup_retries: int = 0
+    health_startup_success: int = 0
+    health_max_log_count: int = 5
+    health_max_log_size: int = 500
+    no_healthcheck: bool = False
     # image
     pull: str = "missing"
     platform: str | None = None

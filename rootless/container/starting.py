@@ -55,6 +55,7 @@ class StartOptions(NamedTuple):
     console_size: tuple[int, int]
     boot_id: str
     interactive: bool = False
+    restart_count: int = 0
 
 
 def _large_pipe() -> tuple[int, int]:

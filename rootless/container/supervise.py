@@ -14,6 +14,7 @@ from rootless.container.logfile import timestamp
 from rootless.container.starting import start_container
 from rootless.linux import signals as signal
 from rootless.linux.syscalls import close_range
+from storage import event_log
 from storage.containers import ContainerState, ContainerView, MonitorLock, write_state
 
 TYPE_CHECKING = False
@@ -85,8 +86,10 @@ def _monitor(
         boot_id=options.boot_id,
         ports=tuple(container.ports),
         cgroup=container.cgroup,
+        restart_count=options.restart_count,
     )
     write_state(view.paths, state, sync=False)
+    event_log.container_event(host.layout.run_root, "start", view.record)
     first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
     if options.attach:
         keep(host, view, container, first)

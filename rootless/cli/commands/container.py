@@ -161,11 +161,12 @@ def attach(invocation: "Invocation") -> int:
 def wait(invocation: "Invocation") -> int:
     """Wait for containers and print their exit codes."""
     host = invocation.host()
-    condition = invocation.text("condition")
+    conditions = invocation.texts("condition") or ("stopped",)
+    interval_s = _interval_s(invocation.text("interval"))
 
     def wait_one(name: str) -> None:
         try:
-            code = lifecycle.wait(host, name, condition)
+            code = lifecycle.wait(host, name, conditions, interval_s)
         except ContainerNotFound:
             if not invocation.flag("ignore"):
                 raise
@@ -173,7 +174,29 @@ def wait(invocation: "Invocation") -> int:
         _say(str(code))
 
     names = chosen_containers(invocation, host, is_wanted=_is_any)
+    if invocation.flag("exit_first_match") and len(names) > 1:
+        _say(str(lifecycle.wait_for_any(host, names, conditions, interval_s)))
+        return 0
     return exit_code(for_each(names, wait_one))
+
+
+def _interval_s(text: str) -> float:
+    from rootless.container.moments import parse_duration
+
+    seconds = int(text) / 1000 if text.isdecimal() and len(text) < 10 else parse_duration(text)
+    if seconds is None or seconds <= 0:
+        raise UsageError(f"--interval: {text!r} is no duration", remedy="say 250ms or 1s")
+    return seconds
+
+
+def healthcheck(invocation: "Invocation") -> int:
+    """Check a container once; the exit code tells the result."""
+    from rootless.container.health import run_check
+
+    if run_check(invocation.host(), invocation.text("container")):
+        return 0
+    _say("unhealthy")
+    return 1
 
 
 def port(invocation: "Invocation") -> int:

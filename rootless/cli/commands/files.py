@@ -5,6 +5,7 @@ import os
 from rootless.cli.output import write
 from rootless.container.names import check_name
 from rootless.errors import UsageError
+from storage import event_log
 from storage.containers import find_container, rename_container
 from storage.errors import ContainerNotFound, ImageNotFound
 
@@ -123,4 +124,5 @@ def rename(invocation: "Invocation") -> int:
         from rootless.container.networks_names import rename_endpoints
 
         rename_endpoints(host.layout, found.record, name)
+    event_log.container_event(host.layout.run_root, "rename", found.record._replace(name=name))
     return 0

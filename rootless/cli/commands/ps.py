@@ -116,12 +116,20 @@ def status_text(view: "ContainerView", now_s: float) -> str:
         started_s = parse_rfc3339(view.state.started_at)
         up = duration_text(max(0.0, now_s - started_s)) if started_s is not None else ""
         words = {"running": "Up", "paused": "Paused", "stopping": "Stopping"}
-        return f"{words[view.status]} {up}".rstrip() if view.status == "running" else (
-            words[view.status]
-        )  # fmt: skip
+        if view.status != "running":
+            return words[view.status]
+        return f"Up {up}".rstrip() + _health_text(view)
     if view.status == "exited":
         return f"Exited ({view.exit_code}) {ago_text(view.state.finished_at, now_s)}".rstrip()
     return view.status.capitalize()
+
+
+def _health_text(view: "ContainerView") -> str:
+    if view.record.health is None:
+        return ""
+    from rootless.container.health_state import health_status
+
+    return f" ({health_status(view)})"
 
 
 def _row(view: "ContainerView", now_s: float, *, full: bool) -> Row:

@@ -1,0 +1,71 @@
+"""When the next health check is due: the part of health checks that lives in the monitor.
+
+Each check is a process of its own, which ends: the monitor of a container that lives for months
+holds nothing of it.
+"""
+
+import os
+import sys
+import time
+
+from storage.containers import ContainerView, read_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.container.monitor import Monitor
+
+# Exit status of a check while the start-up check has not passed yet.
+IN_STARTUP = 3
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[1].split(':');"
+    "from rootless.container.health import main; main(sys.argv[2])"
+)
+
+
+class HealthTimer:
+    """`due_s` is the monotonic time of the next check, 0 while one runs or when there is none."""
+
+    def __init__(self, monitor: "Monitor", view: ContainerView) -> None:
+        settings = view.record.health or {}
+        startup = settings.get("startup")
+        self._monitor = monitor
+        self._view = view
+        self._interval_s = _seconds(settings)
+        self._startup_s = _seconds(startup) if isinstance(startup, dict) else 0.0
+        self._pid = 0
+        self.due_s = time.monotonic() if self._startup_s or self._interval_s else 0.0
+
+    def fire(self) -> None:
+        """Start a check."""
+        from storage import lightjson as json
+
+        paths = self._view.paths
+        words = {
+            # <store>/containers/<id> and <run root>/containers/<id>
+            "store": os.path.dirname(os.path.dirname(paths.directory)),
+            "run_root": os.path.dirname(os.path.dirname(paths.run_dir)),
+            "id": self._view.record.id,
+            "started_at": read_state(paths).started_at,
+        }
+        search_path = ":".join(path for path in sys.path if path)
+        program = [sys.executable, "-I", "-S", "-c", _BOOT, search_path, json.dumps(words)]
+        self.due_s = 0.0
+        try:
+            self._pid = os.posix_spawn(program[0], program, os.environ)
+            self._monitor.watch(os.pidfd_open(self._pid), self._ended)
+        except OSError:
+            # No process to be had just now: the next round tries again.
+            self.due_s = time.monotonic() + max(self._interval_s, 1.0)
+
+    def _ended(self, fd: int, event: int) -> None:
+        _, status = os.waitpid(self._pid, 0)
+        self._monitor.forget(fd)
+        os.close(fd)
+        in_startup = os.waitstatus_to_exitcode(status) == IN_STARTUP
+        wait_s = self._startup_s if in_startup else self._interval_s
+        self.due_s = time.monotonic() + wait_s if wait_s else 0.0
+
+
+def _seconds(settings: dict[str, object]) -> float:
+    value = settings.get("interval_s")
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,142 @@
+"""Health checks run by the monitor: no systemd, no daemon."""
+
+import json
+import time
+
+import pytest
+
+from tests.support.command import Command
+
+
+def start(rpod: Command, image: str, *options: str, command: str = "sleep 100") -> None:
+    rpod("run", "-d", "--name", "h", *options, image, "sh", "-c", command)
+
+
+def test_status_follows_the_check(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "test -f /ok", "--health-interval", "300ms",
+          "--health-retries", "2")  # fmt: skip
+    assert rpod("wait", "--condition", "unhealthy", "h", timeout_s=10).out == "-1\n"
+    assert rpod("healthcheck", "run", "h", check=False).code == 1
+    assert rpod("ps", "--filter", "health=unhealthy", "--format", "{{.Status}}").out.endswith(
+        "(unhealthy)\n"
+    )
+    rpod("exec", "h", "touch", "/ok")
+    rpod("wait", "--condition", "healthy", "h", timeout_s=10)
+    done = rpod("healthcheck", "run", "h")
+    assert (done.code, done.out) == (0, "")
+    state = json.loads(rpod("inspect", "h").out)[0]["State"]["Health"]
+    assert (state["Status"], state["FailingStreak"]) == ("healthy", 0)
+    assert 0 < len(state["Log"]) <= 5
+    assert state["Log"][-1]["ExitCode"] == 0
+
+
+def test_failures_do_not_count_in_the_start_period(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "false", "--health-interval", "200ms",
+          "--health-retries", "1", "--health-start-period", "1m")  # fmt: skip
+    time.sleep(1)
+    assert rpod("inspect", "-f", "{{.State.Health.Status}}", "h").out == "starting\n"
+
+
+def test_check_that_takes_too_long_fails_and_is_killed(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", '["sleep", "50"]', "--health-interval", "disable",
+          "--health-timeout", "1s", "--health-retries", "1")  # fmt: skip
+    began_s = time.monotonic()
+    assert rpod("healthcheck", "run", "h", check=False).code == 1
+    assert time.monotonic() - began_s < 5
+    assert "sleep 50" not in rpod("top", "h").out
+
+
+@pytest.mark.parametrize(("action", "code"), [("kill", "137"), ("stop", "137")])
+def test_unhealthy_container_is_ended_when_asked(
+    rpod: Command, image: str, action: str, code: str
+) -> None:
+    start(rpod, image, "--health-cmd", "false", "--health-interval", "200ms", "--stop-timeout",
+          "0", "--health-retries", "2", "--health-on-failure", action)  # fmt: skip
+    assert rpod("wait", "h", timeout_s=15).out == f"{code}\n"
+
+
+def test_unhealthy_container_is_restarted_when_asked(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "false", "--health-interval", "200ms", "--stop-timeout",
+          "0", "--health-retries", "1", "--health-on-failure", "restart",
+          command="echo begin; sleep 100")  # fmt: skip
+    end_s = time.monotonic() + 10
+    while len(rpod("logs", "h").lines) < 2:
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+
+
+def test_start_up_check_holds_the_others_back(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "echo regular", "--health-interval", "200ms",
+          "--health-startup-cmd", "test -f /up", "--health-startup-interval", "200ms")  # fmt: skip
+    time.sleep(0.8)
+    assert rpod("inspect", "-f", "{{.State.Health.Status}}", "h").out == "starting\n"
+    rpod("exec", "h", "touch", "/up")
+    rpod("wait", "--condition", "healthy", "h", timeout_s=10)
+
+
+def test_output_of_a_check_is_kept_in_part(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "seq 1 100000", "--health-interval", "disable",
+          "--health-max-log-size", "20")  # fmt: skip
+    rpod("healthcheck", "run", "h")
+    shown = json.loads(rpod("inspect", "h").out)[0]["State"]["Health"]["Log"][-1]
+    assert shown["Output"] == "1\n2\n3\n4\n5\n6\n7\n8\n9\n10"[:20]
+
+
+def test_container_without_a_check_cannot_be_checked(rpod: Command, image: str) -> None:
+    start(rpod, image)
+    done = rpod("healthcheck", "run", "h", check=False)
+    assert done.code == 125
+    assert "no defined healthcheck" in done.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--health-cmd", "true", "--health-interval", "soon"),
+        ("--health-cmd", "true", "--health-timeout", "10ms"),
+        ("--health-cmd", "true", "--health-retries", "0"),
+        ("--health-cmd", ""),
+        ("--health-cmd", "true", "--no-healthcheck"),
+        ("--health-on-failure", "explode"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_settings_are_refused(rpod: Command, image: str, options: tuple[str, ...]) -> None:
+    done = rpod("create", *options, image, check=False)
+    assert done.code == 125
+    assert "health" in done.err
+    assert rpod("ps", "-aq").out == ""
+
+
+def test_wait_for_a_removed_container_tells_its_exit_code(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--rm", "--name", "w", image, "sh", "-c", "sleep 0.7; exit 7")
+    assert rpod("wait", "w").out == "7\n"
+
+
+def test_events_tell_the_life_of_a_container(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "life", "--label", "kind=x", image, "sh", "-c", "exit 3", check=False)
+    rpod("rm", "life")
+    done = rpod("events", "--since", "1m", "--stream=false", "--filter", "container=life",
+                "--format", "{{.Status}} {{.ContainerExitCode}}")  # fmt: skip
+    assert done.lines == ["create 0", "start 0", "died 3", "remove 0"]
+    lines = rpod("events", "--since", "1m", "--stream=false", "--format", "json",
+                 "--filter", "label=kind=x", "--filter", "event=died").lines  # fmt: skip
+    event = json.loads(lines[-1])
+    assert (event["Name"], event["Type"], event["ContainerExitCode"]) == ("life", "container", 3)
+
+
+def test_events_are_followed(rpod: Command, image: str) -> None:
+    follower = rpod.spawn("events", "--filter", "event=create", "--format", "{{.Name}}")
+    try:
+        assert follower.stdout is not None
+        time.sleep(0.5)
+        rpod("create", "--name", "seen", image)
+        assert follower.stdout.readline() == b"seen\n"
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
+def test_unknown_filter_of_events_is_refused(rpod: Command) -> None:
+    done = rpod("events", "--stream=false", "--filter", "colour=red", check=False)
+    assert done.code == 125
