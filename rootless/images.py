@@ -15,7 +15,7 @@ from storage.images import ImageRecord, find_image, image_config, list_images
 from storage.layers import has_layer, map_key
 from storage.oci.config import ImageConfig
 from storage.record import NamedTuple
-from storage.transports import is_source, parse_source
+from storage.transports import PODMAN, check_transport, is_source, parse_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def obtain(
     """
     if is_source(name):
         return _obtain_from_file(host, name, on_event)
+    check_transport(name)
     if request.pull not in _POLICIES:
         raise UsageError(
             f'unknown pull policy "{request.pull}"', remedy="use " + ", ".join(_POLICIES)
@@ -167,10 +168,40 @@ def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> Imag
 def load_source(host: Host, name: str, on_event: "OnEvent | None" = None) -> list[ImageRecord]:
     """Take the images out of `docker-archive:PATH[:REFERENCE]`, `oci:`, `oci-archive:` or `dir:`.
 
+    Also out of podman's store: `containers-storage:NAME`.
+
     Raises InvalidReference, InvalidArchive, InvalidLayer, StoreUnusable.
     """
+    if name.partition(":")[0] == PODMAN:
+        return [_take_from_podman(host, name.partition(":")[2], on_event)]
     source = parse_source(name)
     return load(host, source.path, on_event, wanted=source.wanted)
+
+
+def _take_from_podman(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:
+    from rootless.podman_store import locate
+
+    place = locate(host.environ, name)
+
+    def work(emit: "Emit") -> object:
+        from storage.archive import load_files
+        from storage.podman_store import PodmanStore
+        from storage.scratch import Scratch
+
+        with Scratch(host.layout, "load") as scratch:
+            files = PodmanStore(place.root, place.driver, place.names, scratch.path)
+            (record,) = load_files(
+                host.layout,
+                files,
+                None,
+                default_key(host),
+                events=lambda event: emit(list(event)),
+                environment=host.environ,
+            )
+        return record.manifest_digest
+
+    digest = in_namespace(host, work, on_event)
+    return find_image(host.layout, str(digest), all_names=True)
 
 
 def _is_platform(record: ImageRecord, text: str) -> bool:

@@ -137,6 +137,8 @@ def _place(
 
 def _write(host: Host, record: ImageRecord, destination: str, on_event: "OnEvent | None") -> None:
     transport = destination.partition(":")[0]
+    if transport not in FORMS:
+        raise UsageError(f"push to {destination}: {transport} is only read")
     source = parse_source(destination)
     names: tuple[str, ...] = ()
     if transport == "docker-archive":

@@ -129,7 +129,7 @@ class Spool(Files):
             self._links[name] = _clean(posixpath.join(base, os.fsdecode(entry.link)))
         elif entry.kind == REGULAR and entry.segments is None:
             self._kept += 1
-            self._members[name] = _keep(reader.data(), f"{directory}/{self._kept}")
+            self._members[name] = keep_member(reader.data(), f"{directory}/{self._kept}")
 
 
 class OciDirectory(Files):
@@ -150,7 +150,7 @@ class OciDirectory(Files):
         try:
             with open(f"{self._directory}/{name}", "rb", buffering=0) as file:
                 pieces = iter(lambda: memoryview(file.read(_CHUNK_BYTES) or b""), memoryview(b""))
-                member = _keep(pieces, f"{self._scratch}/{len(self._members)}")
+                member = keep_member(pieces, f"{self._scratch}/{len(self._members)}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -183,7 +183,8 @@ def read_blob_of(files: Files, digest: str) -> bytes:
     return data
 
 
-def _keep(pieces: Iterator[memoryview], path: str) -> Member:
+def keep_member(pieces: Iterator[memoryview], path: str) -> Member:
+    """Write a file of an archive to `path`, digested on the way. Raises OSError."""
     digest = hashlib.sha256()
     size = 0
     with open(path, "xb", buffering=0) as file:

@@ -15,7 +15,14 @@ FORMS = {
     "oci": "oci-dir",
     DIR: DIR,
 }
-TRANSPORTS = ("docker-archive", "oci-archive", "oci", DIR)
+PODMAN = "containers-storage"
+TRANSPORTS = ("docker-archive", "oci-archive", "oci", DIR, PODMAN)
+# What podman reads as well, and how to have it here.
+_ELSEWHERE = {
+    "docker-daemon": "docker save NAME | rpod load",
+    "ostree": "copy it with skopeo to oci:PATH first",
+    "tarball": "rpod import PATH NAME",
+}
 
 
 class Source(NamedTuple):
@@ -29,6 +36,17 @@ def is_source(text: str) -> bool:
     """Tell whether a name begins with the transport of a file or a directory."""
     transport, colon, _ = text.partition(":")
     return bool(colon) and transport in TRANSPORTS
+
+
+def check_transport(text: str) -> None:
+    """Refuse names of transports that cannot be read. Raises InvalidReference."""
+    transport, colon, rest = text.partition(":")
+    # A digit after the colon is the port of a registry.
+    if colon and transport in _ELSEWHERE and not rest[:1].isdigit():
+        raise InvalidReference(
+            f"image name {text!r}: the transport {transport}: is not read",
+            remedy=_ELSEWHERE[transport],
+        )
 
 
 def parse_source(text: str) -> Source:

@@ -44,12 +44,14 @@ COMMANDS = (
         aliases=("image pull",),
         description="Prints the image's id. A pull that was interrupted goes on from what has "
         "arrived. Images also come from files: docker-archive:PATH[:REFERENCE], "
-        "oci-archive:PATH[:REFERENCE], oci:PATH[:REFERENCE], dir:PATH. A name without a registry "
+        "oci-archive:PATH[:REFERENCE], oci:PATH[:REFERENCE], dir:PATH; and out of podman's store: "
+        "containers-storage:NAME. A name without a registry "
         "is looked up in registries.conf: its aliases, then its search list; without either it "
         "is Docker Hub's.",
         examples=(
             "rpod pull docker.io/library/debian:12",
             "rpod pull oci-archive:debian.tar",
+            "rpod pull containers-storage:localhost/app:1",
         ),
     ),
     Command(

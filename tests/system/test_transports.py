@@ -1,5 +1,7 @@
 """Images straight from archives and directories, written by skopeo and by save."""
 
+import shutil
+
 import pytest
 
 from tests.support.command import Command
@@ -84,3 +86,42 @@ def test_run_of_one_of_several_has_to_say_which(
 
 def test_docker_prefix_means_the_registry_name(rpod: Command, image: str) -> None:
     assert rpod("run", "--rm", f"docker://{image}", "echo", "ran").out == "ran\n"
+
+
+@pytest.mark.rpod_only
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_image_out_of_podmans_store(
+    fresh_rpod: Command, docker_archive: str, account_dir: str, driver: str
+) -> None:
+    if shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed")
+    script = f"""mkdir -p $XDG_CONFIG_HOME/containers
+        printf '[storage]\\ndriver = "{driver}"\\n' >$XDG_CONFIG_HOME/containers/storage.conf
+        skopeo --insecure-policy copy -q docker-archive:{docker_archive} \\
+            containers-storage:localhost/theirs:1"""
+    fresh_rpod.shell(script)
+    image_id = fresh_rpod("pull", "-q", "containers-storage:localhost/theirs:1").out.strip()
+    assert fresh_rpod("images", "--format", "{{.Repository}}:{{.Tag}}").lines == [
+        "localhost/theirs:1"
+    ]
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    # The same configuration and the same layers: the same image.
+    assert fresh_rpod("images", "-q", "--no-trunc").lines == [f"sha256:{image_id}"]
+    out = fresh_rpod("run", "--rm", "--network=none", "containers-storage:theirs:1", "stat", "-c",
+                     "%u %a", "/home/alice", "/root")  # fmt: skip
+    assert out.lines == ["1000 755", "0 700"]
+    place = f"containers-storage:[{driver}@{account_dir}/data/containers/storage]theirs:1"
+    assert fresh_rpod("pull", "-q", place).out.strip() == image_id
+    done = fresh_rpod("pull", "containers-storage:theirs:2", check=False)
+    assert done.code == 125
+    assert "localhost/theirs:1" in done.err
+
+
+@pytest.mark.rpod_only
+@pytest.mark.parametrize(
+    "name", ["docker-daemon:x", "tarball:/x", "ostree:x", "containers-storage:"]
+)
+def test_transport_that_is_not_read_says_what_to_do(rpod: Command, name: str) -> None:
+    done = rpod("pull", name, check=False)
+    assert done.code == 125
+    assert "docker.io" not in done.err
