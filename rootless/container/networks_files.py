@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 SEARCH_DOMAIN = "dns.podman"
 _LIMIT_BYTES = 1 << 20
-# slirp4netns(1): its forwarder to the host's servers, for networks without names.
-_SLIRP_DNS = "10.0.2.3"
 
 
 def write_files(
@@ -78,8 +76,8 @@ def write_resolv_conf(
         if server
     ]
     if not servers:
-        has_way_out = any(not network.internal for network in networks)
-        forwarder = _SLIRP_DNS if has_way_out else ""
+        # Networks without names: the forwarder of the way out, where there is one.
+        forwarder = next((_forwarder(n) for n in networks if not n.internal), "")
         _replace(path, resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder))
         return
     host = host_resolv_conf()
@@ -90,6 +88,16 @@ def write_resolv_conf(
         host,
     )
     _replace(path, text)
+
+
+def _forwarder(network: NetworkRecord) -> str:
+    if network.options.get("outgoing") == "pasta":
+        from slirp.pasta import DNS_FORWARDER
+
+        return DNS_FORWARDER
+    from rootless.container.networks_prepare import slirp_options
+
+    return slirp_options(network).dns
 
 
 def change_hosts(

@@ -109,11 +109,19 @@ class Joining:
     def wait_mapped(self) -> None:
         """Return once the id maps are written. Raises IdMapError, HostError."""
         self._expect(b"m")
+        settings = self._record.request.get("sysctl", ())
+        if isinstance(settings, list | tuple) and any(".conf." in str(one) for one in settings):
+            # The container is about to set what the interfaces have to be there for.
+            self._wait_wired()
+
+    def _wait_wired(self) -> None:
+        if self._channel is not None:
+            self._expect(b"w")
+            self._end_worker()
 
     def wait_ready(self) -> None:
         """Return once the container is in its networks. Raises HostError, SlirpError."""
-        self._expect(b"w")
-        self._end_worker()
+        self._wait_wired()
         for starting in self._starting.values():
             starting.wait_ready()
 

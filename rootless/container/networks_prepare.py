@@ -15,6 +15,7 @@ from rootless.linux import syscalls
 from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error
 from rootless.sandbox.channel import Channel
 from slirp.masquerade import masquerade
+from slirp.model import SlirpOptions
 from slirp.netlink import IPV4_FORWARDING, IPV4_PROXY_ARP, Netlink
 from slirp.network_address import parse_address, parse_subnet
 from storage.networks import NetworkRecord
@@ -29,6 +30,7 @@ DEFAULT_MTU = 65520
 VETH_PREFIX = "veth"
 _QUIT = b"q"
 _OLD_WAY_OUT_S = 3.0
+_SLIRP_SUBNETS = ("10.0.2.0/24", "172.31.253.0/24", "192.168.253.0/24")
 _FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 # slirp4netns(1), --enable-ipv6: the subnet, the namespace's side and slirp4netns' side.
 _SLIRP6, _SLIRP6_ADDRESS, _SLIRP6_GATEWAY = "fd00::/64", "fd00::100", "fd00::2"
@@ -161,6 +163,18 @@ def _enter(found: Connection, channel: Channel) -> None:
 def mtu_of(record: NetworkRecord) -> int:
     """Return the largest packet of a network: as slirp4netns', that costs the least."""
     return int(record.options.get("mtu", DEFAULT_MTU))
+
+
+def slirp_options(record: NetworkRecord) -> SlirpOptions:
+    """Return how slirp4netns serves a network: by a subnet that the network does not have."""
+    own = [parse_subnet(entry["subnet"]) for entry in record.subnets]
+    own += [parse_subnet(route["destination"]) for route in record.routes]
+    free = (
+        text
+        for text in _SLIRP_SUBNETS
+        if not any(parse_subnet(text).overlaps(other) for other in own)
+    )
+    return SlirpOptions(cidr=next(free, _SLIRP_SUBNETS[0]), enable_ipv6=record.ipv6)
 
 
 def _make_bridge(record: NetworkRecord) -> None:

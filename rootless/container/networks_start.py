@@ -12,10 +12,8 @@ import os
 import sys
 
 from rootless.container.networks_connection import Connection, connect, socket_name
-from rootless.container.networks_prepare import Prepared
+from rootless.container.networks_prepare import Prepared, slirp_options
 from rootless.errors import HostError
-from slirp.model import SlirpOptions
-from slirp.network_address import Subnet, parse_subnet
 from storage import lightjson as json
 from storage.containers import read_state
 from storage.files import Lock
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 # ioctl_nsfs(2).
 _NS_GET_PARENT = 0xB702
 _TAP = "tap0"
-_SLIRP_SUBNETS = ("10.0.2.0/24", "172.31.253.0/24", "192.168.253.0/24")
 _QUEUE = 128
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[1].split(':');"
@@ -155,8 +152,7 @@ def start_outgoing(record: NetworkRecord, prepared: Prepared) -> "Running":
         return pasta.start(prepared.pid, () if record.ipv6 else ("--ipv4-only",))
     from slirp import slirp4netns
 
-    options = SlirpOptions(cidr=_slirp_subnet(record), enable_ipv6=record.ipv6)
-    return slirp4netns.start(prepared.pid, options, interface=_TAP)
+    return slirp4netns.start(prepared.pid, slirp_options(record), interface=_TAP)
 
 
 def wait_outgoing(record: NetworkRecord, prepared: Prepared, outgoing: "Running") -> None:
@@ -164,17 +160,6 @@ def wait_outgoing(record: NetworkRecord, prepared: Prepared, outgoing: "Running"
     outgoing.wait_ready()
     if record.options.get("outgoing") != "pasta":
         prepared.configure_outgoing(_TAP, ipv6=record.ipv6)
-
-
-def _slirp_subnet(record: NetworkRecord) -> str:
-    """Return a subnet for slirp4netns that the network does not have itself."""
-    own = [parse_subnet(entry["subnet"]) for entry in record.subnets]
-    own += [parse_subnet(route["destination"]) for route in record.routes]
-    for text in _SLIRP_SUBNETS:
-        subnet: Subnet = parse_subnet(text)
-        if not any(subnet.overlaps(other) for other in own):
-            return text
-    return _SLIRP_SUBNETS[0]
 
 
 # --- the helper
