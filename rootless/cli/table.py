@@ -147,6 +147,7 @@ GROUPS = {
     "builder": "Manage what builds keep",
     "container": "Manage containers",
     "healthcheck": "Check the health of containers",
+    "generate": "Make units of systemd",
     "image": "Manage images",
     "manifest": "Manage indexes of images",
     "network": "Manage networks of containers",
@@ -166,6 +167,7 @@ _NETWORK = "spec_network"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
+_SYSTEMD = "spec_systemd"
 _SPACE = "spec_space"
 _MANIFEST = "spec_manifest"
 
@@ -201,6 +203,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "container stats": (_LIMITS, "stats"),
     "container pause": (_LIMITS, "pause"),
     "container unpause": (_LIMITS, "unpause"),
+    "generate systemd": (_SYSTEMD, "generate systemd"),
+    "quadlet": (_SYSTEMD, "quadlet"),
     "ps": (_LIST, "ps"),
     "images": (_LIST, "images"),
     "inspect": (_LIST, "inspect"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ALL = ("cpuset", "cpu", "io", "memory", "pids")
 _SLICE = "user.slice"
+_UNITS = (".scope", ".service", ".slice")
 _PARENT = "dev.rpod.cgroup-parent"
 _MODE = "dev.rpod.cgroups"
 _MANAGER = "dev.rpod.cgroup-manager"
@@ -76,7 +77,10 @@ def _ask_control_group(runtime: str) -> str:
 
 
 def _delegated(mount: str, wanted: tuple[str, ...]) -> "Place | None":
-    """Return the nearest of the caller's own cgroup and those above it that gives most."""
+    """Return the nearest of the caller's own cgroup and those above it that gives most.
+
+    What lies above a unit of systemd's belongs to systemd, whoever owns the directory.
+    """
     best: Place | None = None
     directory = mount + cgroup.own_path()
     while directory.startswith(mount) and cgroup.is_ours(directory):
@@ -88,8 +92,21 @@ def _delegated(mount: str, wanted: tuple[str, ...]) -> "Place | None":
         gain = set(place.controllers) & set(wanted)
         if best is None or len(gain) > len(set(best.controllers) & set(wanted)):
             best = place
+        if directory.endswith(_UNITS):
+            break
         directory = os.path.dirname(directory)
     return best
+
+
+def own_place() -> "Place | None":
+    """Return the caller's own cgroup, which `split` divides; None when it is not delegated."""
+    mount = cgroup.mount_point()
+    directory = mount + cgroup.own_path()
+    if not mount or not cgroup.is_ours(directory):
+        return None
+    place = Place(directory)
+    place.manager, place.controllers = "cgroupfs", cgroup.controllers(directory)
+    return place
 
 
 def missing_error(option: str, controller: str, place: "Place | None", uid: int) -> LimitError:
@@ -159,12 +176,10 @@ class Group:
             ) from error
 
     def _make(self, pid: int) -> None:
-        place = None
-        if self.mode != "split":
-            place = find_place(self.uid, self.environ, self._manager, self._needed())
+        if self.mode == "split":
+            place = own_place()
         else:
-            mount = cgroup.mount_point()
-            place = _delegated(mount, self._needed()) if mount else None
+            place = find_place(self.uid, self.environ, self._manager, self._needed())
         if place is None:
             self._complain(None)
             return
@@ -322,6 +337,23 @@ def _check_parents(directory: str, setting: Setting) -> None:
         directory = os.path.dirname(directory)
 
 
+def _place_for(
+    host: "Host", annotations: dict[str, object], needed: tuple[str, ...]
+) -> "Place | None":
+    mode, parent = annotations.get(_MODE), str(annotations.get(_PARENT, ""))
+    if mode == "disabled":
+        return None
+    if mode == "split":
+        return own_place()
+    place = find_place(host.uid, host.environ, str(annotations.get(_MANAGER, "")), needed)
+    if parent and place is not None and place.manager == "systemd" and parent[-6:] != ".slice":
+        raise UsageError(
+            f"--cgroup-parent {parent}: systemd makes scopes below slices",
+            remedy="use the name of a slice such as batch.slice, or --cgroup-manager=cgroupfs",
+        )
+    return place
+
+
 def prepare(host: "Host", raw: dict[str, object], asked: list[str], limits: str) -> None:
     """Check the limits in config.json before anything is made; with best-effort replace some.
 
@@ -337,14 +369,7 @@ def prepare(host: "Host", raw: dict[str, object], asked: list[str], limits: str)
     resources = linux["resources"]
     wanted = settings(resources)
     needed = tuple({setting.controller for setting in wanted})
-    place = None
-    if annotations.get(_MODE) != "disabled":
-        place = find_place(host.uid, host.environ, str(annotations.get(_MANAGER, "")), needed)
-    if parent and place is not None and place.manager == "systemd" and parent[-6:] != ".slice":
-        raise UsageError(
-            f"--cgroup-parent {parent}: systemd makes scopes below slices",
-            remedy="use the name of a slice such as batch.slice, or --cgroup-manager=cgroupfs",
-        )
+    place = _place_for(host, annotations, needed)
     there = place.controllers if place is not None else ()
     if limits == "best-effort":
         from rootless.container.best_effort import Effort

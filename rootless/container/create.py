@@ -51,6 +51,11 @@ def create(
     Raises UsageError, NameTaken, ImageNotFound, RegistryError, MountSourceMissing, UnknownUser.
     """
     _check(request)
+    if request.sdnotify == "container" and "NOTIFY_SOCKET" in host.environ:
+        from rootless.container.activation import give_notify_socket
+
+        volumes, variables = give_notify_socket(request.volume, request.env, host.environ)
+        request = request._replace(volume=volumes, env=variables)
     _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)

@@ -30,6 +30,7 @@ __all__ = ["kill", "remove", "run", "run_created", "start", "stop", "top", "wait
 
 
 _POLL_S = 0.01
+_JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
 
 
 class RunResult(NamedTuple):
@@ -57,6 +58,7 @@ def run_created(host: Host, record: ContainerRecord, request: ContainerRequest) 
     made = view(host.layout, record)
     if request.detach:
         _launch(host, made, AttachOptions(), attach=False)
+        _note_session(host)
         return RunResult(record.id, 0)
     options = AttachOptions(
         stdin=request.interactive,
@@ -121,6 +123,7 @@ def _launch(
         console_size=size_of(1) if attach and options.terminal else (0, 0),
         boot_id=boot_id(),
         restart_count=restart_count,
+        listen_fds=_listen_fds(host),
     )
     forget_stop(found)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -141,6 +144,28 @@ def _launch(
         return _wait_started(ours)
     finally:
         ours.close()
+
+
+def _listen_fds(host: Host) -> int:
+    """Return how many sockets systemd has opened for this command."""
+    if "LISTEN_FDS" not in host.environ:
+        return 0
+    from rootless.container.activation import listen_fds
+
+    return listen_fds(host.environ, os.getpid())
+
+
+def _note_session(host: Host) -> None:
+    """Say at once when a container in the background will not outlive the session."""
+    is_job = any(name in host.environ for name in _JOB_VARIABLES)
+    if not is_job and not os.path.isdir("/run/systemd/system"):
+        return
+    from rootless.host.session import session_note
+
+    if "NOTIFY_SOCKET" not in host.environ and (
+        text := session_note(host.uid, host.user_name, host.environ)
+    ):
+        host.note(text)
 
 
 def _take_lock(host: Host, found: ContainerView) -> MonitorLock | None:

@@ -113,6 +113,7 @@ class ContainerRequest(NamedTuple):
     uts: str = "private"
     cgroupns: str = "private"
     # limits
+    sdnotify: str = "container"
     cgroups: str = "enabled"
     cgroup_parent: str = ""
     limits: str = "strict"

@@ -37,7 +37,7 @@ from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rootless.container.cgroups import Group
     from rootless.container.networks_join import Joining
@@ -56,6 +56,7 @@ class StartOptions(NamedTuple):
     boot_id: str
     interactive: bool = False
     restart_count: int = 0
+    listen_fds: int = 0
 
 
 def _large_pipe() -> tuple[int, int]:
@@ -138,6 +139,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     raw = _read_config(view)
     plan = make_plan(raw, make_root(host, view), seccomp=seccomp_filter(raw, paths.directory))
     plan.console_size = options.console_size
+    _give_sockets(plan, options.listen_fds, os.environ)
     _silence_standard_streams()
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     # After the streams, so that no descriptor of the child is one of 0, 1, 2.
@@ -173,6 +175,17 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     if record.timeout_s:
         container.deadline_s = time.monotonic() + record.timeout_s
     return container
+
+
+def _give_sockets(plan: child.Plan, count: int, environ: "Mapping[str, str]") -> None:
+    """Pass on the sockets that systemd has opened: they are the descriptors from 3 on."""
+    if not count:
+        return
+    from rootless.container.activation import listen_environment
+
+    plan.listen_fds = count
+    # With --init the command is the second process.
+    plan.process.environment |= listen_environment(count, 2 if plan.init else 1, environ)
 
 
 def has_cgroups(host: "Host") -> bool:

@@ -29,7 +29,7 @@ def run_monitor(
     """Body of the forked monitor; reports to `first`. Never returns."""
     code = 1
     try:
-        _detach_from_caller({first.fileno(), lock.fd})
+        _detach_from_caller({first.fileno(), lock.fd, *range(3, 3 + options.listen_fds)})
         code = _monitor(host, view, options, lock, first)
     except BaseException as error:  # noqa: BLE001 - top of a forked child
         first.queue(frames.frame_json(frames.FAILED, describe_error(error)))
@@ -90,6 +90,11 @@ def _monitor(
     )
     write_state(view.paths, state, sync=False)
     event_log.container_event(host.layout.run_root, "start", view.record)
+    if "NOTIFY_SOCKET" in os.environ:
+        from rootless.container.activation import tell_started
+
+        mode = str(view.record.request.get("sdnotify", "container"))
+        tell_started(mode, detached=not options.attach)
     first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
     if options.attach:
         keep(host, view, container, first)

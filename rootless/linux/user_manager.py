@@ -113,6 +113,10 @@ class UserManager:
         target = self._target("AttachProcessesToUnit")
         self._connection.call(target, "ssau", (unit, below, [pid]))
 
+    def reload(self) -> None:
+        """Have the units read anew. Raises OSError, DBusError."""
+        self._connection.call(self._target("Reload"), "", ())
+
     def control_group(self) -> str:
         """Return the path of the manager's own cgroup. Raises OSError, DBusError."""
         interface = "org.freedesktop.DBus.Properties"

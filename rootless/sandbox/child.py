@@ -39,6 +39,7 @@ class Plan:
         "init",
         "keyring",
         "late_flags",
+        "listen_fds",
         "operations",
         "process",
         "root",
@@ -54,6 +55,7 @@ class Plan:
         self.init = False
         self.keyring = ""
         self.late_flags = 0
+        self.listen_fds = 0
         self.streams = (0, 1, 2)
 
     def describe(self) -> list[str]:
@@ -135,7 +137,7 @@ def _become(plan: Plan, channel: Channel) -> None:
         use_streams(plan.streams, process.uid, process.gid)
     if plan.keyring:
         _new_keyring(plan.keyring)
-    _close_others(channel)
+    _close_others(channel, plan.listen_fds)
     set_limits(process)
     reset_signals()
     if plan.init:
@@ -155,7 +157,11 @@ def _new_keyring(name: str) -> None:
         return
 
 
-def _close_others(channel: Channel) -> None:
+def _close_others(channel: Channel, kept: int) -> None:
+    """Close all but the channel, and but `kept` sockets for the program from descriptor 3 on."""
     keep = channel.fileno()
-    sc.close_range(FIRST_FREE_FD, keep - 1) if keep > FIRST_FREE_FD else None
+    for fd in range(FIRST_FREE_FD, FIRST_FREE_FD + kept):
+        os.set_inheritable(fd, True)
+    first = FIRST_FREE_FD + kept
+    sc.close_range(first, keep - 1) if keep > first else None
     sc.close_range(keep + 1)

@@ -1,0 +1,116 @@
+"""Services in a real user session: Quadlet, generate systemd, readiness, sockets, notes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.command import Command
+
+RUNTIME = f"/run/user/{os.getuid()}"
+UNITS = os.path.expanduser("~/.config/systemd/user")
+QUADLET = os.path.expanduser("~/.config/containers/systemd")
+
+
+def systemctl(*words: str, check: bool = True) -> str:
+    done = subprocess.run(
+        ["systemctl", "--user", *words], capture_output=True, text=True, check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": RUNTIME},
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def rpod(session_rpod: Command) -> Iterator[Command]:
+    """The command as the service sees it: the same store, the user's real home for units."""
+    os.makedirs(UNITS, exist_ok=True)
+    os.makedirs(QUADLET, exist_ok=True)
+    variables = ("HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "RPOD_RUNROOT", "RPOD_ROOT")
+    kept = {name: session_rpod.environment.get(name, "") for name in variables}
+    systemctl("set-environment", *(f"{name}={value}" for name, value in kept.items() if value))
+    yield session_rpod
+    systemctl("unset-environment", *variables)
+
+
+def test_quadlet_service_runs_and_stops(rpod: Command, image: str) -> None:
+    with open(f"{QUADLET}/web.container", "w", encoding="utf-8") as file:
+        file.write(
+            f"[Container]\nImage={image}\nExec=sleep 1000\nMemory=64m\nPull=never\n"
+            "[Install]\nWantedBy=default.target\n"
+        )
+    with open(f"{QUADLET}/wrong.container", "w", encoding="utf-8") as file:
+        file.write(f"[Container]\nImage={image}\nBogus=1\n")
+    home = os.path.expanduser("~")
+    done = rpod("quadlet", env={"XDG_CONFIG_HOME": f"{home}/.config"}, check=False)
+    os.unlink(f"{QUADLET}/wrong.container")
+    assert done.code == 1
+    assert "Bogus= is not known" in done.err
+    systemctl("daemon-reload")
+    try:
+        systemctl("start", "web.service")
+        assert systemctl("is-active", "web.service") == "active"
+        pid = rpod("inspect", "--format", "{{.State.Pid}}", "systemd-web").out.strip()
+        with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+            group = file.read().strip()
+        assert "/web.service/rpod-" in group, group
+        with open(f"/sys/fs/cgroup{group[3:]}/memory.max", encoding="ascii") as file:
+            assert file.read() == "67108864\n"
+    except AssertionError:
+        sys.stderr.write(systemctl("status", "-n", "30", "web.service", check=False))
+        raise
+    finally:
+        systemctl("stop", "web.service", check=False)
+        os.unlink(f"{QUADLET}/web.container")
+    assert rpod("ps", "-aq").out == ""
+    rpod("quadlet", env={"XDG_CONFIG_HOME": f"{home}/.config"})
+    assert not os.path.exists(f"{UNITS}/web.service")
+
+
+def test_generated_unit_runs(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "job", "--env", "A=1 2", image, "sh", "-c", "echo $A; sleep 1000")
+    unit = rpod("generate", "systemd", "--new", "--name", "job").out
+    rpod("rm", "job")
+    with open(f"{UNITS}/container-job.service", "w", encoding="utf-8") as file:
+        file.write(unit)
+    systemctl("daemon-reload")
+    try:
+        systemctl("start", "container-job.service")
+        assert rpod("logs", "job").out == "1 2\n"
+    except AssertionError:
+        sys.stderr.write(systemctl("status", "-n", "30", "container-job.service", check=False))
+        raise
+    finally:
+        systemctl("stop", "container-job.service", check=False)
+        os.unlink(f"{UNITS}/container-job.service")
+        systemctl("daemon-reload")
+
+
+def test_socket_is_passed_to_the_container(session_rpod: Command, image: str) -> None:
+    path = f"{session_rpod.account.home}/socket"
+    script = "echo $LISTEN_FDS $LISTEN_PID; dd bs=100 count=1 <&3 2>/dev/null"
+    words = [*session_rpod.prefix, "run", "--rm", "--network=none", image, "sh", "-c", script]
+    names = [f"--setenv={name}" for name in session_rpod.environment]
+    with subprocess.Popen(
+        ["systemd-socket-activate", "-d", "-l", path, *names, *words],
+        env=session_rpod.environment, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        import socket
+
+        last_s = time.monotonic() + 20
+        while not os.path.exists(path) and time.monotonic() < last_s:
+            time.sleep(0.1)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello\n", path)
+        out, _ = process.communicate(timeout=100)
+    assert out.split() == ["1", "1", "hello"]
+
+
+def test_lingering_account_is_told_nothing(session_rpod: Command, image: str) -> None:
+    done = session_rpod("run", "-d", image, "sleep", "1000")
+    assert "loginctl" not in done.err
+    told = session_rpod("run", "-d", image, "sleep", "1000", env={"SLURM_JOB_ID": "77"})
+    assert "slurm job 77" in told.err

@@ -1,0 +1,83 @@
+"""Quadlet files: reading them, the services that they become, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from rootless.container.quadlet import make_unit, parse, quadlet_files
+from rootless.errors import UsageError
+
+
+def service(text: str, name: str = "/q/web.container") -> str:
+    return make_unit(name, text, "/bin/rpod").text
+
+
+def line(text: str, key: str) -> str:
+    return next(one.partition("=")[2] for one in text.splitlines() if one.startswith(f"{key}="))
+
+
+def test_continued_lines_and_comments() -> None:
+    sections = parse("# x\n[A]\nB=one \\\n# no\n two\nB=three\n; y\n", "f")
+    assert sections == {"A": [("B", "one   two"), ("B", "three")]}
+
+
+def test_container_becomes_a_run() -> None:
+    text = service(
+        '[Unit]\nDescription=x\n[Container]\nImage=img\nExec=sh -c "a b"\nPublishPort=80:80\n'
+        'Environment=A=1 "B=2 3"\nReadOnly=yes\nUser=1\nGroup=2\nAutoUpdate=registry\n'
+        "[Service]\nRestart=always\n[Install]\nWantedBy=default.target\n"
+    )
+    assert line(text, "ExecStart") == (
+        "/bin/rpod run --rm --replace --name systemd-web --cgroups=split --sdnotify=conmon"
+        ' --publish 80:80 --env A=1 --env "B=2 3" --read-only=true --user 1:2'
+        ' --label io.containers.autoupdate=registry img sh -c "a b"'
+    )
+    assert "Restart=always" in text
+    assert "Description=x" in text
+    assert make_unit("/q/a.container", text.replace("[X-C", "[C"), "r").wanted_by == [
+        "default.target"
+    ]
+
+
+def test_references_become_requirements(tmp_path: Path) -> None:
+    (tmp_path / "data.volume").write_text("[Volume]\nVolumeName=store\n")
+    path = f"{tmp_path}/web.container"
+    text = service("[Container]\nImage=i\nVolume=data.volume:/data:ro\n", path)
+    assert "--volume store:/data:ro" in text
+    assert "Requires=data-volume.service" in text
+    volume = make_unit(f"{tmp_path}/data.volume", "[Volume]\nVolumeName=store\nLabel=a=b\n", "r")
+    assert volume.name == "data-volume.service"
+    assert line(volume.text, "ExecStart") == "r volume create --ignore --label a=b store"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Container]\n",
+        "[Other]\nA=b\n",
+        "Image=i\n",
+        "[Container]\nImage=i\nBogus=1\n",
+        "[Container]\nImage=i\nReadOnly=perhaps\n",
+        '[Container]\nImage=i\nExec="open\n',
+        "[Container]\nImage=i\nVolume=absent.volume:/x\n",
+    ],
+)
+def test_wrong_file_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        service(text)
+
+
+@pytest.mark.parametrize("name", ["/q/a.kube", "/q/a.pod", "/q/a"])
+def test_unknown_kind_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        service("[Container]\nImage=i\n", name)
+
+
+def test_first_directory_wins(tmp_path: Path) -> None:
+    for directory in ("a", "b"):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "x.container").write_text("")
+    (tmp_path / "b" / "y.volume").write_text("")
+    (tmp_path / "b" / "z.txt").write_text("")
+    found = quadlet_files([f"{tmp_path}/a", f"{tmp_path}/b", f"{tmp_path}/none"])
+    assert found == [f"{tmp_path}/a/x.container", f"{tmp_path}/b/y.volume"]
