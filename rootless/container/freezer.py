@@ -3,6 +3,7 @@
 from rootless.errors import ContainerStateError, LimitError
 from rootless.host.paths import Host
 from rootless.linux import cgroup
+from storage import event_log
 from storage.containers import ContainerView, find_container
 
 
@@ -23,6 +24,7 @@ def pause(host: Host, text: str) -> str:
             remedy="start it where a cgroup is delegated to you: see rpod doctor",
         )
     _freeze(found, frozen=True)
+    event_log.container_event(host.layout.run_root, "pause", found.record)
     return found.record.name
 
 
@@ -37,6 +39,7 @@ def unpause(host: Host, text: str) -> str:
             f'"{found.record.name}" is not paused, can\'t unpause: container state improper'
         )
     _freeze(found, frozen=False)
+    event_log.container_event(host.layout.run_root, "unpause", found.record)
     return found.record.name
 
 

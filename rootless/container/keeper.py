@@ -59,6 +59,8 @@ def keep(
         from rootless.container.cgroups import leave
 
         state = state._replace(oom_killed=leave(state.cgroup))
+        if state.oom_killed:
+            event_log.container_event(run_root, "oom", record)
     try:
         if record.auto_remove:
             _leave_exit_code(view, code)

@@ -138,7 +138,9 @@ class _Maker:
         values = dict(self._keys)
         name = values.get("ContainerName", f"systemd-{self._stem}")
         notify = values.get("Notify", "false").lower()
-        mode = {"healthy": "healthy"}.get(notify, "container" if notify in _TRUE else "conmon")
+        if notify == "healthy":
+            raise UsageError(f"read {self._path}: Notify=healthy is not possible yet")
+        mode = "container" if notify in _TRUE else "conmon"
         image = values.get("Image", "")
         if not image:
             raise UsageError(f"read {self._path}: [Container] needs Image=")

@@ -7,6 +7,7 @@ from rootless.container.resources import Setting, make_resources, settings
 from rootless.errors import LimitError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import cgroup
+from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container, write_record
 from storage.files import Lock, read_file, write_file
@@ -44,6 +45,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
             if value != ContainerRequest._field_defaults[name]
         }
         write_record(found.paths, found.record._replace(request=asked), sync=True)
+    event_log.container_event(host.layout.run_root, "update", found.record)
     return found.record.id
 
 

@@ -100,6 +100,8 @@ def test_memory_hog_is_killed_and_reported(session_rpod: Command, image: str) ->
     arguments = ("run", "--name", "box", "--memory", "32m", image, "tail", "/dev/zero")
     assert session_rpod(*arguments, check=False).code == 137
     assert inspect(session_rpod, "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 137"
+    events = session_rpod("events", "--stream=false", "--filter", "container=box", check=False)
+    assert " oom " in events.out, events.told
 
 
 def test_fork_bomb_is_held(session_rpod: Command, image: str) -> None:
