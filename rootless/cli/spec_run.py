@@ -7,6 +7,7 @@ The options of `run` are the fields of `rootless.container.request.ContainerRequ
 from rootless.cli.limit_options import resource_options
 from rootless.cli.table import (
     COMMAS,
+    CONTAINERS,
     DIRECTORIES,
     FILES,
     IMAGES,
@@ -78,6 +79,8 @@ _LIFE = (
            metavar="SECONDS"),
     text("restart", "What happens when it ends: no, always, unless-stopped, on-failure[:RETRIES]",
          default="", metavar="POLICY"),
+    many("requires", "Start these containers first", metavar="CONTAINER", kind=COMMAS,
+         objects=CONTAINERS),
     text("cidfile", "Write the container's id to a file that must not exist", metavar="FILE",
          objects=FILES),
     text("pidfile", "Write the process id to a file", metavar="FILE", objects=FILES),
@@ -115,6 +118,7 @@ _HEALTH = (
 _ATTACHED = (
     flag("detach", "Print the id and leave the container in the background", short="d"),
     _DETACH_KEYS,
+    flag("rmi", "Remove the container when it ends, and its image if nothing else needs it"),
     flag("sig-proxy", "Pass signals on to the process", default=True),
 )
 
@@ -140,7 +144,11 @@ _IMAGE = (
 _FILE_SYSTEMS = (
     many("volume", "Mount a host path or a named volume", short="v",
          metavar="SOURCE:TARGET[:OPTIONS]", objects=FILES),
-    many("mount", "Mount by keywords: type=bind|volume|tmpfs,source=,target=,...",
+    many("volumes-from", "Mount what another container has mounted", metavar="CONTAINER[:OPTIONS]",
+         kind=COMMAS, objects=CONTAINERS),
+    text("image-volume", "What the image's volumes become", default="anonymous",
+         choices=("anonymous", "bind", "tmpfs", "ignore"), metavar="KIND"),
+    many("mount", "Mount by keywords: type=bind|volume|tmpfs|ramfs|devpts|glob,source=,target=,...",
          metavar="KEY=VALUE,..."),
     many("tmpfs", "Mount a tmpfs", metavar="TARGET[:OPTIONS]"),
     flag("read-only", "Make the root file system read-only"),

@@ -12,7 +12,9 @@ from rootless import images
 from rootless.container import mounts as user_mounts
 from rootless.container import spec
 from rootless.container.accounts import account_files
+from rootless.container.fetching import pull_settings
 from rootless.container.idmap import UserNamespace, choose, fit_single_id, storage_maps
+from rootless.container.labels import labels_of
 from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
 from rootless.container.merged import read_accounts
@@ -24,7 +26,7 @@ from rootless.linux import signals as signal
 from rootless.sandbox.drivers import COPY
 from storage import event_log
 from storage import lightjson as json
-from storage.containers import ContainerRecord, name_owner, new_id, take_name
+from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
 from storage.errors import NameTaken, from_os_error
 from storage.files import Lock, read_file
 from storage.images import ImageRecord
@@ -36,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rootless.container.users import User
     from rootless.images import OnEvent
 
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
@@ -50,7 +53,7 @@ def create(
 
     Raises UsageError, NameTaken, ImageNotFound, RegistryError, MountSourceMissing, UnknownUser.
     """
-    _check(request)
+    _check(host, request)
     if request.sdnotify == "container" and "NOTIFY_SOCKET" in host.environ:
         from rootless.container.activation import give_notify_socket
 
@@ -59,7 +62,7 @@ def create(
     _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)
-    image = images.obtain(host, request.image, _pull_settings(request), on_event)
+    image = images.obtain(host, request.image, pull_settings(request), on_event)
     config = images.config_of(host, image)
     namespace = choose(request.userns, host.id_maps(), host.uid, host.gid)
     unpack_maps = storage_maps(namespace, host.id_maps())
@@ -88,32 +91,6 @@ def create(
     return _give_name(host, record, is_generated=request.name is None)
 
 
-def _pull_settings(request: ContainerRequest) -> images.PullSettings:
-    """Return how to fetch the image. Raises UsageError."""
-    delay_s = 2.0
-    if request.retry_delay != "2s":
-        from rootless.container.moments import parse_duration
-
-        parsed_s = parse_duration(request.retry_delay)
-        if parsed_s is None or parsed_s < 0:
-            raise UsageError(
-                f"--retry-delay: {request.retry_delay!r} is no duration", remedy="say 2s"
-            )
-        delay_s = parsed_s
-    return images.PullSettings(
-        pull=request.pull,
-        platform=images.join_platform(
-            request.platform, request.arch or "", request.os or "", request.variant or ""
-        ),
-        tls_verify=request.tls_verify,
-        authfile=request.authfile,
-        creds=request.creds,
-        ca_dir=request.cert_dir,
-        retries=max(0, request.retry),
-        retry_delay_s=delay_s,
-    )
-
-
 def _remove_volumes(host: Host, names: list[str]) -> None:
     """Take back the anonymous volumes of a container that did not come to be."""
     from rootless.container.remove import remove_volume_data
@@ -128,7 +105,7 @@ def _note_what_is_less(host: Host, request: ContainerRequest) -> None:
         host.note(f"--oom-score-adj {wanted}: {given}, your own, is the least that you can give")
 
 
-def _check(request: ContainerRequest) -> None:
+def _check(host: Host, request: ContainerRequest) -> None:
     """Find what cannot work before anything is done."""
     if request.name:
         check_name(request.name)
@@ -143,6 +120,8 @@ def _check(request: ContainerRequest) -> None:
         )
     if request.timeout < 0:
         raise UsageError("--timeout must not be negative")
+    for name in request.requires:
+        find_id(host.layout, name)
     if request.rm and _restart(request):
         raise UsageError(
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
@@ -183,7 +162,12 @@ def _surroundings(
 ) -> spec.Surroundings:
     """Find out what config.json depends on; names of new anonymous volumes go to `made`."""
     container_id = new_id()
-    mounts = user_mounts.collect(request, config.volumes, working_directory())
+    inherited = []
+    if request.volumes_from:
+        from rootless.container.volumes_from import inherit
+
+        inherited = inherit(host, request.volumes_from)
+    mounts = user_mounts.collect(request, config.volumes, working_directory(), inherited)
     network = _network(host, request)
     layers = _layers(host, image, key)
     return spec.Surroundings(
@@ -268,6 +252,10 @@ def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.S
     from storage.volumes import ensure_volume
 
     name = mount.source or new_id()
+    if mount.must_exist:
+        from storage.volumes import read_volume
+
+        read_volume(host.layout, name)
     if not mount.source:
         made.append(name)
     path = ensure_volume(host.layout, name, anonymous=not mount.source)
@@ -305,7 +293,7 @@ def _record(
         network=around.network.mode,
         ports=_ports(host, request, config, around),
         mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
-        labels=config.labels | _labels(request),
+        labels=config.labels | labels_of(request),
         annotations={},
         stop_signal=parse_signal(signal_text) if signal_text else int(signal.SIGTERM),
         stop_timeout_s=request.stop_timeout,
@@ -355,25 +343,6 @@ def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[
     return health
 
 
-def _label_lines(request: ContainerRequest) -> list[str]:
-    lines: list[str] = []
-    for path in request.label_file:
-        from rootless.container.environment import read_lines
-
-        lines += read_lines(path, "--label-file")
-    return lines
-
-
-def _labels(request: ContainerRequest) -> dict[str, str]:
-    labels = {}
-    for text in (*_label_lines(request), *request.label):
-        name, _, value = text.partition("=")
-        if not name:
-            raise UsageError(f'invalid label "{text}"', remedy="use --label NAME=VALUE")
-        labels[name] = value
-    return labels
-
-
 def _ports(
     host: Host, request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
 ) -> tuple[dict[str, object], ...]:
@@ -407,6 +376,15 @@ def _ports(
     return tuple(mapping.to_json() for mapping in mappings)
 
 
+def _chown_mounts(host: Host, around: spec.Surroundings, user: "User") -> None:
+    for source in around.sources:
+        if source.mount.chown:
+            from rootless.container.chowning import give_to_user
+
+            maps = storage_maps(around.namespace, host.id_maps())
+            give_to_user(source.path, user, maps, host.environ.get("HOME", "/"))
+
+
 def _write_bundle(
     host: Host,
     request: ContainerRequest,
@@ -417,6 +395,7 @@ def _write_bundle(
 ) -> None:
     """Write the bundle aside, then let it appear under its final name."""
     user = spec.find_user(request, config, around)
+    _chown_mounts(host, around, user)
     sync = not request.rm
     with Scratch(host.layout, "container") as scratch:
         bundle = f"{scratch.path}/bundle"

@@ -25,6 +25,7 @@ from rootless.linux.terminal import set_window_size
 from rootless.linux.userns import IdMaps
 from rootless.sandbox import capabilities
 from rootless.sandbox.channel import Channel, parse_error
+from rootless.sandbox.defaults import KEEP_GROUPS
 from rootless.sandbox.join import join
 from rootless.sandbox.plan import CLONE_FLAGS, Config, make_process
 from rootless.sandbox.process import Process
@@ -131,7 +132,10 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
     }
     directory = found.paths.directory
     seccomp = b"" if request.privileged else seccomp_filter({**raw, "process": fields}, directory)
-    return make_process(Config(fields, "config.json: process"), seccomp=seccomp)
+    process = make_process(Config(fields, "config.json: process"), seccomp=seccomp)
+    annotations = Config(raw).part("annotations")
+    process.keeps_groups = request.user is None and annotations.text(KEEP_GROUPS) == "1"
+    return process
 
 
 def read_inside(pid: int, path: str) -> bytes:

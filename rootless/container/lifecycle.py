@@ -56,6 +56,7 @@ def run_created(host: Host, record: ContainerRecord, request: ContainerRequest) 
     """Start a container that `create` has just made, attached unless `request.detach`."""
     keys = parse_detach_keys(request.detach_keys)
     made = view(host.layout, record)
+    _start_required(host, record)
     if request.detach:
         _launch(host, made, AttachOptions(), attach=False)
         _note_session(host)
@@ -100,7 +101,15 @@ def start(
         sig_proxy=sig_proxy,
         detach_keys=keys,
     )
+    _start_required(host, found.record)
     return _launch(host, found, options, attach=attach, restart_count=restart_count)
+
+
+def _start_required(host: Host, record: ContainerRecord) -> None:
+    """Start what `--requires` names, first of all what those require. Raises what a start does."""
+    required = record.request.get("requires")
+    for name in required if isinstance(required, list | tuple) else ():
+        start(host, str(name))
 
 
 def _launch(

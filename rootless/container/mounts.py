@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-BIND, VOLUME, TMPFS = "bind", "volume", "tmpfs"
+BIND, VOLUME, TMPFS, RAMFS, DEVPTS = "bind", "volume", "tmpfs", "ramfs", "devpts"
+_KERNEL = (TMPFS, RAMFS, DEVPTS)
 
 _PROPAGATION = (
     "private",
@@ -47,6 +48,8 @@ class UserMount(NamedTuple):
     target: str
     options: tuple[str, ...]
     copy_up: bool = False
+    chown: bool = False
+    must_exist: bool = False
 
 
 def parse_volume(text: str, cwd: str) -> UserMount:
@@ -59,11 +62,25 @@ def parse_volume(text: str, cwd: str) -> UserMount:
     source = fields[0] if len(fields) > 1 else ""
     target = _check_target(fields[1] if len(fields) > 1 else fields[0], text)
     options = fields[2].split(",") if len(fields) == 3 else []
+    chown = "U" in options
+    options = [word for word in options if word != "U"]
     if source.startswith(("/", ".")):
-        return UserMount(BIND, _host_path(source, cwd), target, _bind(options, text))
-    copy_up = "nocopy" not in options
-    kept = [word for word in options if word not in ("copy", "nocopy")]
-    return UserMount(VOLUME, source, target, _bind(kept, text), copy_up)
+        path = _host_path(source, cwd)
+        return UserMount(BIND, path, target, _bind(options, text), chown=chown)
+    return _volume(source, target, options, text)._replace(chown=chown)
+
+
+def _volume(source: str, target: str, options: list[str], text: str) -> UserMount:
+    own = ("copy", "nocopy", "nocreate")
+    kept = [word for word in options if word not in own]
+    return UserMount(
+        VOLUME,
+        source,
+        target,
+        _bind(kept, text),
+        copy_up="nocopy" not in options,
+        must_exist="nocreate" in options,
+    )
 
 
 def _host_path(source: str, cwd: str) -> str:
@@ -171,28 +188,92 @@ def parse_mount(text: str, cwd: str) -> UserMount:
         elif (option := _mount_option(key, value)) is not None:
             options.append(option)
     kind, source = fields["type"], fields["source"]
+    chown = any(word in _CHOWN for word in options)
+    options = [word for word in options if word not in (*_CHOWN, "U=false", "chown=false")]
     target = _check_target(fields["target"], text)
+    if kind == RAMFS:
+        return UserMount(RAMFS, "", target, _ramfs(options, text))
+    if kind == DEVPTS:
+        return UserMount(DEVPTS, "", target, _devpts(options, text))
     if kind == TMPFS:
         return UserMount(TMPFS, "", target, _tmpfs(options, text))
     if kind == BIND:
         if not source:
             raise UsageError(f'invalid mount "{text}": type=bind needs src=')
-        return UserMount(BIND, _host_path(source, cwd), target, _bind(options, text))
+        path = _host_path(source, cwd)
+        return UserMount(BIND, path, target, _bind(options, text), chown=chown)
     if kind == VOLUME:
-        kept = [word for word in options if word not in ("copy", "nocopy")]
-        return UserMount(VOLUME, source, target, _bind(kept, text), "nocopy" not in options)
+        return _volume(source, target, options, text)._replace(chown=chown)
     raise UsageError(
-        f'invalid mount "{text}": unknown type "{kind}"', remedy="use type=bind, volume or tmpfs"
+        f'invalid mount "{text}": unknown type "{kind}"',
+        remedy="use type=bind, volume, tmpfs, ramfs, devpts or glob",
     )
 
 
-def collect(request: ContainerRequest, image_volumes: "Iterable[str]", cwd: str) -> list[UserMount]:
+_CHOWN = ("U", "U=true", "chown", "chown=true")
+
+
+def _ramfs(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+    chosen = ["nosuid", "nodev"]
+    for word in options:
+        if word not in _TMPFS_FLAGS and not word.startswith("mode="):
+            raise UsageError(f'invalid mount "{text}": unknown option "{word}" for ramfs')
+        chosen.append(word)
+    return tuple(chosen)
+
+
+def _devpts(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+    chosen = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    for word in options:
+        name, _, value = word.partition("=")
+        if name not in ("uid", "gid", "mode", "max") or not value:
+            raise UsageError(f'invalid mount "{text}": unknown option "{word}" for devpts')
+        chosen = [kept for kept in chosen if not kept.startswith(f"{name}=")]
+        chosen.append(word)
+    return tuple(chosen)
+
+
+def parse_mounts(text: str, cwd: str) -> list[UserMount]:
+    """Read one `--mount`; type=glob stands for any number of bind mounts. Raises UsageError."""
+    words = text.split(",")
+    if "type=glob" not in words:
+        return [parse_mount(text, cwd)]
+    import glob
+
+    sources = {"src", "source"}
+    pattern = next((w.partition("=")[2] for w in words if w.partition("=")[0] in sources), "")
+    names = {"dst", "destination", "target"}
+    target = next((w.partition("=")[2] for w in words if w.partition("=")[0] in names), "")
+    paths = sorted(glob.glob(_host_path(pattern, cwd))) if pattern else []
+    if not paths:
+        raise UsageError(f'invalid mount "{text}": nothing on this host matches "{pattern}"')
+    rest = [w for w in words if w.partition("=")[0] not in {*sources, *names, "type"}]
+    return [
+        parse_mount(
+            ",".join(("type=bind", f"src={path}", f"dst={_beside(path, target)}", *rest)), cwd
+        )
+        for path in paths
+    ]
+
+
+def _beside(path: str, target: str) -> str:
+    """Return where a match is shown: below the target, or where it is on the host."""
+    return f"{target.rstrip('/')}/{os.path.basename(path)}" if target else path
+
+
+def collect(
+    request: ContainerRequest,
+    image_volumes: "Iterable[str]",
+    cwd: str,
+    inherited: "Iterable[UserMount]" = (),
+) -> list[UserMount]:
     """Return every mount of the request and the image, parents before what lies below them.
 
+    `inherited` are those of other containers, where the request has none of its own.
     Raises UsageError, MountSourceMissing.
     """
     mounts = [parse_volume(text, cwd) for text in request.volume]
-    mounts += [parse_mount(text, cwd) for text in request.mount]
+    mounts += [mount for text in request.mount for mount in parse_mounts(text, cwd)]
     mounts += [parse_tmpfs(text) for text in request.tmpfs]
     targets: set[str] = set()
     for mount in mounts:
@@ -201,17 +282,25 @@ def collect(request: ContainerRequest, image_volumes: "Iterable[str]", cwd: str)
         targets.add(mount.target)
         if mount.kind == BIND and not os.path.exists(mount.source):
             _explain_missing(mount.source)
+    for mount in inherited:
+        if mount.target not in targets:
+            mounts.append(mount)
+            targets.add(mount.target)
     if request.read_only and request.read_only_tmpfs:
         for path in ("/run", "/tmp", "/var/tmp"):  # noqa: S108 - of the container
             if path not in targets:
                 options = ("rw", "rprivate", "nosuid", "nodev", "tmpcopyup")
                 mounts.append(UserMount(TMPFS, "", path, options))
                 targets.add(path)
-    for path in image_volumes:
+    for path in image_volumes if request.image_volume != "ignore" else ():
         target = _check_target(path, path)
-        if target not in targets:
+        if target in targets:
+            continue
+        if request.image_volume == "tmpfs":
+            mounts.append(UserMount(TMPFS, "", target, _tmpfs(("exec",), path)))
+        else:
             mounts.append(UserMount(VOLUME, "", target, _bind((), path), copy_up=True))
-            targets.add(target)
+        targets.add(target)
     return sorted(mounts, key=lambda mount: mount.target.count("/"))
 
 
@@ -228,11 +317,11 @@ def _explain_missing(path: str) -> None:
 
 def to_json(mount: UserMount, source: str) -> dict[str, object]:
     """Return the entry of config.json; `source` is the path on the host."""
-    if mount.kind == TMPFS:
+    if mount.kind in _KERNEL:
         return {
             "destination": mount.target,
-            "type": "tmpfs",
-            "source": "tmpfs",
+            "type": mount.kind,
+            "source": mount.kind,
             "options": list(mount.options),
         }
     options = [*mount.options, "copyup"] if mount.copy_up else list(mount.options)

@@ -43,12 +43,14 @@ class ContainerRequest(NamedTuple):
     detach_keys: str = "ctrl-p,ctrl-q"
     sig_proxy: bool = True
     rm: bool = False
+    rmi: bool = False
     replace: bool = False
     init: bool = False
     stop_signal: str | None = None
     stop_timeout: int = 10
     timeout: int = 0
     restart: str = ""
+    requires: tuple[str, ...] = ()
     cidfile: str | None = None
     pidfile: str | None = None
     log_driver: str = "k8s-file"
@@ -83,6 +85,8 @@ class ContainerRequest(NamedTuple):
     quiet: bool = False
     # file systems
     volume: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    image_volume: str = "anonymous"
     mount: tuple[str, ...] = ()
     tmpfs: tuple[str, ...] = ()
     read_only: bool = False

@@ -13,7 +13,7 @@ from rootless.container.limits import clamp_oom_score, make_rlimits
 from rootless.container.merged import Accounts
 from rootless.container.request import DEFAULT_PIDS, ContainerRequest, asked_limits
 from rootless.container.security import masked_and_readonly, parse_security_options
-from rootless.container.users import User, check_mapped, resolve_user
+from rootless.container.users import KEEP_GROUPS, User, check_mapped, resolve_user
 from rootless.errors import UsageError
 from rootless.linux.userns import to_host
 from rootless.sandbox import capabilities, defaults
@@ -283,6 +283,10 @@ def _annotations(
     result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
     if request.init:
         result["dev.rpod.init"] = "true"
+    if KEEP_GROUPS in request.group_add:
+        if len(request.group_add) > 1:
+            raise UsageError("the '--group-add keep-groups' option is not allowed with any other")
+        result[defaults.KEEP_GROUPS] = "1"
     if request.cgroup_parent:
         result["dev.rpod.cgroup-parent"] = request.cgroup_parent
     if request.cgroups != "enabled":

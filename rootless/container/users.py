@@ -4,6 +4,8 @@ from rootless.errors import UnknownUser, UsageError
 from rootless.linux.userns import IdMaps, to_host
 from storage.record import NamedTuple
 
+# `--group-add keep-groups`: the process keeps the caller's supplementary groups.
+KEEP_GROUPS = "keep-groups"
 _MAX_ID = 2**31 - 1
 _MAX_DIGITS = 20
 
@@ -88,7 +90,7 @@ def resolve_user(text: str, passwd: bytes, group: bytes, group_add: tuple[str, .
     further = []
     if not group_text and account.name:
         further = [number for name, number, members in groups if account.name in members]
-    further += [_find_group(entry, groups) for entry in group_add]
+    further += [_find_group(entry, groups) for entry in group_add if entry != KEEP_GROUPS]
     home = account.home or "/"
     return User(account.uid, gid, tuple(dict.fromkeys(further)), account.name, home)
 

@@ -41,6 +41,8 @@ WORKING_DIRECTORY = "/"
 STOP_SIGNAL = "SIGTERM"
 SHM_SIZE_BYTES = 64 << 20
 TTY_GROUP = 5
+# Annotation, crun's: the process keeps the supplementary groups of the caller.
+KEEP_GROUPS = "run.oci.keep_original_groups"
 
 # Soft and hard value wanted for each; a caller with lower hard limits keeps those.
 RLIMITS = (("RLIMIT_NOFILE", 1048576), ("RLIMIT_NPROC", 1048576))

@@ -119,6 +119,7 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
     for name in namespaces:
         plan.clone_flags |= CLONE_FLAGS[name]
     annotations = config.part("annotations")
+    process.keeps_groups = annotations.text(defaults.KEEP_GROUPS) == "1"
     plan.init = annotations.text("dev.rpod.init") == "true"
     plan.keyring = annotations.text("dev.rpod.keyring")
     return plan

@@ -39,6 +39,7 @@ class Process:
         "gid",
         "groups",
         "inheritable",
+        "keeps_groups",
         "no_new_privileges",
         "oom_score_adj",
         "permitted",
@@ -58,6 +59,7 @@ class Process:
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+        self.keeps_groups = False
         self.umask = 0o022
         self.bounding = 0
         self.permitted = 0
@@ -144,12 +146,7 @@ def take_identity(process: Process) -> None:
                 break  # above the kernel's last capability
             raise
     sc.prctl(sc.PR_SET_KEEPCAPS, 1)
-    try:
-        os.setgroups(process.groups)
-    except PermissionError:
-        if set(process.groups) - {process.gid}:
-            raise StepError("set supplementary groups with a single id", "", errno.EPERM) from None
-        # A single id: setgroups(2) is switched off in this namespace (user_namespaces(7)).
+    _set_groups(process)
     os.setresgid(process.gid, process.gid, process.gid)
     os.setresuid(process.uid, process.uid, process.uid)
     sc.prctl(sc.PR_SET_KEEPCAPS, 0)
@@ -170,6 +167,17 @@ def take_identity(process: Process) -> None:
         if process.seccomp:
             sc.install_seccomp_filter(process.seccomp)
         _set_capabilities(process)
+
+
+def _set_groups(process: Process) -> None:
+    if process.keeps_groups:
+        return
+    try:
+        os.setgroups(process.groups)
+    except PermissionError:
+        if set(process.groups) - {process.gid}:
+            raise StepError("set supplementary groups with a single id", "", errno.EPERM) from None
+        # A single id: setgroups(2) is switched off in this namespace (user_namespaces(7)).
 
 
 def _permitted_now(mask: int) -> int:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
     from rootless.host.paths import Host
+    from storage.containers import ContainerRecord
 
 _NO_TERMINAL = (
     "The input device is not a TTY. The --tty and --interactive flags might not work properly\n"
@@ -46,14 +47,33 @@ def run(invocation: "Invocation") -> int:
     host = invocation.host()
     request = make_request(invocation, host)
     parse_detach_keys(request.detach_keys)
+    if request.rmi:
+        if request.detach:
+            raise UsageError("--rmi and --detach do not go together", remedy="leave --rmi out")
+        request = request._replace(rm=True)
     _warn_without_terminal(tty=request.tty, interactive=request.interactive)
     with Reporter(quiet=request.quiet) as on_event:
         record = create_container(host, request, on_event)
     # The progress is off the terminal before the container takes it.
     result = run_created(host, record, request)
+    if request.rmi:
+        _remove_image(host, record)
     if request.detach:
         sys.stdout.write(f"{result.container_id}\n")
     return result.exit_code
+
+
+def _remove_image(host: "Host", record: "ContainerRecord") -> None:
+    """Remove the image of a container that is gone, unless something else needs it."""
+    from rootless import images
+    from storage.errors import ImageNotFound, InUse
+
+    try:
+        images.remove(host, record.image_name)
+    except (ImageNotFound, InUse) as error:
+        host.note(f"--rmi: {error.message}")
+        return
+    images.collect(host)
 
 
 def create(invocation: "Invocation") -> int:

@@ -23,7 +23,7 @@ Reporting = pytest.CaptureFixture[str]
     [
         (
             ["run", "--rn", "i"],
-            "Error: No such option '--rn'. Did you mean --rm or --userns or --net?\n"
+            "Error: No such option '--rn'. Did you mean --rm or --userns or --rmi?\n"
             "See 'rpod run --help'\n",
         ),
         (["run", "-iZ", "i"], "Error: No such option '-Z'.\nSee 'rpod run --help'\n"),

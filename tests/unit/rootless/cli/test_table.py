@@ -102,6 +102,7 @@ def test_create_offers_what_run_does_but_for_the_client() -> None:
     assert {option.field for option in run.options} - offered == {
         "detach",
         "detach_keys",
+        "rmi",
         "sig_proxy",
     }
 
