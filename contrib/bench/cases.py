@@ -1,6 +1,7 @@
 """What is measured. A case prepares, measures one engine once, and cleans up."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,6 +211,48 @@ def memory(*options: str, port: bool = False) -> Callable[[Context], Sample]:
     return measure
 
 
+def _containerfile(last: str) -> str:
+    steps = "".join(f"RUN echo {number} >{number}\n" for number in range(5))
+    return (
+        f"FROM {IMAGE}\nENV A=1\nWORKDIR /srv\n{steps}COPY . /srv/context\nRUN echo {last} >last\n"
+    )
+
+
+def _write_context(directory: str, files: int) -> None:
+    for number in range(files):
+        part = f"{directory}/{number // 500}"
+        os.makedirs(part, exist_ok=True)
+        with open(f"{part}/{number}", "w", encoding="ascii") as file:
+            file.write(f"{number}\n" * 100)
+
+
+def build(kind: str, files: int = 10) -> Callable[[Context], Sample]:
+    """Measure a build of ten steps: all executed, none, or the last one alone."""
+
+    def measure(context: Context) -> Sample:
+        count = files // 10 if context.quick and files > 100 else files
+        engine = context.engine
+        with engine.own_directory() as directory:
+            _write_context(directory, count)
+            path = f"{directory}/Containerfile"
+            words = ("build", "--layers", "-q", "-t", "bench-build")
+
+            def write(last: str) -> None:
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(_containerfile(last))
+
+            os.chmod(directory, 0o755)
+            write("one")
+            if kind == "cold":
+                return _ms(engine.timed(*words, "--no-cache", directory))
+            engine.call(*words, directory)
+            if kind == "last":
+                write(f"two {next(_numbers)} {time.time_ns()}")
+            return _ms(engine.timed(*words, directory))
+
+    return measure
+
+
 CASES = (
     Case("run-slirp", "ms", run_once("slirp4netns"), 0.40),
     Case("run-none", "ms", run_once("none"), 0.40),
@@ -238,6 +281,11 @@ CASES = (
         quick_rounds=3,
         needs_registry=True,
     ),
+    Case("build-cold", "ms", build("cold"), 0.5, rounds=5, quick_rounds=2),
+    Case("build-cached", "ms", build("cached"), 0.4, rounds=7, quick_rounds=3),
+    Case("build-last-step", "ms", build("last"), 0.5, rounds=5, quick_rounds=2),
+    Case("build-50000-files", "ms", build("cold", 50_000), 0.5, rounds=2, quick_rounds=1),
+    Case("build-50000-files-cached", "ms", build("cached", 50_000), 0.4, rounds=2, quick_rounds=1),
     Case("attached-output", "MB/s", attached_output, 3.0, least=True, rounds=5, quick_rounds=3),
     Case("log-write", "MB/s", log_write, 3.0, least=True, rounds=5, quick_rounds=3),
     Case("log-read", "MB/s", log_read, 3.0, least=True, rounds=5, quick_rounds=3),
