@@ -17,7 +17,6 @@ from rootless.build.parser import Parsed, parse
 from rootless.build.request import BuildRequest
 from rootless.build.result import EMPTY, Result
 from rootless.build.run_step import make_workdir, run_step
-from rootless.build.sandbox import dies_with_parent
 from rootless.build.scope import GlobalArguments, Platforms
 from rootless.build.settings import finished, with_settings
 from rootless.build.sources import Sources
@@ -26,6 +25,7 @@ from rootless.build.workplace import Workplace
 from rootless.errors import HostError, RootlessError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
+from rootless.linux import syscalls
 from storage.errors import StorageError
 from storage.record import NamedTuple
 from storage.registry.platform import host_platform, parse_platform
@@ -258,7 +258,8 @@ def _work(shared: Build, node: Node, base: Result, writer: int) -> None:
             data = data[os.write(writer, data) :]
 
     try:
-        dies_with_parent()
+        # With this process every container below it ends.
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         # The terminal tells everybody; the process that waits for us decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         build = shared._replace(emit=send)

@@ -2,7 +2,6 @@
 
 import os
 
-from rootless.build.export import export_image, export_tree
 from rootless.build.model import Built
 from rootless.build.outputs import (
     DOCKER,
@@ -23,7 +22,6 @@ from rootless.build.outputs import (
     writes_to_stdout,
 )
 from rootless.build.request import BuildRequest
-from rootless.build.shared_cache import check_repository
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from rootless.images import PullSettings
@@ -59,6 +57,8 @@ def check_request(request: BuildRequest) -> tuple[Output, ...]:
         raise UsageError("--output: only one result can go to standard output")
     for option, texts in (("--cache-from", request.cache_from), ("--cache-to", request.cache_to)):
         for text in texts:
+            from rootless.build.shared_cache import check_repository
+
             check_repository(option, text)
     for output in outputs:
         if output.kind not in _TREES:
@@ -95,6 +95,8 @@ def finish(
         if output.kind in _TREES:
             for one, _ in built:
                 below = one.platform.replace("/", "_") if len(built) > 1 else ""
+                from rootless.build.export import export_tree
+
                 export_tree(workplace, one, output, times=times, below=below)
     if not _keeps_image(request, outputs):
         return Finished((), None)
@@ -176,6 +178,8 @@ def _send(
 ) -> None:
     for output in outputs:
         if output.kind in (OCI, DOCKER) and output.destination:
+            from rootless.build.export import export_image
+
             export_image(workplace, image, output)
         elif output.push:
             settings = PullSettings(

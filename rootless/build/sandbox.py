@@ -31,7 +31,6 @@ from rootless.container.starting import (
     seccomp_filter,
 )
 from rootless.linux import signals as signal
-from rootless.linux import syscalls
 from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.operations import Operation, WorkingDirectory
 from rootless.sandbox.plan import make_plan
@@ -259,8 +258,3 @@ class Running(Container):
             leave(self.cgroup)
         for fd in (self.pidfd, *self._outputs):
             os.close(fd)
-
-
-def dies_with_parent() -> None:
-    """Let this process, and with it every container below it, end when its parent does."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -131,3 +131,14 @@ def test_kept_container_costs_no_more_than_the_loop() -> None:
 def test_making_a_container_needs_no_system_calls_of_ours() -> None:
     _, modules = loaded(["create", "i"], "import rootless.container.create")
     assert "ctypes" not in modules
+
+
+def test_build_loads_what_executes_a_step_when_one_is_executed() -> None:
+    _, modules = loaded(["build", "."], "import rootless.build.run_step")
+    unwanted = {
+        "ctypes.util", "dataclasses", "email", "http.client", "inspect", "logging", "pathlib",
+        "rich", "shutil", "socket", "ssl", "subprocess", "tarfile", "tempfile", "urllib.parse",
+        "urllib3", "zstandard", "rootless.build.checks", "rootless.build.executing",
+        "rootless.build.mounts", "rootless.build.sandbox", "rootless.cli.build_terminal",
+    }  # fmt: skip
+    assert modules & unwanted == set()
