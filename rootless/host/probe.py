@@ -167,8 +167,7 @@ def open_device(path: str) -> str:
 def _try_in_namespace(host: Host, mount: "Callable[[], None]") -> str:
     from rootless.linux import syscalls
     from rootless.linux.userns import run_in_userns
-
-    base = f"{host.layout.tmp_dir}/probe-{os.getpid()}-{os.urandom(4).hex()}"
+    from storage.scratch import Scratch
 
     def attempt(_emit: "Callable[[object], None]") -> object:
         os.chdir(base)
@@ -184,14 +183,17 @@ def _try_in_namespace(host: Host, mount: "Callable[[], None]") -> str:
             call = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
             return f"{error.strerror}{call}"
 
-    try:
-        _make_tree(base)
-    except OSError as error:
-        return f"{base}: {error.strerror}"
-    try:
-        return str(run_in_userns(attempt, host.id_maps(), new_mounts=True))
-    finally:
-        _remove_tree(base)
+    # Its lock keeps others from taking it for something that a killed command has left.
+    with Scratch(host.layout, "probe") as scratch:
+        base = f"{scratch.path}/root"
+        try:
+            _make_tree(base)
+        except OSError as error:
+            return f"{base}: {error.strerror}"
+        try:
+            return str(run_in_userns(attempt, host.id_maps(), new_mounts=True))
+        finally:
+            _remove_tree(base)
 
 
 def _make_tree(base: str) -> None:
