@@ -19,7 +19,8 @@
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
       exits/<id>                    exit code of a container that --rm has removed, for who waits
-      containers/<id>/              lock, attach.sock, network.sock, stopped of a running container
+      containers/<id>/              of a running container: lock, stopped, and attach.sock,
+                                    emulation.sock, network.sock
       networks/<id>/                lock, helper.sock, endpoints/<container id> of a network in use
 
 A directory under its final name is complete. Files on disk carry host ids, so an unpacked layer
@@ -91,6 +92,10 @@ class ContainerPaths:
     @property
     def attach_socket(self) -> str:
         return f"{self.run_dir}/attach.sock"
+
+    @property
+    def emulation_socket(self) -> str:
+        return f"{self.run_dir}/emulation.sock"
 
     @property
     def network_socket(self) -> str:

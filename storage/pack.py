@@ -7,8 +7,9 @@ opened with O_NOFOLLOW below one that is open, and nothing is looked up by a joi
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from storage.owners import Owner, recorded, with_owner
 from storage.tar import BLOCK
 from storage.tar_writer import AS_THEY_ARE, TYPES, Packed, Times, attribute_records, write_header
 from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
@@ -19,18 +20,34 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SEGMENTS_LIMIT = 4000
 END = bytes(2 * BLOCK)
 
+OwnerOf = Callable[[bytes, int, os.stat_result], Owner | None]
+"""(name in the archive, descriptor or -1, stat) -> the owner, None for the one that stat found."""
+
+
+def recorded_owner(_: bytes, fd: int, found: os.stat_result) -> Owner | None:
+    """Return what is recorded with a file that belongs to root: others have their real owner."""
+    return recorded(fd) if fd >= 0 and found.st_uid == 0 and found.st_gid == 0 else None
+
 
 class Packer:
     """Packs trees into one archive; hard links between what it has packed are kept.
 
     With `layer` the tree is an upper directory of overlayfs, and the archive a layer (OCI
     image-spec, layer: whiteouts); without, sparse files are kept sparse. `times` says what becomes
-    of times of modification. `entries` and `size_bytes` (of the files) count what was packed.
+    of times of modification, `owner_of` knows owners that the files themselves do not have.
+    `entries` and `size_bytes` (of the files) count what was packed.
     """
 
-    def __init__(self, *, layer: bool = False, times: Times = AS_THEY_ARE) -> None:
+    def __init__(
+        self,
+        *,
+        layer: bool = False,
+        times: Times = AS_THEY_ARE,
+        owner_of: OwnerOf = recorded_owner,
+    ) -> None:
         self._layer = layer
         self._times = times
+        self._owner_of = owner_of
         self.entries = 0
         self.size_bytes = 0
         self._seen: dict[tuple[int, int], bytes] = {}
@@ -42,7 +59,8 @@ class Packer:
         """
         if top:
             shown = name + b"/" if name else b"./"
-            yield from self._entry(directory, Packed(shown, b"5", b"", os.fstat(directory)))
+            found = self._owned(name, directory, os.fstat(directory))
+            yield from self._entry(directory, Packed(shown, b"5", b"", found))
         if self._layer and name and is_opaque(directory):
             yield self._marker(name + b"/" + OPAQUE_FILE, os.fstat(directory))
         for base in sorted(os.listdir(directory)):
@@ -54,7 +72,10 @@ class Packer:
 
     def file(self, fd: int, name: bytes) -> Iterator[bytes]:
         """Yield a regular file that is open. Raises OSError."""
-        found = os.fstat(fd)
+        found = self._owned(name, fd, os.fstat(fd))
+        if (device := TYPES[stat.S_IFMT(found.st_mode)]) != b"0":
+            yield from self._entry(fd, Packed(name, device, b"", found))
+            return
         if found.st_nlink > 1:
             first = self._seen.setdefault((found.st_dev, found.st_ino), name)
             if first != name:
@@ -95,7 +116,12 @@ class Packer:
                 os.close(fd)
             return
         link = os.readlink(base, dir_fd=parent) if kind == b"2" else b""
-        yield self._header(Packed(name, kind, link, found), {})
+        yield self._header(Packed(name, kind, link, self._owned(name, -1, found)), {})
+
+    def _owned(self, name: bytes, fd: int, found: os.stat_result) -> os.stat_result:
+        """Return what stat has found with the owner that is recorded."""
+        owner = self._owner_of(name, fd, found)
+        return found if owner is None else with_owner(found, owner)
 
     def _entry(self, fd: int, packed: Packed) -> Iterator[bytes]:
         yield self._header(packed, attribute_records(fd) if packed.kind in b"05" else {})

@@ -12,6 +12,7 @@ from storage.errors import DigestMismatch, InvalidLayer, StorageError, from_os_e
 from storage.inflate import Source, peek
 from storage.limits import Limits, inflate_limited
 from storage.oci.descriptor import layer_compression
+from storage.owners import Owner, record
 from storage.readahead import ReadAhead
 from storage.record import NamedTuple
 from storage.tar import (
@@ -357,7 +358,9 @@ class _Unpacker:
                 self._foreign.add(owner)
             else:
                 return
-        self._note("owners outside of the id map became root", entry.name)
+        # A link cannot carry the record, and nobody asks for its owner.
+        if not record(target, Owner(*owner), entry.mode) and entry.kind != SYMLINK:
+            self._note("owners outside of the id map became root", entry.name)
 
     def _set_xattrs(self, target: int | str, entry: Entry) -> None:
         refused = set_from_layer(target, entry.xattrs)

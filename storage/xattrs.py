@@ -3,6 +3,8 @@
 import errno
 import os
 
+from storage.owners import ATTRIBUTE
+
 OPAQUE = "user.overlay.opaque"
 """What overlayfs with `userxattr` reads, and fuse-overlayfs too."""
 
@@ -74,7 +76,7 @@ def is_opaque(directory: int) -> bool:
 
 
 def copy_all(source: int | str, target: int | str) -> None:
-    """Copy the attributes that a layer may have, between descriptors or paths.
+    """Copy the attributes that a layer may have, and a recorded owner; descriptors or paths.
 
     Links are not followed; what the target refuses is left out. Raises OSError.
     """
@@ -82,7 +84,7 @@ def copy_all(source: int | str, target: int | str) -> None:
 
     nofollow = isinstance(source, str)
     for name in xattr.listxattr(source, nofollow):
-        if is_allowed(os.fsencode(name)):
+        if is_allowed(os.fsencode(name)) or name == ATTRIBUTE:
             value = xattr.getxattr(source, name, nofollow)
             try:
                 xattr.setxattr(target, name, value, 0, isinstance(target, str))

@@ -41,6 +41,8 @@ _IDENTITY = (
          metavar="USER[:GROUP]"),
     text("userns", "User namespace: host (you are root inside), keep-id[:uid=N,gid=N], nomap",
          default="host", metavar="MODE"),
+    text("root-emulation", "With a single id: let programs see root that may change owners and ids;"
+         " full: stat too", default="auto", choices=("auto", "full", "bpf", "off")),
     many("group-add", "Further groups of the process", metavar="GROUP", kind=COMMAS),
     _ENV,
     _ENV_FILE,

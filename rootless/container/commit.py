@@ -15,10 +15,12 @@ from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.plan import Config
 from storage import lightjson as json
 from storage.committing import Commit, store_layer, write_commit
-from storage.containers import ContainerRecord, ContainerView, find_container
+from storage.containers import ContainerView, find_container
 from storage.files import make_store, read_file
 from storage.images import ImageRecord, commit_image, find_image, image_config
-from storage.pack import END, Packer
+from storage.layout import Layout
+from storage.owners import ROOT, Owner, known_links, recorded
+from storage.pack import END, OwnerOf, Packer, recorded_owner
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
 from storage.unpacking import ensure_layers
@@ -69,7 +71,7 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     if options.changes is not None:
         config = options.changes(config)
     make_store(host.layout)
-    layer = store_layer(host.layout, _pack(found))
+    layer = store_layer(host.layout, _pack(host.layout, found))
     made = Commit(config, options.author, options.message, " ".join(record.command), options.docker)
     digest = write_commit(host.layout, base, layer, made)
     image = commit_image(host.layout, manifest_digest=digest, name=name, map_key=None)
@@ -109,10 +111,11 @@ def _config(host: "Host", base: ImageRecord, found: ContainerView) -> dict[str, 
     return config
 
 
-def _pack(found: ContainerView) -> Iterator[bytes]:
+def _pack(layout: Layout, found: ContainerView) -> Iterator[bytes]:
     """Yield the layer. Raises what went wrong at the packing end."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    job = Job(lambda: _packing(found.record, found.paths.upper, reader, writer))
+    layers = [layout.layer_diff(found.record.map_key, one) for one in found.record.chain_ids]
+    job = Job(lambda: _packing(found, layers, reader, writer))
     os.close(writer)
     try:
         while chunk := os.read(reader, _CHUNK_BYTES):
@@ -122,17 +125,55 @@ def _pack(found: ContainerView) -> Iterator[bytes]:
     job.result()
 
 
-def _packing(record: ContainerRecord, upper: str, reader: int, writer: int) -> None:
+def _packing(found: ContainerView, layers: list[str], reader: int, writer: int) -> None:
     os.close(reader)
     # Opened with the caller's own id: root of the namespace may not be allowed through their home.
-    top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    top = os.open(found.paths.upper, flags)
+    maps = IdMaps(found.record.uid_map, found.record.gid_map)
+    owner_of: OwnerOf = recorded_owner
+    if maps.is_single:
+        owner_of = _single_owners(found, [os.open(layer, flags) for layer in layers])
 
     def work(_: object) -> None:
-        for piece in Packer(layer=True).tree(top, b""):
+        for piece in Packer(layer=True, owner_of=owner_of).tree(top, b""):
             _write_all(writer, piece)
         _write_all(writer, END)
 
-    run_in_userns(work, IdMaps(record.uid_map, record.gid_map))
+    run_in_userns(work, maps)
+
+
+def _single_owners(found: ContainerView, layers: list[int]) -> OwnerOf:
+    """Return who owns a file where every file has the same owner on disk.
+
+    It is whom the image or root emulation has recorded. Else root owns what the image has as well,
+    and the container's own user what is new.
+    """
+    try:
+        file = os.open(f"{found.paths.directory}/links", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        links = {}
+    else:
+        links = known_links(file)
+        os.close(file)
+    is_root = found.record.uid_map[0][0] == 0 and found.record.gid_map[0][0] == 0
+
+    def owner_of(name: bytes, fd: int, status: os.stat_result) -> Owner | None:
+        owner = recorded(fd) if fd >= 0 else links.get(status.st_ino)
+        if owner is not None or is_root:
+            return owner
+        is_old = not name or any(_has(layer, name) for layer in layers)
+        return ROOT if is_old else None
+
+    return owner_of
+
+
+def _has(layer: int, name: bytes) -> bool:
+    try:
+        os.lstat(name, dir_fd=layer)
+    except OSError:
+        return False
+    return True
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -72,6 +72,10 @@ def create(
         accounts = read_accounts(_layers(host, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
         namespace = fit_single_id(namespace, user.uid, user.gid)
+    if namespace.maps.is_single or request.root_emulation not in ("auto", "off"):
+        from rootless.container.emulate import choose_emulation
+
+        namespace = choose_emulation(host, request.root_emulation, namespace)
     if request.name and request.replace:
         _remove_named(host, request.name)
     made: list[str] = []
@@ -118,6 +122,10 @@ def _check(host: Host, request: ContainerRequest) -> None:
         raise UsageError(
             f'unknown log driver "{request.log_driver}"', remedy="use k8s-file, json-file or none"
         )
+    if request.root_emulation != "auto":
+        from rootless.container.emulate import check_mode
+
+        check_mode(request.root_emulation)
     if request.timeout < 0:
         raise UsageError("--timeout must not be negative")
     for name in request.requires:
@@ -406,6 +414,10 @@ def _write_bundle(
             if record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
             accounts = account_files(user, around, host.user_name, request)
+            if around.namespace.emulation == "bpf":
+                from rootless.container import emulate
+
+                accounts[emulate.APT_FILE] = emulate.APT_SETTINGS
             for name, data in accounts.items():
                 _write(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)

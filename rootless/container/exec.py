@@ -64,6 +64,7 @@ def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
     raw = json.loads(read_file(found.paths.config))
     process = _make_process(request, raw, found)
     session = _ExecSession(request, process, keys, timeout_s)
+    session.emulation_socket = found.paths.emulation_socket
     event_log.container_event(host.layout.run_root, "exec", found.record)
     return session.run(pidfd, _namespaces(raw), lambda pid: _enter_cgroup(host, found, pid))
 
@@ -97,6 +98,7 @@ def _namespaces(raw: dict[str, object]) -> int:
 def _make_process(request: ExecRequest, raw: dict[str, object], found: ContainerView) -> Process:
     """Return the container's process with what the request changes."""
     config = Config(raw).part("process")
+    emulation = Config(raw).part("annotations").text("dev.rpod.root-emulation")
     fields = dict(config.raw)
     environment: dict[str, str] = {}
     for entry in config.texts("env"):
@@ -111,7 +113,8 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
             read_inside(found.state.pid, "/etc/passwd"),
             read_inside(found.state.pid, "/etc/group"),
         )
-        chosen = check_mapped(chosen, IdMaps(found.record.uid_map, found.record.gid_map))
+        if not emulation:
+            chosen = check_mapped(chosen, IdMaps(found.record.uid_map, found.record.gid_map))
         uid, gid, groups = chosen.uid, chosen.gid, [chosen.gid, *chosen.groups]
         environment["HOME"] = chosen.home
     add_variables(environment, request.env, request.env_file, caller_environment())
@@ -121,7 +124,8 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
     added = tuple(config.part("capabilities").texts("ambient"))
     if request.privileged:
         bounding = capabilities.supported()
-    sets = capabilities.sets_for_user(bounding, added, uid=uid)
+    # To the kernel an emulated user is root.
+    sets = capabilities.sets_for_user(bounding, added, uid=0 if emulation else uid)
     fields |= {
         "args": list(request.command),
         "env": [f"{name}={value}" for name, value in environment.items()],
@@ -135,6 +139,10 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
     process = make_process(Config(fields, "config.json: process"), seccomp=seccomp)
     annotations = Config(raw).part("annotations")
     process.keeps_groups = request.user is None and annotations.text(KEEP_GROUPS) == "1"
+    if emulation:
+        from rootless.container.emulate import emulate_user
+
+        emulate_user(process, emulation)
     return process
 
 
@@ -167,6 +175,7 @@ class _ExecSession:
         self, request: ExecRequest, process: Process, keys: bytes, timeout_s: float
     ) -> None:
         self._request = request
+        self.emulation_socket = ""
         self._process = process
         self._keys = DetachKeys(keys if request.interactive and request.tty else b"")
         self._pid = 0
@@ -229,6 +238,10 @@ class _ExecSession:
             elif kind == b"t":
                 self._terminal = fd
                 self._sources = {fd: 1}
+            elif kind == b"l":
+                from rootless.container.emulate import hand_in
+
+                hand_in(self.emulation_socket, fd, self._process)
             elif kind == b"e":
                 channel.close()
                 raise explain(parse_error(message))

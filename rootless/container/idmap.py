@@ -14,12 +14,16 @@ _MAX_ID = 2**32 - 2
 
 
 class UserNamespace(NamedTuple):
-    """The map, and the id that the caller has inside (None when it is not mapped)."""
+    """The map, and the id that the caller has inside (None when it is not mapped).
+
+    `emulation` is the mode of root emulation, empty for none (`rootless.container.emulate`).
+    """
 
     mode: str
     maps: IdMaps
     own_uid: int | None
     own_gid: int | None
+    emulation: str = ""
 
 
 def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:

@@ -162,7 +162,7 @@ def _write_end(view: ContainerView, state: ContainerState, code: int, text: str)
 
 def _remove_run_files(run_dir: str) -> None:
     """Leave the lock: whoever asks for it must find the same file until the monitor is gone."""
-    for name in ("attach.sock", "network.sock"):
+    for name in ("attach.sock", "emulation.sock", "network.sock"):
         try:
             os.unlink(f"{run_dir}/{name}")
         except FileNotFoundError:

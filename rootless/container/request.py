@@ -17,6 +17,7 @@ class ContainerRequest(NamedTuple):
     hostname: str | None = None
     user: str | None = None
     userns: str = "host"
+    root_emulation: str = "auto"
     group_add: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_file: tuple[str, ...] = ()

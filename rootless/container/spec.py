@@ -169,6 +169,8 @@ def _process(
     environment = make_environment(
         request, image.env, caller_environment(), home=user.home, hostname=hostname
     )
+    if around.namespace.emulation == "bpf":
+        environment.setdefault("APT_CONFIG", "/etc/rpod-apt.conf")
     if request.workdir is not None and not request.workdir.startswith("/"):
         raise UsageError(f'the working directory "{request.workdir}" is not an absolute path')
     process: dict[str, object] = {
@@ -281,6 +283,8 @@ def _annotations(
     result["dev.rpod.seccomp"] = seccomp
     result["dev.rpod.keyring"] = around.container_id
     result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
+    if around.namespace.emulation:
+        result["dev.rpod.root-emulation"] = around.namespace.emulation
     if request.init:
         result["dev.rpod.init"] = "true"
     if KEEP_GROUPS in request.group_add:

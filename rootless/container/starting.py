@@ -92,9 +92,8 @@ class _Streams:
             os.close(fd)
 
 
-def listen(view: ContainerView) -> _socket.socket:
-    """Make the attach socket: 0600, in the run root that only its owner may enter."""
-    path = view.paths.attach_socket
+def listen(path: str) -> _socket.socket:
+    """Make a socket: 0600, in the run root that only its owner may enter."""
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         name = os.path.basename(path)
@@ -151,7 +150,7 @@ def start_container(host: "Host", view: ContainerView, options: StartOptions) ->
     joining = _join_networks(host, view, raw)
     channel, pid = clone_child(plan, group, joining)
     streams.close_child()
-    container = Container(listen(view))
+    container = Container(listen(paths.attach_socket))
     container.pid = pid
     container.pidfd = os.pidfd_open(pid)
     container.is_terminal = plan.process.terminal
@@ -388,7 +387,12 @@ def bring_up(
         namespaces.close()
     _write_pidfile(record.pidfile, container.pid)
     channel.send(b"x")
-    message, _ = channel.receive()
+    message, fd = channel.receive()
+    if message == b"l":
+        from rootless.container.emulate import answer
+
+        answer(view, container, fd, listen(view.paths.emulation_socket))
+        message, _ = channel.receive()
     if message:
         raise explain(parse_error(message))
 

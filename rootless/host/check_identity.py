@@ -176,7 +176,7 @@ def check_ranges(host: Host) -> Check:
             title,
             WARN,
             "none",
-            chosen="a single id: other owners in images become root",
+            chosen="a single id, the others are emulated",
             cause=ranges.problem,
             fix=ranges.remedy,
         )

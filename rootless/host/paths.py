@@ -90,8 +90,8 @@ class Host:
             self._maps = default_maps(self.uid, self.gid, ranges)
             if self._maps.is_single:
                 self.note(
-                    f"{ranges.problem}: containers have a single id, so other owners in images "
-                    f"become root; fix: {ranges.remedy}"
+                    f"{ranges.problem}: containers have a single id and emulate the "
+                    f"others; fix: {ranges.remedy}"
                 )
             if self.uid == 0 and is_initial_namespace():
                 self.note(

@@ -5,6 +5,7 @@ Messages keep their borders (SOCK_SEQPACKET). The child's end closes at exec: th
     monitor -> child   b"m" the id maps are written     b"x" go on to exec
     child -> monitor   b"t" + descriptor of a pty master
                        b"r" the root file system stands; only b"x" is waited for
+                       b"l" + descriptor of the listener of root emulation
                        b"f" a root has to be mounted from outside; b"m" answers
                        b"e" + JSON [step, path, errno]
 """

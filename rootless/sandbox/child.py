@@ -143,7 +143,7 @@ def _become(plan: Plan, channel: Channel) -> None:
     if plan.init:
         init.run(process, channel)
     process.dies_with_parent = True
-    take_identity(process)
+    take_identity(process, channel)
     enter_directory(process.cwd)
     execute(process)
 

@@ -49,7 +49,7 @@ def _become_program(process: Process, channel: Channel) -> None:
     try:
         os.setpgid(0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        take_identity(process)
+        take_identity(process, channel)
         enter_directory(process.cwd)
         execute(process)
     except StepError as error:

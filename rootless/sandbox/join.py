@@ -81,7 +81,7 @@ def _become(
         sc.close_range(keep + 1)
         set_limits(process)
         reset_signals()
-        take_identity(process)
+        take_identity(process, channel)
         enter_directory(process.cwd)
         execute(process)
     except StepError as error:

@@ -115,10 +115,14 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
         operations.append(ReadonlyPaths(linux.texts("readonlyPaths")))
     if config.part("root").flag("readonly"):
         operations.append(ReadonlyRoot())
+    annotations = config.part("annotations")
+    if mode := annotations.text("dev.rpod.root-emulation"):
+        from rootless.sandbox import emulation
+
+        emulation.prepare(process, mode)
     plan = Plan(root, operations, process)
     for name in namespaces:
         plan.clone_flags |= CLONE_FLAGS[name]
-    annotations = config.part("annotations")
     process.keeps_groups = annotations.text(defaults.KEEP_GROUPS) == "1"
     plan.init = annotations.text("dev.rpod.init") == "true"
     plan.keyring = annotations.text("dev.rpod.keyring")

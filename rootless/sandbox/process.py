@@ -16,6 +16,12 @@ from rootless.linux import syscalls as sc
 from rootless.linux.terminal import set_window_size
 from rootless.sandbox.targets import StepError, open_inside
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.sandbox.channel import Channel
+
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SCRIPT_BYTES = 256
 _MAX_INTERPRETERS = 4
@@ -35,6 +41,8 @@ class Process:
         "cwd",
         "dies_with_parent",
         "effective",
+        "emulate",
+        "emulated_ids",
         "environment",
         "gid",
         "groups",
@@ -72,6 +80,10 @@ class Process:
         self.oom_score_adj: int | None = None
         self.terminal = False
         self.dies_with_parent = False
+        # Root emulation: installs its filter and sends the listener (rootless.sandbox.emulation).
+        self.emulate: Callable[[Channel], None] | None = None
+        # (uid, gid, groups) that the emulation is to show from the beginning.
+        self.emulated_ids: tuple[int, int, list[int]] | None = None
 
 
 def open_terminal(rows: int, columns: int) -> tuple[int, int]:
@@ -134,17 +146,9 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def take_identity(process: Process) -> None:
+def take_identity(process: Process, channel: "Channel") -> None:
     """Become the process's user with exactly its capabilities; seccomp goes last that can."""
-    for number in range(_LAST_CAPABILITY):
-        if process.bounding >> number & 1:
-            continue
-        try:
-            sc.prctl(sc.PR_CAPBSET_DROP, number)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                break  # above the kernel's last capability
-            raise
+    _drop_from_bounding_set(process.bounding)
     sc.prctl(sc.PR_SET_KEEPCAPS, 1)
     _set_groups(process)
     os.setresgid(process.gid, process.gid, process.gid)
@@ -154,18 +158,38 @@ def take_identity(process: Process) -> None:
         # prctl(2): a change of the user has cleared it.
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(process.umask)
+    _limit(process, channel)
+    if process.emulated_ids is not None:
+        # The first call that is answered is when the ids take effect.
+        os.geteuid()
+
+
+def _drop_from_bounding_set(kept: int) -> None:
+    for number in range(_LAST_CAPABILITY):
+        if kept >> number & 1:
+            continue
+        try:
+            sc.prctl(sc.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                break  # above the kernel's last capability
+            raise
+
+
+def _limit(process: Process, channel: "Channel") -> None:
+    """Install the filters and give up the capabilities, in the order that is possible."""
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
         _set_capabilities(process)
-        if process.seccomp:
-            sc.install_seccomp_filter(process.seccomp)
-    else:
-        if process.uid:
-            # The setresuid has cleared the effective set; the filter needs CAP_SYS_ADMIN in it.
-            everything = (1 << 41) - 1
-            sc.capset(_permitted_now(everything), _permitted_now(everything), 0)
-        if process.seccomp:
-            sc.install_seccomp_filter(process.seccomp)
+    elif process.uid:
+        # The setresuid has cleared the effective set; a filter needs CAP_SYS_ADMIN in it.
+        everything = (1 << 41) - 1
+        sc.capset(_permitted_now(everything), _permitted_now(everything), 0)
+    if process.emulate is not None:
+        process.emulate(channel)
+    if process.seccomp:
+        sc.install_seccomp_filter(process.seccomp)
+    if not process.no_new_privileges:
         _set_capabilities(process)
 
 

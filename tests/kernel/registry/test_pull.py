@@ -1,12 +1,14 @@
 """Pulls from Debian's docker-registry."""
 
 import base64
+import glob
 import json
 import os
 
 import pytest
 
 from storage.errors import DigestMismatch, NoMatchingPlatform, RegistryDenied, RegistryUnreachable
+from storage.owners import Owner, recorded
 from storage.registry.options import Credentials
 from tests.conftest import InAccount
 from tests.kernel.registry.pulling import (
@@ -353,20 +355,23 @@ def test_a_pull_leaves_no_partial_blobs(
     assert partials(account_dir) == {}
 
 
-def test_an_account_without_subordinate_ids_pulls_with_a_note(
+def test_an_account_without_subordinate_ids_records_owners(
     plain_registry: DockerRegistry, in_account: InAccount, account_without_ids: Account
 ) -> None:
     layer = tar([File("of-alice", b"a", uid=1000, gid=1000), File("of-root", b"r")])
     name = plain_registry.push("single/id", make_image([layer]))
 
-    def body(store: str) -> tuple[dict[str, bytes], list[str]]:
+    def body(store: str) -> tuple[dict[str, bytes], list[str], list[Owner | None]]:
         outcome = pull(store, name)
-        return dict(files_of(store, outcome.image)), outcome.texts("note")
+        (layer_directory,) = glob.glob(f"{store}/layers/*/*/diff")
+        owners = [recorded(f"{layer_directory}/{one}") for one in ("of-alice", "of-root")]
+        return dict(files_of(store, outcome.image)), outcome.texts("note"), owners
 
     with temporary_directory(account_without_ids) as store:
-        files, notes = in_account(lambda: body(store), account=account_without_ids)
+        files, notes, owners = in_account(lambda: body(store), account=account_without_ids)
     assert files == {"of-alice": b"a", "of-root": b"r"}
-    assert notes == ["owners outside of the id map became root: of-alice"]
+    assert notes == []
+    assert owners == [Owner(1000, 1000), None]
 
 
 def test_owners_are_those_of_the_subordinate_ids(
