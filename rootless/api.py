@@ -230,19 +230,19 @@ class Rpod:
 
     def wait(self, container: str) -> int:
         """Wait for the end of a container and return its exit code. Raises ContainerNotFound."""
-        from rootless.container.lifecycle import wait
+        from rootless.container.ending import wait
 
         return wait(self.host, container)
 
     def stop(self, container: str, *, timeout_s: int | None = None) -> None:
         """Ask a container to end, kill it after the grace time. Raises ContainerNotFound."""
-        from rootless.container.lifecycle import stop
+        from rootless.container.ending import stop
 
         stop(self.host, container, timeout_s)
 
     def remove(self, container: str, *, force: bool = False) -> None:
         """Remove a container and its anonymous volumes. Raises ContainerNotFound, InUse."""
-        from rootless.container.lifecycle import remove
+        from rootless.container.ending import remove
 
         remove(self.host, container, force=force, volumes=True)
 

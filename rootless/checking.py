@@ -123,7 +123,7 @@ def _mend_blob(host: Host, problem: Problem, *, force: bool, on_event: "OnEvent 
 
 
 def _force_out(host: Host, record: ImageRecord) -> None:
-    from rootless.container.lifecycle import remove as remove_container
+    from rootless.container.ending import remove as remove_container
     from storage.images import image_users
 
     for container_id in image_users(host.layout, record):

@@ -40,14 +40,6 @@ def mark_stopped(found: ContainerView) -> None:
         return  # it never ran since the host was started
 
 
-def forget_stop(found: ContainerView) -> None:
-    """Take the note back: the container is started."""
-    try:
-        os.unlink(found.paths.stopped)
-    except FileNotFoundError:
-        return
-
-
 def kill_left_over(found: ContainerView) -> None:
     """End a first process whose monitor was killed after the process had changed its user."""
     state = found.state

@@ -12,6 +12,7 @@ started the container; both speak the same.
 import struct
 
 from storage import lightjson as json
+from storage.record import NamedTuple
 
 OUT, ERR, STARTED, FAILED, EXIT = 1, 2, 3, 4, 5
 IN, EOF, RESIZE, LEAVE, BROKEN = 10, 11, 12, 13, 14
@@ -31,6 +32,20 @@ def frame_json(kind: int, value: object) -> bytes:
 
 def frame_resize(rows: int, columns: int) -> bytes:
     return frame(RESIZE, struct.pack("!HH", rows, columns))
+
+
+# The first message of a client to its monitor, which comes with the lock of the container.
+START_BYTES = 4096
+
+
+class StartOptions(NamedTuple):
+    """How a container is started this time. `console_size` is rows and columns."""
+
+    attach: bool
+    console_size: tuple[int, int] = (0, 0)
+    interactive: bool = False
+    restart_count: int = 0
+    listen_fds: int = 0
 
 
 class Reader:

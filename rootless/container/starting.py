@@ -33,30 +33,19 @@ from storage import lightjson as json
 from storage.containers import ContainerView
 from storage.files import read_file
 from storage.layers import has_layer
-from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rootless.container.cgroups import Group
+    from rootless.container.frames import StartOptions
     from rootless.container.networks_join import Joining
     from rootless.host.paths import Host
     from slirp.process import Namespaces, Running
 
 _PIPE_BYTES = 1 << 18
 _NOT_FOUND = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-
-
-class StartOptions(NamedTuple):
-    """How a container is started this time. `console_size` is rows and columns."""
-
-    attach: bool
-    console_size: tuple[int, int]
-    boot_id: str
-    interactive: bool = False
-    restart_count: int = 0
-    listen_fds: int = 0
 
 
 def _large_pipe() -> tuple[int, int]:
@@ -129,7 +118,7 @@ def _read_config(view: ContainerView) -> dict[str, object]:
     )
 
 
-def start_container(host: "Host", view: ContainerView, options: StartOptions) -> Container:
+def start_container(host: "Host", view: ContainerView, options: "StartOptions") -> Container:
     """Start the container of a bundle; it runs its command when this returns.
 
     Raises SandboxError and its kinds, IdMapError, NoUserNamespace, slirp.errors.SlirpError.

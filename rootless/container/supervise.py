@@ -1,41 +1,84 @@
-"""Body of the forked monitor: start the container, then keep it.
+"""Body of the forked monitor: wait for a container, start it, then keep it.
 
-It is a fork of the command that started the container, so what it needs is already in memory. It
-holds the lock in the run root for exactly as long as it lives, and the container dies with it.
+It holds the lock in the run root for exactly as long as it lives, and the container dies with it.
 """
 
+import _socket  # not `socket`: its enums cost 5 ms of every start
 import os
 import time
 
 from rootless.container import frames
 from rootless.container.client import Client
+from rootless.container.frames import START_BYTES, StartOptions
 from rootless.container.keeper import end_of_failed_start, hand_over, keep
 from rootless.container.logfile import timestamp
 from rootless.container.starting import start_container
+from rootless.host.paths import boot_id
 from rootless.linux import signals as signal
 from rootless.linux.syscalls import close_range
 from storage import event_log
-from storage.containers import ContainerState, ContainerView, MonitorLock, write_state
+from storage import lightjson as json
+from storage.containers import (
+    ContainerState,
+    ContainerView,
+    MonitorLock,
+    read_record,
+    view,
+    write_state,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.container.starting import StartOptions
+    from typing import Any
+
     from rootless.host.paths import Host
 
 
-def run_monitor(
-    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
-) -> None:
-    """Body of the forked monitor; reports to `first`. Never returns."""
+def run_monitor(host: "Host", end: _socket.socket, listen_fds: int) -> None:
+    """Body of the forked monitor; reports to the client at the other end. Never returns."""
     code = 1
     try:
-        _detach_from_caller({first.fileno(), lock.fd, *range(3, 3 + options.listen_fds)})
-        code = _monitor(host, view, options, lock, first)
+        _detach_from_caller({end.fileno(), *range(3, 3 + listen_fds)})
+        _load_ahead()
+        lock, words = _receive(end)
+        if lock is not None:
+            code = _start_and_keep(host, lock, words, Client(end))
+    finally:
+        os._exit(code)
+
+
+def _load_ahead() -> None:
+    """Import, while there is time, what most containers need later."""
+    import slirp.settings
+    import slirp.slirp4netns  # noqa: F401
+    from rootless.errors import RootlessError
+    from rootless.sandbox import seccomp
+
+    try:
+        seccomp.default_filter(os.uname().machine, [])
+    except RootlessError:
+        return  # said when a container needs it
+
+
+def _receive(end: _socket.socket) -> "tuple[MonitorLock | None, list[Any]]":
+    """Wait for the container's lock and what `StartOptions` has; None when the client has gone."""
+    size = _socket.CMSG_SPACE(4)
+    data, rights, _, _ = end.recvmsg(START_BYTES, size, _socket.MSG_CMSG_CLOEXEC)
+    if not data or not rights:
+        return None, []
+    return MonitorLock(int.from_bytes(rights[0][2][:4], "little")), json.loads(data)
+
+
+def _start_and_keep(host: "Host", lock: MonitorLock, words: "list[Any]", first: Client) -> int:
+    try:
+        container_id, *values = words
+        options = StartOptions(*values)
+        made = view(host.layout, read_record(host.layout, container_id))
+        return _monitor(host, made, options, lock, first)
     except BaseException as error:  # noqa: BLE001 - top of a forked child
         first.queue(frames.frame_json(frames.FAILED, describe_error(error)))
         first.finish()
-    finally:
-        os._exit(code)
+        return 1
 
 
 def describe_error(error: BaseException) -> list[str]:
@@ -69,13 +112,13 @@ def _detach_from_caller(keep: set[int]) -> None:
 
 
 def _monitor(
-    host: "Host", view: ContainerView, options: "StartOptions", lock: MonitorLock, first: Client
+    host: "Host", made: ContainerView, options: StartOptions, lock: MonitorLock, first: Client
 ) -> int:
     started_at = timestamp(time.time_ns())
     try:
-        container = start_container(host, view, options)
+        container = start_container(host, made, options)
     except BaseException as error:
-        end_of_failed_start(host, view, ContainerState(started_at=started_at), error)
+        end_of_failed_start(host, made, ContainerState(started_at=started_at), error)
         raise
     container.lock_fd = lock.fd
     state = ContainerState(
@@ -83,24 +126,24 @@ def _monitor(
         pid=container.pid,
         pid_start_time=container.start_time,
         monitor_pid=os.getpid(),
-        boot_id=options.boot_id,
+        boot_id=boot_id(),
         ports=tuple(container.ports),
         cgroup=container.cgroup,
         restart_count=options.restart_count,
     )
-    write_state(view.paths, state, sync=False)
-    event_log.container_event(host.layout.run_root, "start", view.record)
+    write_state(made.paths, state, sync=False)
+    event_log.container_event(host.layout.run_root, "start", made.record)
     if "NOTIFY_SOCKET" in os.environ:
         from rootless.container.activation import tell_started
 
-        mode = str(view.record.request.get("sdnotify", "container"))
+        mode = str(made.record.request.get("sdnotify", "container"))
         tell_started(mode, detached=not options.attach)
     first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
     if options.attach:
-        keep(host, view, container, first)
+        keep(host, made, container, first)
         return 0
     first.finish()
     first.close()
-    hand_over(host, view, container)
-    keep(host, view, container, None)  # only where the interpreter cannot be started again
+    hand_over(host, made, container)
+    keep(host, made, container, None)  # only where the interpreter cannot be started again
     return 0

@@ -11,7 +11,6 @@ from rootless.cli.commands.selection import (
     one_container,
     removal_exit_code,
 )
-from rootless.container import lifecycle
 from rootless.errors import UsageError
 from storage.errors import ContainerNotFound, NotFound
 
@@ -40,6 +39,8 @@ def _is_any(view: "ContainerView") -> bool:
 
 def start(invocation: "Invocation") -> int:
     """Start containers; with --attach end with the exit code of the one."""
+    from rootless.container import lifecycle
+
     host = invocation.host()
     names = chosen_containers(invocation, host, is_wanted=is_idle)
     interactive = invocation.flag("interactive")
@@ -71,12 +72,14 @@ def _detach_keys(invocation: "Invocation") -> str:
 
 def stop(invocation: "Invocation") -> int:
     """Stop containers."""
+    from rootless.container import ending
+
     host = invocation.host()
     timeout_s = invocation.number("time")
 
     def stop_one(name: str) -> None:
         try:
-            lifecycle.stop(host, name, timeout_s=timeout_s)
+            ending.stop(host, name, timeout_s=timeout_s)
         except ContainerNotFound:
             if not invocation.flag("ignore"):
                 raise
@@ -89,6 +92,8 @@ def stop(invocation: "Invocation") -> int:
 
 def restart(invocation: "Invocation") -> int:
     """Stop containers that run, and start all."""
+    from rootless.container import ending, lifecycle
+
     host = invocation.host()
     timeout_s = invocation.number("time")
     only_running = invocation.flag("running")
@@ -100,7 +105,7 @@ def restart(invocation: "Invocation") -> int:
         names = chosen_containers(invocation, host, is_wanted=_is_any)
 
     def restart_one(name: str) -> None:
-        lifecycle.stop(host, name, timeout_s=timeout_s)
+        ending.stop(host, name, timeout_s=timeout_s)
         lifecycle.start(host, name)
         _say(name)
 
@@ -109,11 +114,13 @@ def restart(invocation: "Invocation") -> int:
 
 def kill(invocation: "Invocation") -> int:
     """Send a signal to containers."""
+    from rootless.container import ending
+
     host = invocation.host()
     signal_name = invocation.text("signal")
 
     def kill_one(name: str) -> None:
-        lifecycle.kill(host, name, signal_name)
+        ending.kill(host, name, signal_name)
         _say(name)
 
     names = chosen_containers(invocation, host, is_wanted=_is_running)
@@ -122,12 +129,14 @@ def kill(invocation: "Invocation") -> int:
 
 def remove(invocation: "Invocation") -> int:
     """Remove containers."""
+    from rootless.container import ending
+
     host = invocation.host()
     force = invocation.flag("force")
 
     def remove_one(name: str) -> None:
         try:
-            lifecycle.remove(
+            ending.remove(
                 host,
                 name,
                 force=force,
@@ -160,13 +169,15 @@ def attach(invocation: "Invocation") -> int:
 
 def wait(invocation: "Invocation") -> int:
     """Wait for containers and print their exit codes."""
+    from rootless.container import ending
+
     host = invocation.host()
     conditions = invocation.texts("condition") or ("stopped",)
     interval_s = _interval_s(invocation.text("interval"))
 
     def wait_one(name: str) -> None:
         try:
-            code = lifecycle.wait(host, name, conditions, interval_s)
+            code = ending.wait(host, name, conditions, interval_s)
         except ContainerNotFound:
             if not invocation.flag("ignore"):
                 raise
@@ -175,7 +186,7 @@ def wait(invocation: "Invocation") -> int:
 
     names = chosen_containers(invocation, host, is_wanted=_is_any)
     if invocation.flag("exit_first_match") and len(names) > 1:
-        _say(str(lifecycle.wait_for_any(host, names, conditions, interval_s)))
+        _say(str(ending.wait_for_any(host, names, conditions, interval_s)))
         return 0
     return exit_code(for_each(names, wait_one))
 
@@ -281,6 +292,7 @@ def _moment(invocation: "Invocation", name: str) -> float | None:
 def top(invocation: "Invocation") -> int:
     """Show the processes of a container."""
     from rootless.cli.output import format_table, write
+    from rootless.container import lifecycle
 
     host = invocation.host()
     words = list(invocation.texts("words"))
@@ -305,6 +317,7 @@ def exists(invocation: "Invocation") -> int:
 def prune(invocation: "Invocation") -> int:
     """Remove all containers that do not run."""
     from rootless.cli.output import confirm
+    from rootless.container import ending
     from rootless.container.query import filter_views, list_views
 
     if not invocation.flag("force") and not confirm(
@@ -317,7 +330,7 @@ def prune(invocation: "Invocation") -> int:
 
     def remove_one(container_id: str) -> None:
         try:
-            lifecycle.remove(host, container_id, volumes=True)
+            ending.remove(host, container_id, volumes=True)
         except ContainerNotFound:
             return  # somebody else was faster
         _say(container_id)

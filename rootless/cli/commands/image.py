@@ -198,7 +198,7 @@ def remove(invocation: "Invocation") -> int:
 
 def _remove_containers(host: "Host", name: str) -> None:
     """Remove the containers of an image that is about to go with this name."""
-    from rootless.container.lifecycle import remove as remove_container
+    from rootless.container.ending import remove as remove_container
 
     record = find_entry(host.layout, name, all_names=True)
     # A name of several is only taken away; the image and its containers stay.

@@ -40,22 +40,24 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
 
 def run(invocation: "Invocation") -> int:
     """Run a command in a new container; the exit code is the command's."""
-    from rootless.container.create import create as create_container
-    from rootless.container.lifecycle import run_created
-    from rootless.container.terminal import parse_detach_keys
+    from rootless.container.launch import MonitorProcess
 
     host = invocation.host()
     request = make_request(invocation, host)
-    parse_detach_keys(request.detach_keys)
     if request.rmi:
         if request.detach:
             raise UsageError("--rmi and --detach do not go together", remedy="leave --rmi out")
         request = request._replace(rm=True)
-    _warn_without_terminal(tty=request.tty, interactive=request.interactive)
-    with Reporter(quiet=request.quiet) as on_event:
-        record = create_container(host, request, on_event)
-    # The progress is off the terminal before the container takes it.
-    result = run_created(host, record, request)
+    with MonitorProcess(host, attach=not request.detach) as monitor:
+        from rootless.container import lifecycle
+        from rootless.container.create import create as create_container
+
+        lifecycle.check_request(request)
+        _warn_without_terminal(tty=request.tty, interactive=request.interactive)
+        with Reporter(quiet=request.quiet) as on_event:
+            record = create_container(host, request, on_event)
+        # The progress is off the terminal before the container takes it.
+        result = lifecycle.run_created(host, record, request, monitor)
     if request.rmi:
         _remove_image(host, record)
     if request.detach:

@@ -244,7 +244,7 @@ def _warning(wants_all: bool, volumes: bool, *, build: bool) -> str:
 def _prune_containers(host: "Host", texts: tuple[str, ...]) -> list[Exception]:
     from rootless.cli.commands.container import is_idle
     from rootless.cli.commands.selection import for_each
-    from rootless.container import lifecycle
+    from rootless.container import ending
     from rootless.container.query import filter_views, list_views
     from storage.errors import ContainerNotFound
 
@@ -253,7 +253,7 @@ def _prune_containers(host: "Host", texts: tuple[str, ...]) -> list[Exception]:
 
     def remove_one(container_id: str) -> None:
         try:
-            lifecycle.remove(host, container_id, volumes=True)
+            ending.remove(host, container_id, volumes=True)
         except ContainerNotFound:
             return
         gone.append(container_id)

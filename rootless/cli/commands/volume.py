@@ -183,7 +183,7 @@ def remove(invocation: "Invocation") -> int:
 
 
 def _remove_users(host: "Host", name: str) -> None:
-    from rootless.container.lifecycle import remove as remove_container
+    from rootless.container.ending import remove as remove_container
 
     for container_id in volume_users(host.layout).get(name, []):
         remove_container(host, container_id, force=True)
