@@ -558,16 +558,17 @@ def write_etc(
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:
     """Take the name; a made-up one that is taken is replaced by another."""
-    from rootless.container.remove import remove_container
-    from storage.containers import write_record
-
     while True:
         try:
             take_name(host.layout, record.name, record.id, sync=not record.auto_remove)
         except NameTaken:
             if not is_generated:
+                from rootless.container.remove import remove_container
+
                 remove_container(host, record)
                 raise
+            from storage.containers import write_record
+
             record = record._replace(name=make_name())
             write_record(host.layout.container(record.id), record, sync=not record.auto_remove)
             continue

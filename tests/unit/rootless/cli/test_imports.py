@@ -114,6 +114,21 @@ def test_only_the_commands_own_table_is_loaded() -> None:
     assert tables == {"rootless.cli.spec_run"}
 
 
+@pytest.mark.parametrize("argv", [["start", "c"], ["run", "-d", "i"], ["stop", "c"]])
+def test_client_leaves_to_the_monitor_what_starts_a_container(argv: list[str]) -> None:
+    _, modules = loaded(argv, "import rootless.container.create, rootless.container.lifecycle")
+    assert not modules & {
+        "ctypes",
+        "rootless.container.attach",
+        "rootless.container.keeper",
+        "rootless.container.starting",
+        "rootless.container.supervise",
+        "rootless.sandbox.child",
+        "slirp.slirp4netns",
+        "termios",
+    }
+
+
 def test_kept_container_costs_no_more_than_the_loop() -> None:
     program = f"import sys; sys.path[:0] = {sys.path!r}\n"
     program += "import rootless.container.keeper\nprint(*sys.modules)"
