@@ -2,6 +2,7 @@
 
 import os
 import time
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from rootless.container.launch import MonitorProcess
 from rootless.host.paths import Host
 
+HOST = cast("Host", SimpleNamespace(environ={}))
+
 
 @pytest.mark.parametrize("attach", [True, False], ids=["attached", "detached"])
 def test_monitor_without_a_container_ends_with_its_client(attach: bool) -> None:
     before = _forks_of_this_program()
-    with MonitorProcess(cast("Host", None), attach=attach):
+    with MonitorProcess(HOST, attach=attach):
         pass  # as for bad input: nothing is launched
     deadline_s = time.monotonic() + 10
     while _forks_of_this_program() - before and time.monotonic() < deadline_s:
@@ -25,7 +28,7 @@ def test_monitor_ends_when_its_client_is_killed() -> None:
     before = _forks_of_this_program()
     client = os.fork()
     if client == 0:
-        MonitorProcess(cast("Host", None), attach=False)
+        MonitorProcess(HOST, attach=False)
         os.kill(os.getpid(), 9)
     os.waitpid(client, 0)
     deadline_s = time.monotonic() + 10
