@@ -16,14 +16,23 @@ OWN = b"\x0a\x59\x00\x02"
 FOREIGN = b"\xc6\x33\x64\x07"
 
 
+def both_kinds() -> tuple[socket.socket, socket.socket]:
+    """Return a UDP and a listening TCP socket of one port, which nobody else has for either."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            return udp, socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
+
+
 class Upstream:
     """Answers every question, over UDP and TCP of one port, with FOREIGN; counts them."""
 
     def __init__(self) -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = both_kinds()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
         self.asked = 0
         threading.Thread(target=self._serve_udp, daemon=True).start()
         threading.Thread(target=self._serve_tcp, daemon=True).start()
@@ -78,11 +87,9 @@ class Served:
         self.servers: tuple[str, ...] = ("127.0.0.1",)
         self.loop = Loop()
         self.server = Server(self.loop, lookup, lambda _: self.servers, upstream_port=upstream.port)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.udp.setblocking(False)
+        self.udp, self.tcp = both_kinds()
         self.address: tuple[str, int] = self.udp.getsockname()
-        self.tcp = socket.create_server(self.address)
+        self.udp.setblocking(False)
         self.tcp.setblocking(False)
         self.server.serve_udp(self.udp)
         self.server.serve_tcp(self.tcp)
