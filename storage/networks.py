@@ -248,15 +248,23 @@ def is_attached(layout: Layout, container_id: str) -> bool:
     return MonitorLock.is_held(layout.container(container_id).lock)
 
 
-def live_endpoints(layout: Layout, network_id: str) -> list[Endpoint]:
-    """Return the places of the containers that run, in no order; what is stale is left out."""
+def live_endpoints(layout: Layout, network_id: str, *, sweep: bool = False) -> list[Endpoint]:
+    """Return the places of the containers that run, in no order; what is stale is left out.
+
+    With `sweep` it is removed as well; the caller holds the network's lock.
+    """
     try:
         ids = os.listdir(f"{layout.network_run_dir(network_id)}/endpoints")
     except FileNotFoundError:
         return []
     found = []
     for container_id in ids:
-        if "." not in container_id and is_attached(layout, container_id):
+        if "." in container_id:
+            continue  # just being written
+        if not is_attached(layout, container_id):
+            if sweep:
+                remove_endpoint(layout, network_id, container_id)
+        else:
             endpoint = read_endpoint(layout, network_id, container_id)
             if endpoint is not None:
                 found.append(endpoint)

@@ -31,7 +31,8 @@ def take_addresses(
 
     Raises InvalidNetwork when one is taken or all are.
     """
-    others = [e for e in live_endpoints(layout, network.id) if e.container_id != record.id]
+    there = live_endpoints(layout, network.id, sweep=True)
+    others = [endpoint for endpoint in there if endpoint.container_id != record.id]
     owners = {address: e for e in others for address in (e.ip, e.ip6) if address}
     names = (record.name, record.id[:_SHORT_ID], hostname)
     servers = record.request.get("dns", ())
