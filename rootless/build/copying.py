@@ -17,7 +17,7 @@ from rootless.build.workplace import Workplace
 from rootless.container.users import parse_group, parse_passwd
 from storage import lightjson as json
 from storage.build.copying import CopyRules, LayerCopy, Picked, content_files, input_digest
-from storage.build.errors import BuildInputError
+from storage.build.errors import BuildInputError, ContextError
 from storage.build.hashing import hash_files
 from storage.build.host_tree import HostTree
 from storage.build.layer_tree import LayerTree
@@ -37,14 +37,10 @@ _MAX_ID = 2**31 - 1
 
 
 class Copied(NamedTuple):
-    """The layer, lines about what was left out, and files that changed between digest and copy.
-
-    When something changed the layer is what was there, but the digest does not stand for it.
-    """
+    """The layer, and lines about what was left out."""
 
     layer: Layer
     notes: tuple[str, ...]
-    changed: tuple[str, ...]
 
 
 class Copying:
@@ -102,7 +98,13 @@ class Copying:
         found = self._workplace.run(work)
         assert isinstance(found, list)
         layer, notes, changed = found
-        return Copied(Layer(*layer), tuple(notes), tuple(changed))
+        if changed:
+            raise ContextError(
+                f"{changed[0]} changes while it is read",
+                remedy="run the command again when nothing writes there, or leave it out with a"
+                " .containerignore file",
+            )
+        return Copied(Layer(*layer), tuple(notes))
 
     def _open_origin(self) -> SourceTree:
         if isinstance(self._origin, Context):
