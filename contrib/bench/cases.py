@@ -10,7 +10,7 @@ from typing import NamedTuple
 import material
 from engine import BenchError, Engine, Timed, pss_mib
 
-from tests.support import images
+from tests.support import images, registry
 from tests.support.registry import Registry, free_port
 
 IMAGE = images.NAME
@@ -143,6 +143,35 @@ def pull(name: str, *, again: bool = False) -> Callable[[Context], Sample]:
         else:
             context.engine.call("rmi", "-f", full, check=False)
         return _ms(context.engine.timed(*command))
+
+    return measure
+
+
+def push(context: Context) -> Sample:
+    """Send the large image, pulled before, to a repository that has nothing of it."""
+    assert context.registry is not None
+    source = f"{context.registry.host}/{material.BIG}"
+    context.engine.call("pull", "-q", "--tls-verify=false", source)
+    # Another registry's name would need another registry: a fresh one is started for each sample.
+    with registry.running() as fresh:
+        target = f"{fresh.host}/bench/{context.engine.name}:{next(_numbers)}"
+        return _ms(context.engine.timed("push", "-q", "--tls-verify=false", source, target))
+
+
+def archive(command: str) -> Callable[[Context], Sample]:
+    """Measure `save` of the large image, or `load` into a store without it."""
+
+    def measure(context: Context) -> Sample:
+        assert context.registry is not None
+        source = f"{context.registry.host}/{material.BIG}"
+        context.engine.call("pull", "-q", "--tls-verify=false", source)
+        with context.engine.own_directory() as directory:
+            path = f"{directory}/image.tar"
+            saved = context.engine.timed("save", "-q", "-o", path, source)
+            if command == "save":
+                return _ms(saved)
+            context.engine.call("rmi", "-f", source)
+            return _ms(context.engine.timed("load", "-q", "-i", path))
 
     return measure
 
@@ -286,6 +315,9 @@ CASES = (
     Case("build-last-step", "ms", build("last"), 0.5, rounds=5, quick_rounds=2),
     Case("build-50000-files", "ms", build("cold", 50_000), 0.5, rounds=2, quick_rounds=1),
     Case("build-50000-files-cached", "ms", build("cached", 50_000), 0.4, rounds=2, quick_rounds=1),
+    Case("push-300mb", "ms", push, 0.4, rounds=3, quick_rounds=1, needs_registry=True),
+    Case("save-300mb", "ms", archive("save"), 0.4, rounds=3, quick_rounds=1, needs_registry=True),
+    Case("load-300mb", "ms", archive("load"), 0.7, rounds=3, quick_rounds=1, needs_registry=True),
     Case("attached-output", "MB/s", attached_output, 3.0, least=True, rounds=5, quick_rounds=3),
     Case("log-write", "MB/s", log_write, 3.0, least=True, rounds=5, quick_rounds=3),
     Case("log-read", "MB/s", log_read, 3.0, least=True, rounds=5, quick_rounds=3),
