@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from rootless.cli import fast, table
+from rootless.cli.absent import COMMANDS, why_no_option
 from rootless.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _print_usage_error(error: click.UsageError) -> None:
     if isinstance(error, click.NoSuchOption):
         # Each release of click has its own words for this one.
         message = f"No such option '{error.option_name}'.{_hint(error.possibilities or ())}"
+        if reason := why_no_option(error.option_name):
+            message = f"No option '{error.option_name}': {reason}."
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{message}\n")
         return
@@ -346,6 +349,8 @@ class _Noun(click.Group):
         if command is None and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
+            if reason := COMMANDS.get(f"{self.prefix} {name}".strip()):
+                ctx.fail(f"No command '{name}': {reason}.")
             close = get_close_matches(name, self.list_commands(ctx))
             ctx.fail(f"No such command '{name}'.{_hint(close)}")
         return name, command, args[1:]

@@ -1,0 +1,93 @@
+"""What podman has and rpod has not, with the reason: for error messages and docs/commands.md.
+
+Only looked at when a command line names something that is not in the table of commands, so an entry
+of something that rpod has got meanwhile does no harm.
+"""
+
+_NOT_YET = "not there yet"
+_ROOT = "it takes privilege over the host that a regular user does not have"
+_SIGNING = "rpod neither makes nor removes signatures"
+
+# By the first word of the command, or by the whole of it.
+COMMANDS = {
+    "auto-update": _NOT_YET,
+    "build": _NOT_YET,
+    "container checkpoint": f"{_ROOT} (CRIU)",
+    "container cleanup": "there is nothing to clean up: mounts and networks end with the container",
+    "container clone": _NOT_YET,
+    "container init": _NOT_YET,
+    "container mount": "mounts belong to the container: use `rpod cp` or `rpod export`",
+    "container restore": f"{_ROOT} (CRIU)",
+    "container runlabel": "an image should not choose the command line of the host",
+    "container unmount": "mounts belong to the container: there is nothing to unmount",
+    "generate": _NOT_YET,
+    "image sign": _SIGNING,
+    "image trust": "policy.json is obeyed; edit it with an editor",
+    "init": _NOT_YET,
+    "kube": _NOT_YET,
+    "machine": "rpod runs on Linux itself, without a virtual machine",
+    "mount": "mounts belong to the container: use `rpod cp` or `rpod export`",
+    "pod": _NOT_YET,
+    "secret": _NOT_YET,
+    "system connection": "rpod has no remote service to connect to",
+    "system migrate": "every older record can be read: there is nothing to migrate",
+    "system renumber": "locks have no numbers: there is nothing to renumber",
+    "system reset": _NOT_YET,
+    "system service": "rpod has no REST socket yet",
+    "unmount": "mounts belong to the container: there is nothing to unmount",
+    "volume": _NOT_YET,
+}
+
+OPTIONS = {
+    "all-platforms": _NOT_YET,
+    "attach": _NOT_YET,
+    "chrootdirs": _NOT_YET,
+    "compress": "archives and layers stay compressed as they are stored",
+    "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",
+    "cpp-flag": "Containerfiles are not run through a preprocessor",
+    "decryption-key": "encrypted images cannot be read yet",
+    "depend": _NOT_YET,
+    "device-cgroup-rule": _ROOT,
+    "disable-content-trust": "there is none to disable",
+    "external": "the store has no containers of other tools",
+    "gidmap": "not there yet; --userns=keep-id:uid=,gid= chooses who you are inside",
+    "hooks-dir": "a hook would run a program of the host for every container",
+    "include-volumes": _NOT_YET,
+    "init-ctr": "pods are not there yet",
+    "init-path": "rpod's own init is used",
+    "isolation": "a build always runs in a sandbox of its own",
+    "log-opt": _NOT_YET,
+    "personality": _NOT_YET,
+    "pod": "pods are not there yet",
+    "pod-id-file": "pods are not there yet",
+    "remove-signatures": _SIGNING,
+    "rootfs": "not there yet; `rpod import DIRECTORY` makes an image of it",
+    "rootless-netns": "there is no network namespace that containers share",
+    "runtime-flag": "rpod runs containers itself, without an OCI runtime",
+    "seccomp-policy": "an image should not choose the filter that guards the host",
+    "secret": "secrets are not there yet",
+    "sign-by": _SIGNING,
+    "sign-by-sigstore-private-key": _SIGNING,
+    "sign-passphrase-file": _SIGNING,
+    "subgidname": "the ranges of your own name are used: another's cannot be mapped",
+    "subuidname": "the ranges of your own name are used: another's cannot be mapped",
+    "sync": "the state is the kernel's: there is nothing to synchronise",
+    "systemd": _NOT_YET,
+    "preserve-fds": _NOT_YET,
+    "uidmap": "not there yet; --userns=keep-id:uid=,gid= chooses who you are inside",
+    "uncompressed": "layers stay compressed as they are stored",
+}
+
+
+def why_no_command(name: str) -> str:
+    """Return why there is no such command, "" when podman has none of this name either."""
+    words = name.split(" ")
+    for count in range(len(words), 0, -1):
+        if reason := COMMANDS.get(" ".join(words[:count])):
+            return reason
+    return ""
+
+
+def why_no_option(name: str) -> str:
+    """Return why there is no such option, "not there yet" for those without a better reason."""
+    return OPTIONS.get(name.removeprefix("--"), "")
