@@ -17,6 +17,7 @@ from rootless.container.create import (
     top_mode,
     write_etc,
 )
+from rootless.container.emulate import choose_emulation
 from rootless.container.idmap import choose, fit_single_id
 from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
@@ -135,7 +136,9 @@ def prepare(
     )
     if namespace.maps.is_single:
         user = spec.wanted_user(request, config, namespace, command.accounts)
-        namespace = fit_single_id(namespace, user.uid, user.gid)
+        namespace = choose_emulation(
+            host, request.root_emulation, fit_single_id(namespace, user.uid, user.gid)
+        )
     around = spec.Surroundings(
         container_id=new_id(),
         name=HOSTNAME,

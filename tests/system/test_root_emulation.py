@@ -130,6 +130,14 @@ def test_layer_of_another_user_keeps_the_image_roots(single: tuple[Command, str]
     assert found["home"] == (0, 0, 0o700)
 
 
+def test_built_layer_has_the_owners(single: tuple[Command, str]) -> None:
+    rpod, image = single
+    text = f"FROM {image}\nRUN touch /f && chown 33:44 /f && su alice -c 'id -u'\n"
+    told = rpod("build", "--network=none", "-t", "localhost/built", "-", input=text.encode())
+    assert "1000" in told.lines + told.err.splitlines()
+    assert owners_of(rpod, "localhost/built")["f"] == (33, 44, 0o644)
+
+
 def owners_of(rpod: Command, image: str) -> dict[str, tuple[int, int, int]]:
     """Return owner and mode of what the top layer of an image has."""
     directory = f"{rpod.account.home}/saved"
