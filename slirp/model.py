@@ -40,7 +40,10 @@ class PortMapping(NamedTuple):
 
 
 class SlirpOptions(NamedTuple):
-    """`--network slirp4netns:...`; `enable_ipv6` None is decided by the host's routes."""
+    """`--network slirp4netns:...`; `enable_ipv6` None is decided by the host's routes.
+
+    `port_handler` slirp4netns publishes ports with slirp4netns's own forwarding.
+    """
 
     allow_host_loopback: bool = False
     cidr: str = "10.0.2.0/24"
@@ -48,6 +51,7 @@ class SlirpOptions(NamedTuple):
     enable_ipv6: bool | None = None
     outbound_addr: str = ""
     outbound_addr6: str = ""
+    port_handler: str = "rootlesskit"
 
     @property
     def address(self) -> str:
@@ -87,3 +91,8 @@ class NetworkSettings(NamedTuple):
     def is_private(self) -> bool:
         """Whether the container gets a network namespace with a connection of its own."""
         return self.mode in ("slirp4netns", "pasta")
+
+    @property
+    def forwards(self) -> bool:
+        """Whether published ports go through rpod's own forwarder."""
+        return self.mode == "slirp4netns" and self.slirp.port_handler != "slirp4netns"

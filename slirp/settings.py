@@ -54,10 +54,10 @@ def parse_slirp_options(text: str) -> SlirpOptions:
         elif key == "outbound_addr6":
             options = options._replace(outbound_addr6=value)
         elif key == "port_handler":
-            # Both of podman's values promise a published port, no more.
             _check_one_of(key, value, ("slirp4netns", "rootlesskit"))
+            options = options._replace(port_handler=value)
         else:
-            known = ", ".join((*SlirpOptions._fields, "port_handler"))
+            known = ", ".join(SlirpOptions._fields)
             raise InvalidNetwork(
                 f"--network slirp4netns: unknown option {key!r}", remedy=f"known: {known}"
             )

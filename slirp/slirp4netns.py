@@ -17,6 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slirp.forward_target import Target
+
+# Ours (RFC 4193), as slirp4netns gives the container an IPv6 address late, or none.
+_ADDRESS6 = "fd72:706f:6400::100"
 _ANSWER_LIMIT_BYTES = 1 << 20
 _API_TIMEOUT_S = 10.0
 _IPV6_ROUTES = "/proc/net/ipv6_route"
@@ -95,12 +99,22 @@ def _arguments(options: SlirpOptions) -> list[str]:
 
 def notes(options: SlirpOptions, ports: "Sequence[PortMapping]") -> tuple[str, ...]:
     """Return what the user should know about these ports, one line each."""
-    if options.allow_host_loopback or not any(port.protocol == "udp" for port in ports):
+    if options.port_handler != "slirp4netns" or options.allow_host_loopback:
+        return ()
+    if not any(port.protocol == "udp" for port in ports):
         return ()
     return (
-        "published UDP ports answer clients of other machines only, not of this host's loopback: "
-        "use --network=slirp4netns:allow_host_loopback=true or --network=pasta for those",
+        "port_handler=slirp4netns: published UDP ports answer clients of other "
+        "machines only, not of this host's loopback: "
+        "leave port_handler out for those",
     )
+
+
+def forward_target(options: SlirpOptions) -> "Target":
+    """Return the container's addresses, for the forwarder of published ports."""
+    from slirp.forward_target import Target
+
+    return Target(options.address, options.gateway, lazy6=_ADDRESS6)
 
 
 def _target(pid: int, namespaces: Namespaces | None) -> tuple[str, ...]:

@@ -168,9 +168,9 @@ COMMANDS = (
         "List published ports",
         "container:port",
         (flag("all", "Ports of every container", short="a"), _LATEST),
-        (Argument("words", 0, 2, "CONTAINER [PORT[/PROTOCOL]]", CONTAINERS),),
+        (Argument("words", 0, UNLIMITED, "[add|rm] CONTAINER [PORT[/PROTOCOL]...]", CONTAINERS),),
         aliases=("container port",),
-        examples=("rpod port web", "rpod port web 80/tcp"),
+        examples=("rpod port web", "rpod port web 80/tcp", "rpod port add web 8080:80"),
     ),
     Command(
         "top",

@@ -7,6 +7,7 @@ started the container; both speak the same.
     client -> monitor   IN data; EOF; RESIZE rows, columns; LEAVE (detach keys: keep stdin open);
                         BROKEN kind (its OUT or ERR goes nowhere any more)
     both ways           NETWORKS: the networks have changed; they have been looked at
+                        PUBLISH [add or rm, mapping] answered by PUBLISHED [errno, mapping]
 """
 
 import struct
@@ -14,8 +15,8 @@ import struct
 from storage import lightjson as json
 from storage.record import NamedTuple
 
-OUT, ERR, STARTED, FAILED, EXIT = 1, 2, 3, 4, 5
-IN, EOF, RESIZE, LEAVE, BROKEN = 10, 11, 12, 13, 14
+OUT, ERR, STARTED, FAILED, EXIT, PUBLISHED = 1, 2, 3, 4, 5, 6
+IN, EOF, RESIZE, LEAVE, BROKEN, PUBLISH = 10, 11, 12, 13, 14, 15
 NETWORKS = 20
 
 HEADER = struct.Struct("!BI")

@@ -48,6 +48,9 @@ def keep(
         monitor.timer = HealthTimer(monitor, view)
     if first is not None:
         monitor.add_client(first)
+    if container.published is not None:
+        container.published.start(monitor)
+    monitor.on_publish = lambda payload: _publish(monitor, view, payload)
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
     container.end_network()
@@ -78,6 +81,16 @@ def keep(
 
             pursue(view, code)
         monitor.finish(code)
+
+
+def _publish(monitor: Monitor, view: ContainerView, payload: bytes) -> bytes:
+    from rootless.container.published import handler
+
+    def save(ports: list[dict[str, object]]) -> None:
+        state = read_state(view.paths)
+        write_state(view.paths, state._replace(ports=tuple(ports)), sync=False)
+
+    return handler(monitor, view.record.network, save)(payload)
 
 
 def hand_over(host: "Host", view: ContainerView, container: Container) -> None:

@@ -54,6 +54,7 @@ class Monitor:
         self.status = 0
         self.deadline_s = container.deadline_s
         self.timer: Timer | None = None
+        self.on_publish: Callable[[bytes], bytes] | None = None
         self.watch(self.listener.fileno(), self._accept)
         self.watch(container.pidfd, self._init_ended)
         for fd, kind, stream in container.outputs:
@@ -206,6 +207,8 @@ class Monitor:
         elif kind == frames.NETWORKS and self.container.uses is not None:
             self.container.uses.refresh()
             client.queue(frames.frame(frames.NETWORKS))
+        elif kind == frames.PUBLISH and self.on_publish is not None:
+            client.queue(self.on_publish(payload))
         elif kind == frames.RESIZE and len(payload) == 4 and self.container.is_terminal:
             rows, columns = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:], "big")
             try:

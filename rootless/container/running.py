@@ -6,6 +6,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.networks_use import Uses
+    from rootless.container.published import Published
     from slirp.process import Running
 
 Words = dict[str, object]
@@ -26,6 +27,7 @@ class Container:
         "pid",
         "pidfd",
         "ports",
+        "published",
         "start_time",
         "stdin",
         "terminal",
@@ -45,6 +47,7 @@ class Container:
         self.outputs: list[tuple[int, int, str]] = []
         self.network: Running | None = None
         self.network_fd = -1
+        self.published: Published | None = None
         self.ports: list[dict[str, object]] = []
         self.deadline_s = 0.0
         self.uses: Uses | None = None
@@ -53,6 +56,8 @@ class Container:
         """Let the network helper go: it ends when its exit descriptor is closed."""
         if self.uses is not None:
             self.uses.end()
+        if self.published is not None:
+            self.published.end()
         if self.network is not None:
             self.network.release()
         elif self.network_fd >= 0:
@@ -76,6 +81,7 @@ class Container:
         return {
             "fds": fds,
             "network": network_fd,
+            "published": self.published.give() if self.published is not None else None,
             "outputs": self.outputs,
             "pid": self.pid,
             "terminal": self.is_terminal,
@@ -94,6 +100,10 @@ class Container:
         result.lock_fd, result.pidfd, result.stdin, result.terminal = fds[1:]
         result.outputs = [(int(fd), int(kind), str(stream)) for fd, kind, stream in outputs]
         result.network_fd = int(str(words["network"]))
+        if words["published"] is not None:
+            from rootless.container.published import Published
+
+            result.published = Published.take(words["published"])
         result.pid = int(str(words["pid"]))
         result.is_terminal = bool(words["terminal"])
         result.deadline_s = float(str(words["deadline"]))

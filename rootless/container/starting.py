@@ -352,7 +352,7 @@ def bring_up(
     namespaces = _open_namespaces(view, container.pid)
     mount_root = _fuse_mount(host, view, container.pid) if record.driver == FUSE else None
     channel.send(b"m")
-    container.network = _start_network(view, container, namespaces)
+    container.network = _start_network(host, view, container, namespaces)
     while True:
         message, fd = channel.receive()
         kind = message[:1]
@@ -367,11 +367,7 @@ def bring_up(
             break
         else:
             raise SandboxError("set up the container: its process was killed")
-    if container.network is not None:
-        container.network.wait_ready()
-    if joining is not None:
-        joining.wait_ready()
-        container.uses = joining.uses()
+    _wait_network(view, container, joining)
     if namespaces is not None:
         namespaces.close()
     _write_pidfile(record.pidfile, container.pid)
@@ -384,6 +380,19 @@ def bring_up(
         message, _ = channel.receive()
     if message:
         raise explain(parse_error(message))
+
+
+def _wait_network(view: ContainerView, container: Container, joining: "Joining | None") -> None:
+    """Return once the network works and the ports are published. Raises SlirpError, HostError."""
+    if container.network is not None:
+        container.network.wait_ready()
+    if joining is not None:
+        joining.wait_ready()
+        container.uses = joining.uses()
+    if container.published is not None:
+        from rootless.container.publishing import settle
+
+        settle(view, container)
 
 
 def _write_pidfile(path: str, pid: int) -> None:
@@ -414,7 +423,7 @@ def _open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":
 
 
 def _start_network(
-    view: ContainerView, container: Container, namespaces: "Namespaces | None"
+    host: "Host", view: ContainerView, container: Container, namespaces: "Namespaces | None"
 ) -> "Running | None":
     """Start the helper for the network namespace of the child; ports are chosen here."""
     mode = view.record.network.partition(":")[0]
@@ -425,7 +434,11 @@ def _start_network(
 
     settings = parse_network(view.record.network)
     ports: tuple[PortMapping, ...] = ()
-    if view.record.ports:
+    if view.record.ports and settings.forwards:
+        from rootless.container.publishing import bind
+
+        bind(host, view, container)
+    elif view.record.ports:
         from slirp.ports import choose_host_ports
 
         ports = choose_host_ports(PortMapping.from_json(entry) for entry in view.record.ports)
@@ -436,7 +449,7 @@ def _start_network(
         return pasta.start(container.pid, settings.pasta, ports=ports, namespaces=namespaces)
     from slirp import slirp4netns
 
-    socket_path = view.paths.network_socket if ports else None
+    socket_path = view.paths.network_socket if container.ports else None
     if socket_path and os.path.exists(socket_path):
         os.unlink(socket_path)
     return slirp4netns.start(

@@ -1,6 +1,8 @@
 """Networks: slirp4netns, none, host; ports; names."""
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 import time
@@ -8,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, is_podman
 from tests.support.registry import free_port
 
+rpod_only = pytest.mark.skipif(is_podman(), reason="rpod's own")
 NETWORK = "--network=slirp4netns"
 HOST_LOOPBACK = "--network=slirp4netns:allow_host_loopback=true"
 
@@ -181,3 +184,50 @@ def test_unknown_network_is_refused(rpod: Command, image: str) -> None:
     done = rpod("run", "--rm", "--network", "no-such-network", image, "true", check=False)
     assert done.code == 125, done.told
     assert "no-such-network" in done.err
+
+
+@rpod_only
+def test_port_is_published_on_a_running_container(rpod: Command, image: str) -> None:
+    port = free_port()
+    script = "while :; do echo hi | nc -l -p 80; done"
+    rpod("run", "-d", "--name", "web", NETWORK, image, "sh", "-c", script)
+    added = rpod("port", "add", "web", f"127.0.0.1:{port}:80")
+    assert added.out == f"80/tcp -> 127.0.0.1:{port}\n"
+    assert talk(port) == b"hi\n"
+    assert rpod("port", "web").out == added.out
+    assert f"127.0.0.1:{port}->80/tcp" in rpod("ps", "--format", "{{.Ports}}").out
+    rpod("port", "rm", "web", "80")
+    assert rpod("port", "web").out == ""
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+@rpod_only
+def test_container_that_has_the_port_is_named(rpod: Command, image: str) -> None:
+    port = free_port()
+    rpod("run", "-d", "--name", "first", NETWORK, "-p", f"{port}:80", image, "sleep", "60")
+    done = rpod("run", "--rm", NETWORK, "-p", f"{port}:81", image, "true", check=False)
+    assert done.code == 125
+    assert "address already in use by container first" in done.err
+    added = rpod("port", "add", "first", f"{port}:82", check=False)
+    assert "address already in use by container first" in added.err
+
+
+@rpod_only
+def test_killed_forwarder_comes_back(rpod: Command, image: str) -> None:
+    port = free_port()
+    script = "while :; do echo hi | nc -l -p 80; done"
+    publish = f"127.0.0.1:{port}:80"
+    rpod("run", "-d", "--name", "web", NETWORK, "-p", publish, image, "sh", "-c", script)
+    assert talk(port) == b"hi\n"
+    monitor = rpod("inspect", "--format", "{{.State.ConmonPid}}", "web").out.strip()
+    with open(f"/proc/{monitor}/task/{monitor}/children", encoding="ascii") as file:
+        children = file.read().split()
+    for child in children:
+        with open(f"/proc/{child}/cmdline", "rb") as file:
+            if b"rootless.container.keeper" in file.read():
+                os.kill(int(child), signal.SIGKILL)
+                break
+    else:
+        pytest.fail("no forwarder")
+    assert talk(port) == b"hi\n"

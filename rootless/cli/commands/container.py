@@ -17,6 +17,7 @@ from storage.errors import ContainerNotFound, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
     from storage.containers import ContainerView
 
 
@@ -216,6 +217,8 @@ def port(invocation: "Invocation") -> int:
 
     host = invocation.host()
     words = list(invocation.texts("words"))
+    if len(words) > 2 and words[0] in ("add", "rm"):
+        return _change_ports(host, words)
     if invocation.flag("all"):
         if words:
             raise UsageError("--all and names of containers do not go together")
@@ -239,6 +242,16 @@ def port(invocation: "Invocation") -> int:
         raise UsageError(f'failed to find published port "{words[0]}"')
     for outside in found:
         _say(outside)
+    return 0
+
+
+def _change_ports(host: "Host", words: list[str]) -> int:
+    from rootless.container.publishing import change_port
+
+    verb, name, *texts = words
+    for text in texts:
+        for mapping in change_port(host, name, verb, text):
+            _say(f"{mapping.container_port}/{mapping.protocol} -> {mapping.host_text}")
     return 0
 
 

@@ -47,9 +47,15 @@ def test_slirp4netns_says_that_it_has_no_ipv6_ports() -> None:
 @pytest.mark.parametrize(
     ("options", "protocol", "count"),
     [
-        pytest.param(SlirpOptions(), "udp", 1, id="udp"),
-        pytest.param(SlirpOptions(), "tcp", 0, id="tcp"),
-        pytest.param(SlirpOptions(allow_host_loopback=True), "udp", 0, id="loopback-allowed"),
+        pytest.param(SlirpOptions(), "udp", 0, id="forwarder"),
+        pytest.param(SlirpOptions(port_handler="slirp4netns"), "udp", 1, id="udp"),
+        pytest.param(SlirpOptions(port_handler="slirp4netns"), "tcp", 0, id="tcp"),
+        pytest.param(
+            SlirpOptions(port_handler="slirp4netns", allow_host_loopback=True),
+            "udp",
+            0,
+            id="loopback-allowed",
+        ),
     ],
 )
 def test_slirp4netns_tells_what_udp_ports_lack(

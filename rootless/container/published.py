@@ -1,0 +1,254 @@
+"""The published ports of a running container, as its monitor holds them.
+
+The monitor keeps the bound sockets and a forked forwarder (`slirp.forward_loop`) serves them; when
+that is killed, another takes its place and no port is lost. A fork shares the memory of the bare
+interpreter that keeps a detached container, which a second interpreter would not.
+"""
+
+import _socket
+import gc
+import os
+import select
+
+from rootless.errors import HostError
+from rootless.linux import signals as signal
+from slirp.forward_target import Target
+from slirp.model import PortMapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.container.monitor import Monitor
+
+_END_MS = 500
+_RESTARTS = 20
+_CAP_NET_BIND_SERVICE, _CAP_NET_ADMIN = 10, 12
+
+
+class Published:
+    """Bound ports and their forwarder."""
+
+    def __init__(self, target: Target, ports: list[tuple[PortMapping, _socket.socket]]) -> None:
+        self.target = target
+        self.ports = ports
+        self._pid = 0
+        self._restarts = 0
+        self._control: _socket.socket | None = None
+        self._monitor: Monitor | None = None
+
+    def start(self, monitor: "Monitor") -> None:
+        """Fork the forwarder and watch over it."""
+        self._monitor = monitor
+        # What both have stays shared: the collector writes to every object that it looks at.
+        gc.freeze()
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _forward(theirs, monitor.container.pidfd, self.target)
+        theirs.close()
+        self._control = ours
+        monitor.watch(ours.fileno(), self._forwarder_ended)
+        for mapping, sock in self.ports:
+            self._send(mapping, sock)
+
+    def _send(self, mapping: PortMapping, sock: _socket.socket) -> None:
+        from slirp.forward import send_add
+
+        assert self._control is not None
+        try:
+            send_add(self._control, mapping, sock.fileno())
+        except OSError:
+            return  # it has just been killed; the next one is told
+
+    def _forwarder_ended(self, fd: int, event: int) -> None:
+        self._reap()
+        self._restarts += 1
+        if self._monitor is not None and self._restarts <= _RESTARTS:
+            self.start(self._monitor)
+
+    def _reap(self) -> None:
+        if self._control is not None:
+            if self._monitor is not None:
+                self._monitor.forget(self._control.fileno())
+            self._control.close()
+            self._control = None
+        if self._pid:
+            try:
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            except (ChildProcessError, ProcessLookupError):
+                pass
+            self._pid = 0
+
+    def add(self, mapping: PortMapping, sock: _socket.socket) -> None:
+        """Publish one more; `sock` is bound."""
+        self.ports.append((mapping, sock))
+        self._send(mapping, sock)
+
+    def remove(self, mapping: PortMapping) -> bool:
+        """Take one back; False when there is no such port."""
+        from slirp.forward import send_remove
+
+        for entry in self.ports:
+            if entry[0] == mapping:
+                self.ports.remove(entry)
+                entry[1].close()
+                if self._control is not None:
+                    try:
+                        send_remove(self._control, mapping)
+                    except OSError:
+                        pass  # killed: the next one is not told of this port
+                return True
+        return False
+
+    def end(self) -> None:
+        """Close the ports; returns once they are free. What is under way gets a little time."""
+        self.close()
+        control, self._control = self._control, None
+        if control is None:
+            return
+        if self._monitor is not None:
+            self._monitor.forget(control.fileno())
+        control.shutdown(_socket.SHUT_WR)
+        poll = select.poll()
+        poll.register(control.fileno(), select.POLLIN)
+        poll.poll(_END_MS)
+        control.close()
+
+    def close(self) -> None:
+        """Close the bound sockets of this process."""
+        for _, sock in self.ports:
+            sock.close()
+        self.ports = []
+
+    def give(self) -> list[object]:
+        """Return what another program image needs, and let it inherit the sockets."""
+        words: list[object] = [self.target.to_text()]
+        for mapping, sock in self.ports:
+            os.set_inheritable(sock.fileno(), True)
+            words.append([mapping.to_json(), sock.fileno()])
+        return words
+
+    @classmethod
+    def take(cls, words: object) -> "Published":
+        """Make it again from what `give` returned."""
+        assert isinstance(words, list)
+        ports = []
+        for raw, fd in words[1:]:
+            os.set_inheritable(fd, False)
+            ports.append((PortMapping.from_json(raw), _socket.socket(fileno=fd)))
+        return cls(Target.from_text(words[0]), ports)
+
+
+def _enter(pidfd: int) -> None:
+    """Join the container's network and keep only what sockets with foreign addresses need."""
+    from rootless.linux import syscalls
+
+    syscalls.setns(pidfd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
+    # Nobody in the container may look into this process, whatever it shares with it.
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    kept = 1 << _CAP_NET_ADMIN | 1 << _CAP_NET_BIND_SERVICE
+    syscalls.capset(kept, kept, 0)
+
+
+def _close_all_but(kept: list[int]) -> None:
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 31 - 1)
+
+
+def _forward(control: _socket.socket, pidfd: int, target: Target) -> None:
+    """Body of the forwarder. Never returns."""
+    code = 1
+    try:
+        _close_all_but([control.fileno(), pidfd])
+        _enter(pidfd)
+        os.close(pidfd)
+        from slirp.forward_loop import Loop
+
+        Loop(control, target).run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def can_forward(pidfd: int, target: Target) -> bool:
+    """Whether this kernel lets the forwarder work; tried in a forked child."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            _enter(pidfd)
+            from slirp.forward_loop import probe
+
+            probe(target)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return status == 0
+
+
+def handler(
+    monitor: "Monitor", network: str, save: "Callable[[list[dict[str, object]]], None]"
+) -> "Callable[[bytes], bytes]":
+    """Return what answers `rpod port add` and `rm`; `save` writes the ports that there are now."""
+    from rootless.container import frames
+    from storage import lightjson as json
+
+    def publish(payload: bytes) -> bytes:
+        number, raw = 0, None
+        try:
+            verb, raw = json.loads(payload)
+            mapping = PortMapping.from_json(raw)
+            mapping = _add(monitor, network, mapping) if verb == "add" else _take(monitor, mapping)
+            published = monitor.container.published
+            assert published is not None
+            save([entry.to_json() for entry, _ in published.ports])
+            raw = mapping.to_json()
+        except OSError as error:
+            number = error.errno or -1
+        except (ValueError, KeyError, TypeError, HostError):
+            number = -1
+        return frames.frame_json(frames.PUBLISHED, [number, raw])
+
+    return publish
+
+
+def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
+    from slirp.errors import PortUnavailable
+    from slirp.forward import listen_all
+
+    container = monitor.container
+    try:
+        ((mapping, sock),) = listen_all([mapping])
+    except PortUnavailable as error:
+        cause = error.__cause__
+        raise cause if isinstance(cause, OSError) else OSError(-1, str(error)) from error
+    if container.published is None:
+        container.published = Published(target_of(network), [(mapping, sock)])
+        container.published.start(monitor)
+    else:
+        container.published.add(mapping, sock)
+    return mapping
+
+
+def _take(monitor: "Monitor", mapping: PortMapping) -> PortMapping:
+    published = monitor.container.published
+    if published is None or not published.remove(mapping):
+        raise FileNotFoundError(2, "no such port")
+    return mapping
+
+
+def target_of(network: str) -> Target:
+    """Return where the forwarder reaches a container. Raises HostError."""
+    from slirp.settings import parse_network
+    from slirp.slirp4netns import forward_target
+
+    settings = parse_network(network)
+    if settings.mode != "slirp4netns":
+        raise HostError(f"publish ports: not possible with --network={settings.mode}")
+    return forward_target(settings.slirp)

@@ -1,0 +1,194 @@
+"""The process that forwards published ports of one container; no asyncio, no threads.
+
+It listens with sockets that were bound on the host and lives in the container's network
+namespace, where it connects. Commands come over a socket from the monitor; when that closes, the
+listening sockets are closed at once, and what is under way gets a little time.
+
+    add KEY PROTOCOL PORT   with the descriptor (SCM_RIGHTS)
+    rm KEY
+"""
+
+import _socket
+import select
+import time
+
+from slirp import forward_routes as routes
+from slirp.forward_target import Target
+from slirp.forward_tcp import Connection, Pipes, TcpPort
+from slirp.forward_udp import UdpPort
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SWEEP_S = 10.0
+_LINGER_S = 5.0
+_RETRY_S = 0.05
+_COMMAND_BYTES = 512
+# Two sockets, and two pipes while neither side reads.
+_DESCRIPTORS_EACH = 6
+_OTHER_DESCRIPTORS = 128
+
+
+class Loop:
+    """Everything that the forwarder of one container has open."""
+
+    def __init__(self, control: _socket.socket, target: Target) -> None:
+        self.control = control
+        self.target = target
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[int], None]] = {}
+        self.pipes = Pipes()
+        self.ports: dict[str, TcpPort | UdpPort] = {}
+        self.rules: dict[str, tuple[str, int]] = {}
+        self.connections: set[Connection] = set()
+        self.now_s = time.monotonic()
+        self._later: list[Connection] = []
+        self._paused: set[int] = set()
+        self._prepared: set[int] = set()
+        self._resume_s = 0.0
+        self._ending = False
+        self.limit = _connection_limit()
+        control.setblocking(False)
+        self.watch(control.fileno(), self._command, select.EPOLLIN)
+
+    def watch(self, fd: int, handler: "Callable[[int], None]", events: int) -> None:
+        self.handlers[fd] = handler
+        self.epoll.register(fd, events)
+
+    def forget(self, fd: int) -> None:
+        if self.handlers.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+        self._paused.discard(fd)
+
+    def later(self, connection: Connection) -> None:
+        """Give a connection another turn after the others had theirs."""
+        self._later.append(connection)
+
+    def pause(self, listener: int) -> None:
+        """Accept nothing until a descriptor is free again; the kernel keeps the queue."""
+        if listener not in self._paused:
+            self._paused.add(listener)
+            self.epoll.modify(listener, 0)
+            self._resume_s = self.now_s + _RETRY_S
+
+    def resume(self) -> None:
+        while self._paused:
+            self.epoll.modify(self._paused.pop(), select.EPOLLIN)
+
+    def prepare(self, family: int) -> None:
+        """Make the routes of a family when its first client comes. Raises OSError."""
+        if family in self._prepared:
+            return
+        prepare_routes(self.target, family)
+        for protocol, port in set(self.rules.values()):
+            routes.add_rule(family, protocol, port)
+        self._prepared.add(family)
+
+    # --- commands
+
+    def _command(self, events: int) -> None:
+        try:
+            data, ancillary, _, _ = self.control.recvmsg(_COMMAND_BYTES, _socket.CMSG_SPACE(4))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        words = data.decode().split()
+        if not words:
+            self._end()
+        elif words[0] == "add":
+            import sys
+
+            sock = _socket.socket(fileno=int.from_bytes(ancillary[0][2][:4], sys.byteorder))
+            self._add(words[1], words[2], int(words[3]), sock)
+        elif words[0] == "rm":
+            self._remove(words[1])
+
+    def _add(self, key: str, protocol: str, port: int, sock: _socket.socket) -> None:
+        for family in self._prepared:
+            routes.add_rule(family, protocol, port)
+        self.rules[key] = (protocol, port)
+        self.ports[key] = (TcpPort if protocol == "tcp" else UdpPort)(self, sock, port)
+
+    def _remove(self, key: str) -> None:
+        port = self.ports.pop(key, None)
+        if port is not None:
+            # The rule stays: connections of this port that are under way need it.
+            port.close()
+
+    def _end(self) -> None:
+        self._ending = True
+        for key in list(self.ports):
+            self._remove(key)
+        self.forget(self.control.fileno())
+        self.control.close()
+
+    # --- the loop
+
+    def run(self) -> None:
+        """Forward until the monitor lets go and the last bytes are out."""
+        end_s = 0.0
+        sweep_s = self.now_s + _SWEEP_S
+        while not (self._ending and (not self.connections or self.now_s > end_s)):
+            for fd, events in self.epoll.poll(self._wait_s(), 256):
+                handler = self.handlers.get(fd)
+                if handler is not None:
+                    handler(events)
+            self.now_s = time.monotonic()
+            waiting, self._later = self._later, []
+            for connection in waiting:
+                connection.event(0)
+            if self._paused and self.now_s >= self._resume_s:
+                self.resume()
+            if self._ending and not end_s:
+                end_s = self.now_s + _LINGER_S
+            if self.now_s > sweep_s:
+                sweep_s = self.now_s + _SWEEP_S
+                for port in self.ports.values():
+                    if isinstance(port, UdpPort):
+                        port.sweep()
+
+    def _wait_s(self) -> float:
+        if self._later:
+            return 0
+        if self._paused:
+            return _RETRY_S
+        if self._ending:
+            return 1.0
+        flows = any(isinstance(port, UdpPort) and port.flows for port in self.ports.values())
+        return _SWEEP_S if flows else -1
+
+
+def _connection_limit() -> int:
+    """Raise the limit of descriptors and return for how many connections it is enough."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    return max(16, (most - _OTHER_DESCRIPTORS) // _DESCRIPTORS_EACH)
+
+
+def prepare_routes(target: Target, family: int) -> None:
+    """Make the table of one family in this network namespace. Raises OSError."""
+    if family == _socket.AF_INET:
+        routes.add_route(family, target.address)
+        return
+    if not target.address6:
+        routes.add_address(target.lazy6)
+    routes.add_route(family, target.address6 or target.lazy6)
+
+
+def probe(target: Target) -> None:
+    """Do once what the forwarder will do. Raises OSError where this kernel cannot."""
+    from slirp.forward_target import Attempt, transparent_socket
+
+    family = _socket.AF_INET if target.address else _socket.AF_INET6
+    prepare_routes(target, family)
+    routes.add_rule(family, "tcp", 1)
+    routes.remove_rule(family, "tcp", 1)
+    foreign = "198.51.100.1" if target.address else "2001:db8::1"  # RFC 5737, RFC 3849
+    own = target.address or target.address6
+    transparent_socket(Attempt(family, foreign, own), _socket.SOCK_STREAM, 0).close()

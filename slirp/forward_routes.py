@@ -1,0 +1,87 @@
+"""What makes replies to a foreign address come back: one table and a rule for each port.
+
+The forwarder speaks to the container's server from the client's own address. A reply to that
+address would leave by the default route; a rule for the server's port sends it to a table whose
+only route is "everything is local" (ip-rule(8), `sport`; needs Linux 4.17).
+"""
+
+import _socket
+import errno
+import sys
+
+_NETLINK_ROUTE = 0
+_RTM_NEWADDR, _RTM_NEWROUTE, _RTM_NEWRULE, _RTM_DELRULE = 20, 24, 32, 33
+_REQUEST, _ACK, _EXCL, _CREATE = 1, 4, 0x200, 0x400
+_LOOPBACK_INDEX = 1  # of lo, in every network namespace
+_RTN_LOCAL, _SCOPE_HOST, _STATIC = 2, 254, 4
+_FR_ACT_TO_TBL = 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_F_NODAD = 0x02
+_RTA_OIF, _RTA_PREFSRC, _RTA_TABLE = 4, 7, 15
+_FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_IP_PROTO, _FRA_SPORT_RANGE = 3, 6, 15, 22, 23
+TABLE = 5198
+_PRIORITY = 5198
+_PROTOCOLS = {"tcp": 6, "udp": 17}
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, sys.byteorder)
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    size = len(data) + 4
+    head = size.to_bytes(2, sys.byteorder) + kind.to_bytes(2, sys.byteorder)
+    return head + data + bytes(-size % 4)
+
+
+def _ask(kind: int, flags: int, body: bytes, tolerated: int) -> None:
+    """Send one request of rtnetlink(7); an answer of errno `tolerated` is no error."""
+    kinds = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
+    sock = _socket.socket(_socket.AF_NETLINK, kinds, _NETLINK_ROUTE)
+    try:
+        size = len(body) + 16
+        head = _u32(size) + kind.to_bytes(2, sys.byteorder)
+        head += (flags | _REQUEST | _ACK).to_bytes(2, sys.byteorder) + _u32(1) + _u32(0)
+        sock.send(head + body)
+        answer = sock.recv(4096)
+    finally:
+        sock.close()
+    number = -int.from_bytes(answer[16:20], sys.byteorder, signed=True)
+    if number not in (0, tolerated):
+        raise OSError(number, "rtnetlink request refused")
+
+
+def add_route(family: int, preferred: str) -> None:
+    """Make everything local in the table; `preferred` is the source of what names none."""
+    source = _socket.inet_pton(family, preferred)
+    body = bytes([family, 0, 0, 0, 0, _STATIC, _SCOPE_HOST, _RTN_LOCAL]) + _u32(0)
+    body += _attribute(_RTA_OIF, _u32(_LOOPBACK_INDEX)) + _attribute(_RTA_TABLE, _u32(TABLE))
+    body += _attribute(_RTA_PREFSRC, source)
+    _ask(_RTM_NEWROUTE, _CREATE | _EXCL, body, errno.EEXIST)
+
+
+def add_address(address: str) -> None:
+    """Give lo an IPv6 address, usable at once."""
+    data = _socket.inet_pton(_socket.AF_INET6, address)
+    body = bytes([_socket.AF_INET6, 128, _IFA_F_NODAD, 0]) + _u32(_LOOPBACK_INDEX)
+    body += _attribute(_IFA_LOCAL, data) + _attribute(_IFA_ADDRESS, data)
+    body += _attribute(_IFA_FLAGS, _u32(_IFA_F_NODAD))
+    _ask(_RTM_NEWADDR, _CREATE | _EXCL, body, errno.EEXIST)
+
+
+def _rule(family: int, protocol: str, port: int) -> bytes:
+    ports = port.to_bytes(2, sys.byteorder) * 2
+    body = bytes([family, 0, 0, 0, 0, 0, 0, _FR_ACT_TO_TBL]) + _u32(0)
+    body += _attribute(_FRA_IIFNAME, b"lo\0") + _attribute(_FRA_PRIORITY, _u32(_PRIORITY))
+    body += _attribute(_FRA_TABLE, _u32(TABLE)) + _attribute(_FRA_SPORT_RANGE, ports)
+    return body + _attribute(_FRA_IP_PROTO, bytes([_PROTOCOLS[protocol]]))
+
+
+def add_rule(family: int, protocol: str, port: int) -> None:
+    """Let what is sent from `port` look into the table first."""
+    _ask(_RTM_NEWRULE, _CREATE | _EXCL, _rule(family, protocol, port), errno.EEXIST)
+
+
+def remove_rule(family: int, protocol: str, port: int) -> None:
+    """Take the rule away; harmless when it is gone."""
+    _ask(_RTM_DELRULE, 0, _rule(family, protocol, port), errno.ENOENT)

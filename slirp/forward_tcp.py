@@ -1,0 +1,244 @@
+"""Published TCP ports: connections passed on with splice(2).
+
+Every descriptor is registered once, edge-triggered; bytes go from socket to pipe to socket and
+never into this process. A pipe is borrowed for one turn and kept only while a peer does not read,
+so an idle connection costs two descriptors, and a peer that never reads one pipe.
+"""
+
+import _socket
+import errno
+import fcntl
+import os
+import select
+
+from slirp.forward_target import Attempt, attempts, transparent_socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slirp.forward_loop import Loop
+
+_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_PIPE_BYTES = 1 << 19
+_SPARE_PIPES = 8
+_ROUNDS = 16
+_ACCEPTS = 64
+_FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+_RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
+
+
+class Pipes:
+    """Spare pipes; large ones while the user's share of pipe memory allows (pipe(7))."""
+
+    def __init__(self) -> None:
+        self._spare: list[tuple[int, int]] = []
+
+    def take(self) -> tuple[int, int]:
+        if self._spare:
+            return self._spare.pop()
+        pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            return pipe  # EPERM: above pipe-user-pages-soft it stays small
+        return pipe
+
+    def give(self, pipe: tuple[int, int]) -> None:
+        """Take back an empty pipe."""
+        if len(self._spare) < _SPARE_PIPES:
+            self._spare.append(pipe)
+        else:
+            close_pipe(pipe)
+
+
+def close_pipe(pipe: tuple[int, int]) -> None:
+    for fd in pipe:
+        os.close(fd)
+
+
+class _Way:
+    """One direction; `held` bytes lie in `pipe` because the sink does not take them."""
+
+    __slots__ = ("ended", "held", "pipe", "sink", "source")
+
+    def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
+        self.source = source
+        self.sink = sink
+        self.pipe: tuple[int, int] | None = None
+        self.held = 0
+        self.ended = False
+
+    def move(self, pipes: Pipes) -> bool:
+        """Pass on what there is, up to a fair share; True when there may be more.
+
+        Raises OSError when one of the two connections has broken.
+        """
+        source, sink = self.source.fileno(), self.sink.fileno()
+        for _ in range(_ROUNDS):
+            if not self.held:
+                if self.ended:
+                    return False
+                if self.pipe is None:
+                    self.pipe = pipes.take()
+                try:
+                    self.held = os.splice(source, self.pipe[1], _PIPE_BYTES, flags=_FLAGS)
+                except BlockingIOError:
+                    self._release(pipes)
+                    return False
+                if not self.held:
+                    self._release(pipes)
+                    self.ended = True
+                    self._end_sink()
+                    return False
+            assert self.pipe is not None
+            try:
+                self.held -= os.splice(self.pipe[0], sink, self.held, flags=_FLAGS)
+            except BlockingIOError:
+                return False
+        if not self.held:
+            self._release(pipes)
+        return True
+
+    def _end_sink(self) -> None:
+        try:
+            self.sink.shutdown(_socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+
+    def _release(self, pipes: Pipes) -> None:
+        if self.pipe is not None:
+            pipes.give(self.pipe)
+            self.pipe = None
+
+    def drop(self) -> None:
+        if self.pipe is not None:
+            close_pipe(self.pipe)
+            self.pipe = None
+
+
+class Connection:
+    """A client, the server, and the two ways between them."""
+
+    def __init__(self, port: "TcpPort", client: _socket.socket, address: str, number: int) -> None:
+        self.loop = port.loop
+        self.port = port
+        self.client = client
+        self.number = number
+        self.todo = attempts(port.loop.target, address)
+        self.server: _socket.socket | None = None
+        self.ways: tuple[_Way, ...] = ()
+        self.loop.connections.add(self)
+        self._try_next()
+
+    def _try_next(self) -> None:
+        """Connect in the next way; a client for whom none is left is reset, as by the server."""
+        self._leave_server()
+        while self.todo:
+            attempt: Attempt = self.todo.pop(0)
+            try:
+                self.loop.prepare(attempt.family)
+                sock = transparent_socket(attempt, _socket.SOCK_STREAM, self.number)
+            except OSError:
+                continue
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            code = sock.connect_ex((attempt.destination, self.port.container_port))
+            if code == errno.EADDRNOTAVAIL:
+                # The last connection of this client port is in TIME_WAIT: the address is kept.
+                sock.close()
+                self.number, self.todo = 0, [attempt, *self.todo] if self.number else self.todo
+                continue
+            if code not in (0, errno.EINPROGRESS):
+                sock.close()
+                continue
+            self.server = sock
+            self.loop.watch(sock.fileno(), self._connected, _EVENTS)
+            return
+        self.abort()
+
+    def _connected(self, events: int) -> None:
+        assert self.server is not None
+        if self.server.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
+            self._try_next()
+            return
+        if not events & select.EPOLLOUT:
+            return
+        self.ways = (_Way(self.client, self.server), _Way(self.server, self.client))
+        self.loop.handlers[self.server.fileno()] = self.event
+        self.loop.watch(self.client.fileno(), self.event, _EVENTS)
+        if events & ~select.EPOLLOUT:
+            self.event(events)
+
+    def event(self, events: int) -> None:
+        """Move what can be moved in both directions."""
+        again = False
+        try:
+            for way in self.ways:
+                again = way.move(self.loop.pipes) or again
+        except OSError:
+            self.abort()
+            return
+        if all(way.ended and not way.held for way in self.ways):
+            self.close()
+        elif events & select.EPOLLERR and not again:
+            self.abort()  # reset, while the other side does not read
+        elif again:
+            self.loop.later(self)
+
+    def abort(self) -> None:
+        """Pass a reset on to both sides."""
+        for sock in (self.client, self.server):
+            if sock is not None:
+                try:
+                    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
+                except OSError:
+                    continue
+        self.close()
+
+    def close(self) -> None:
+        self._leave_server()
+        self.loop.forget(self.client.fileno())
+        self.client.close()
+        for way in self.ways:
+            way.drop()
+        self.ways = ()
+        self.loop.connections.discard(self)
+        self.loop.resume()
+
+    def _leave_server(self) -> None:
+        if self.server is not None:
+            self.loop.forget(self.server.fileno())
+            self.server.close()
+            self.server = None
+
+
+class TcpPort:
+    """A listening socket of the host whose connections go to a port of the container."""
+
+    def __init__(self, loop: "Loop", listener: _socket.socket, container_port: int) -> None:
+        self.loop = loop
+        self.listener = listener
+        self.container_port = container_port
+        listener.setblocking(False)
+        loop.watch(listener.fileno(), self._accept, select.EPOLLIN)
+
+    def _accept(self, events: int) -> None:
+        for _ in range(_ACCEPTS):
+            if len(self.loop.connections) >= self.loop.limit:
+                self.loop.pause(self.listener.fileno())
+                return
+            try:
+                fd, address = self.listener._accept()  # type: ignore[attr-defined] # no `socket`
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self.loop.pause(self.listener.fileno())
+                    return
+                continue  # accept(2): errors of a connection that is already gone
+            client = _socket.socket(fileno=fd)
+            client.setblocking(False)
+            Connection(self, client, address[0], address[1])
+
+    def close(self) -> None:
+        self.loop.forget(self.listener.fileno())
+        self.listener.close()
