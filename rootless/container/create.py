@@ -362,11 +362,6 @@ def _ports(
     if mode == "host":
         host.note("-p is left out: with --network=host every port is the host's already")
         return ()
-    if mode == "bridge":
-        raise UsageError(
-            "publish ports: not possible on user-defined networks yet",
-            remedy="use --network=slirp4netns for a container with published ports",
-        )
     if mode == "none":
         raise UsageError(
             "publish ports: a container with --network=none has no network",

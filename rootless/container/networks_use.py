@@ -8,15 +8,20 @@ the bridge and its interfaces meanwhile.
 import os
 
 from rootless.container.networks_connection import Connection, connect
+from storage.containers import read_record
+from storage.errors import StorageError
 from storage.layout import Layout
-from storage.networks import network_lock, remove_endpoint
+from storage.networks import network_lock, read_endpoint, read_network, remove_endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.monitor import Monitor
+    from slirp.forward_target import Target
 
 _HELLO_BYTES = 64
 _BACKOFF_S = 1.0
+# As with slirp4netns (`slirp.slirp4netns`).
+_LAZY6 = "fd72:706f:6400::100"
 
 
 class Uses:
@@ -77,6 +82,9 @@ class Uses:
                     self._hold(network_id, connection)
             elif not is_there and network_id in self.held:
                 self._leave(network_id)
+        published = self._monitor.container.published if self._monitor is not None else None
+        if published is not None:
+            published.retarget(self.target())
 
     def _hold(self, network_id: str, connection: Connection) -> None:
         self.held[network_id] = connection
@@ -89,6 +97,23 @@ class Uses:
         if self._monitor is not None and connection.fd >= 0:
             self._monitor.forget(connection.fd)
         connection.close()
+
+    def target(self) -> "Target":
+        """Return where published ports lead: the first network that has an address for it."""
+        from slirp.forward_target import Target
+
+        record = read_record(self.layout, self.container_id)
+        for entry in record.networks:
+            try:
+                network = read_network(self.layout, str(entry["name"]))
+            except StorageError:
+                continue
+            found = read_endpoint(self.layout, network.id, self.container_id)
+            if found is not None:
+                # Clients of the other IP version reach an address that only lo has.
+                lazy6 = "" if found.ip6 else _LAZY6
+                return Target(found.ip, found.gateway, found.ip6, found.gateway6, lazy6)
+        return Target()
 
     # --- a helper that has been killed
 

@@ -81,6 +81,13 @@ class Published:
                 pass
             self._pid = 0
 
+    def retarget(self, target: Target) -> None:
+        """Reach the container at another address from now on: a fresh forwarder does."""
+        if target != self.target and self._pid:
+            self.target = target
+            self._restarts -= 1
+            os.kill(self._pid, signal.SIGKILL)
+
     def add(self, mapping: PortMapping, sock: _socket.socket) -> None:
         """Publish one more; `sock` is bound."""
         self.ports.append((mapping, sock))
@@ -229,7 +236,9 @@ def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
         cause = error.__cause__
         raise cause if isinstance(cause, OSError) else OSError(-1, str(error)) from error
     if container.published is None:
-        container.published = Published(target_of(network), [(mapping, sock)])
+        uses = container.uses
+        target = target_of(network) if uses is None else uses.target()
+        container.published = Published(target, [(mapping, sock)])
         container.published.start(monitor)
     else:
         container.published.add(mapping, sock)

@@ -1,6 +1,7 @@
 """Publish the ports of a container that starts, and those of a running one (`rpod port add`)."""
 
 from rootless.container.published import Published, can_forward, target_of
+from rootless.errors import HostError
 from slirp.errors import PortUnavailable
 from slirp.model import PortMapping
 
@@ -22,7 +23,13 @@ def bind(host: "Host", view: "ContainerView", container: "Container") -> None:
         bound = listen_all(mappings)
     except PortUnavailable as error:
         raise _with_owner(host, error, mappings) from error
-    container.published = Published(target_of(view.record.network), bound)
+    if view.record.network == "bridge":
+        from rootless.container.networks_use import Uses
+
+        target = Uses(host.layout, view.record.id, {}).target()
+    else:
+        target = target_of(view.record.network)
+    container.published = Published(target, bound)
     container.ports = [mapping.to_json() for mapping, _ in bound]
 
 
@@ -32,6 +39,11 @@ def settle(view: "ContainerView", container: "Container") -> None:
     assert published is not None
     if can_forward(container.pidfd, published.target):
         return
+    if view.record.network == "bridge":
+        raise HostError(
+            "publish ports: this kernel lets no forwarder into the container's network",
+            remedy="IP_TRANSPARENT and routing rules are needed; or use --network=slirp4netns",
+        )
     from slirp.slirp4netns import add_port
 
     mappings = [mapping for mapping, _ in published.ports]
@@ -103,8 +115,6 @@ def _the_published(found: "ContainerView", wanted: PortMapping) -> PortMapping:
 
 def _ask(host: "Host", found: "ContainerView", verb: str, mapping: PortMapping) -> PortMapping:
     """Let the container's monitor do it."""
-    from rootless.errors import HostError
-
     number, raw = _exchange(found, [verb, mapping.to_json()])
     if number == 0:
         return PortMapping.from_json(raw)

@@ -427,6 +427,10 @@ def _start_network(
 ) -> "Running | None":
     """Start the helper for the network namespace of the child; ports are chosen here."""
     mode = view.record.network.partition(":")[0]
+    if mode == "bridge" and view.record.ports:
+        from rootless.container.publishing import bind
+
+        bind(host, view, container)
     if mode not in ("slirp4netns", "pasta"):
         return None
     from slirp.model import PortMapping

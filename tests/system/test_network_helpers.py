@@ -12,6 +12,7 @@ import pytest
 from slirp.dns_message import answer, parse_query
 from tests.support.accounts import processes
 from tests.support.command import Command
+from tests.support.registry import free_port
 from tests.system.test_user_networks import (
     address,
     host_address,
@@ -57,10 +58,11 @@ def test_helper_that_is_killed_comes_back(net: Command, image: str) -> None:
     start(net, image, "a", "--network", "app")
     start(net, image, "b", "--network", "app")
     # A connection that is open all the time goes on.
-    net("exec", "-d", "b", "sh", "-c", "nc -l -p 99 >/tmp/got")
+    net("exec", "-d", "b", "sh", "-c", "sleep 60 | nc -l -p 99 >/tmp/got")
     listening = ("exec", "b", "sh", "-c", "grep -c :0063 /proc/net/tcp /proc/net/tcp6")
     until(lambda: ":1" in net(*listening, check=False).out, "nobody listens")
     net("exec", "-d", "a", "sh", "-c", "for i in $(seq 40); do echo $i; sleep 0.1; done | nc b 99")
+    until(lambda: net("exec", "b", "cat", "/tmp/got").lines != [], "nothing comes")
     for _ in range(2):
         (old,) = helpers(net)
         os.kill(old, signal.SIGKILL)
@@ -171,3 +173,29 @@ def test_reload_makes_a_lost_interface_again(net: Command, image: str) -> None:
     assert before in net("exec", "a", "ip", "-4", "addr", "show", "eth0").out
     assert address(net, "a") == before
     assert resolve(net, "a", "b") == address(net, "b")
+
+
+def test_published_port_keeps_the_clients_address(net: Command, image: str) -> None:
+    for name in ("app", "back"):
+        net("network", "create", name)
+    # What the server sees of its client: the remote address in proc(5), net/tcp6.
+    look = "cat /proc/net/tcp /proc/net/tcp6 | grep ':0050 .* 01 ' | awk '{print $3}'"
+    port = free_port()
+    options = ("--name", "web", "--network", "app", "-p", f"{port}:80")
+    net("run", "-d", *options, image, "nc", "-ll", "-p", "80", "-e", "sh", "-c", look)
+    where = host_address()
+    seen = "".join(f"{int(part):02X}" for part in reversed(where.split(".")))
+
+    def ask() -> str:
+        try:
+            with socket.create_connection((where, port), timeout=3) as client:
+                return client.recv(200).decode()
+        except OSError:
+            return ""
+
+    until(lambda: f"{seen}:" in ask(), "the client's address is not seen")
+    assert net("port", "web").out == f"80/tcp -> 0.0.0.0:{port}\n"
+    # The container gets another address: the port leads there.
+    net("network", "connect", "back", "web")
+    net("network", "disconnect", "app", "web")
+    until(lambda: f"{seen}:" in ask(), "the port did not follow")
