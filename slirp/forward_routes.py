@@ -8,6 +8,7 @@ only route is "everything is local" (ip-rule(8), `sport`; needs Linux 4.17).
 import _socket
 import errno
 import sys
+import time
 
 _NETLINK_ROUTE = 0
 _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_NEWRULE, _RTM_DELRULE = 20, 24, 32, 33
@@ -21,6 +22,7 @@ _RTA_OIF, _RTA_PREFSRC, _RTA_TABLE = 4, 7, 15
 _FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_IP_PROTO, _FRA_SPORT_RANGE = 3, 6, 15, 22, 23
 TABLE = 5198
 _PRIORITY = 5198
+_TRIES, _TRY_S = 50, 0.004
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
@@ -67,6 +69,27 @@ def add_address(address: str) -> None:
     body += _attribute(_IFA_LOCAL, data) + _attribute(_IFA_ADDRESS, data)
     body += _attribute(_IFA_FLAGS, _u32(_IFA_F_NODAD))
     _ask(_RTM_NEWADDR, _CREATE | _EXCL, body, errno.EEXIST)
+    _wait_address(address)
+
+
+def _wait_address(address: str) -> None:
+    """Return once the address and its route are there: the kernel adds them in a work queue.
+
+    A socket that is connected before has the wrong route for good.
+    """
+    for _ in range(_TRIES):
+        time.sleep(_TRY_S)
+        sock = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            sock.bind((address, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            continue  # tentative
+        finally:
+            sock.close()
+        time.sleep(_TRY_S)
+        return
 
 
 def _rule(family: int, protocol: str, port: int) -> bytes:
