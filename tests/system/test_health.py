@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.command import Command
 
+pytestmark = pytest.mark.rpod_only  # podman's checks need a systemd session
+
 
 def start(rpod: Command, image: str, *options: str, command: str = "sleep 100") -> None:
     rpod("run", "-d", "--name", "h", *options, image, "sh", "-c", command)

@@ -6,6 +6,10 @@ import pytest
 
 from tests.support.command import Command
 
+pytestmark = (
+    pytest.mark.rpod_only
+)  # podman chowns the home directory of `:U`, its own store with it
+
 
 def test_volumes_come_from_another_container(rpod: Command, image: str) -> None:
     rpod("create", "--name", "first", "-v", "shared:/data", "-v", "/anonymous", image)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.command import Command
 
+pytestmark = pytest.mark.rpod_only  # podman needs netavark
+
 
 @pytest.fixture
 def net(rpod: Command) -> Iterator[Command]:
