@@ -6,9 +6,7 @@ import pytest
 
 from tests.support.command import Command
 
-pytestmark = (
-    pytest.mark.rpod_only
-)  # podman chowns the home directory of `:U`, its own store with it
+pytestmark = pytest.mark.rpod_only  # podman gives the whole home away for `:U`
 
 
 def test_volumes_come_from_another_container(rpod: Command, image: str) -> None:
