@@ -170,6 +170,7 @@ _LIMITS = "spec_limits"
 _SYSTEMD = "spec_systemd"
 _SPACE = "spec_space"
 _MANIFEST = "spec_manifest"
+_EXPLAIN = "spec_explain"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
 INDEX: dict[str, tuple[str, str]] = {
@@ -238,6 +239,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "container wait": (_CONTAINER, "wait"),
     "container port": (_CONTAINER, "port"),
     "container top": (_CONTAINER, "top"),
+    "explain": (_EXPLAIN, "explain"),
     "events": (_SYSTEM, "events"),
     "system events": (_SYSTEM, "events"),
     "healthcheck run": (_CONTAINER, "healthcheck run"),
