@@ -74,9 +74,10 @@ def explain(host: "Host", volume: str, cwd: str, request: ContainerRequest) -> A
         return _no_way(mount, user, namespace, blocked)
     try:
         found = os.stat(mount.source)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise MountSourceMissing(
-            f"explain {mount.source}: {error.strerror}", remedy="make it, or correct the path"
+            f"explain {mount.source}: {why}", remedy="make it, or correct the path"
         ) from error
     uid, gid = _host_ids(namespace, user)
     groups = tuple(
@@ -170,7 +171,8 @@ def first_blocked(path: str, uid: int) -> str:
     if uid == 0:
         return ""
     directory = "/"
-    for name in path.strip("/").split("/"):
+    # A link's own directories have to be searched as well, but rarely are what blocks.
+    for name in os.path.realpath(path).strip("/").split("/"):
         if not os.path.isdir(directory):
             return ""
         if not os.access(directory, os.X_OK, effective_ids=True):

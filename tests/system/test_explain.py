@@ -38,11 +38,19 @@ def test_it_names_the_directory_that_blocks(rpod: Command, account_dir: str) -> 
     assert f"chmod u+x {account_dir}/shut\n" in done.out
 
 
+def test_it_follows_a_link_to_the_directory_that_blocks(rpod: Command, account_dir: str) -> None:
+    rpod.shell(f"mkdir -p {account_dir}/shut/data && ln -s shut/data {account_dir}/link")
+    rpod.shell(f"chmod 600 {account_dir}/shut")
+    done = rpod("explain", "-v", f"{account_dir}/link:/data")
+    assert f"Blocked at:       {account_dir}/shut: " in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no mount given"),
         (("-v", "/no/such:/data"), "No such file"),
+        (("-v", f"/{'x' * 300}:/data"), "too long"),
         (("-v", "name:/data"), "only a path of the host"),
         (("-v", "/etc:data"), "must be absolute"),
     ],
