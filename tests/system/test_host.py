@@ -86,7 +86,8 @@ def test_publish_all_adds_to_publish(rpod: Command, image: str) -> None:
 
 def test_udp_port_says_what_it_lacks(rpod: Command, image: str) -> None:
     port = free_port()
-    done = rpod("run", "--rm", NETWORK, "-p", f"{port}:53/udp", image, "true")
+    network = "--network=slirp4netns:port_handler=slirp4netns"
+    done = rpod("run", "--rm", network, "-p", f"{port}:53/udp", image, "true")
     assert "published UDP ports answer clients of other machines only" in done.err
 
 

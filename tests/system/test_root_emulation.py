@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import tarfile
 from collections.abc import Iterator
 
@@ -140,7 +141,7 @@ def test_built_layer_has_the_owners(single: tuple[Command, str]) -> None:
 
 def owners_of(rpod: Command, image: str) -> dict[str, tuple[int, int, int]]:
     """Return owner and mode of what the top layer of an image has."""
-    directory = f"{rpod.account.home}/saved"
+    directory = f"{rpod.account.home}/saved-{secrets.token_hex(4)}"
     rpod("save", "--format=oci-dir", "-o", directory, image)
     blobs = f"{directory}/blobs/sha256"
     index = read_json(f"{directory}/index.json")
