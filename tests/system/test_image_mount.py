@@ -43,5 +43,8 @@ def test_all_images_are_mounted_and_unmounted(rpod: Command, image: str) -> None
     $RPOD image unmount -a | wc -l; $RPOD image mount | wc -l
     $RPOD image mount localhost/absent:1 || echo failed"""
     found = rpod.shell(f"$RPOD unshare sh -c '{script}' 2>/dev/null").lines
-    count = len(set(rpod("images", "-q").lines))
-    assert found == [str(count), str(count), str(count), "0", "failed"]
+    # Other tests have left images; some have the same layers, which are mounted once.
+    mounted, listed, *rest = found
+    assert int(mounted) == int(listed) > 0
+    assert int(rest[0]) > 0
+    assert rest[1:] == ["0", "failed"]

@@ -112,6 +112,7 @@ def _layer_types(manifest: dict[str, object]) -> set[str]:
     ],
     ids=["oci", "v2s2", "zstd"],
 )
+@pytest.mark.rpod_only  # podman 4.3 keeps the compression
 def test_push_in_another_form(
     rpod: Command,
     fresh_rpod: Command,
@@ -160,6 +161,7 @@ def test_push_in_an_impossible_form_is_refused(
 
 
 @pytest.mark.parametrize("transport", ["docker-archive", "oci-archive", "oci", "dir"])
+@pytest.mark.rpod_only  # podman names it by the path
 def test_push_to_a_file_and_back(
     rpod: Command, fresh_rpod: Command, image: str, account_dir: str, transport: str
 ) -> None:

@@ -123,6 +123,7 @@ def test_key_in_the_policy_itself(
 
 
 @pytest.mark.parametrize("how", ["unsigned", "other-key", "other-name", "other-image", "damaged"])
+@pytest.mark.rpod_only  # podman refuses in other words
 def test_image_without_a_good_signature_is_refused(
     fresh_rpod: Command,
     registry: Registry,
@@ -223,6 +224,7 @@ def attach(registry: Registry, name: str, digest: str, keys: Keys) -> None:
     )
 
 
+@pytest.mark.rpod_only  # podman refuses in other words
 def test_sigstore_signature_by_a_key(
     fresh_rpod: Command, registry: Registry, docker_archive: str, keys: Keys, place: Place
 ) -> None:
@@ -249,6 +251,7 @@ def test_transparency_logs_are_not_ignored(
     assert "rekorPublicKeyPath" in done.err
 
 
+@pytest.mark.rpod_only  # podman refuses in other words
 def test_files_are_held_against_the_policy(
     fresh_rpod: Command, docker_archive: str, signed: str, keys: Keys, place: Place
 ) -> None:

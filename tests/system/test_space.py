@@ -70,6 +70,7 @@ def test_df_has_the_columns_of_podman(rpod: Command, image: str) -> None:
     assert "Local Volumes space usage:" in verbose
 
 
+@pytest.mark.rpod_only  # podman takes one and leaves the other out
 def test_df_refuses_format_with_verbose(rpod: Command) -> None:
     assert rpod("system", "df", "-v", "--format", "json", check=False).code == 125
 
