@@ -1,7 +1,7 @@
 """Import our own modules from one file of compiled code, where the installation made one.
 
 Finding a module costs Python more than running it: a dozen system calls and a check of the source
-for each of the hundred modules of a start, 5 ms of 40. A wheel built by `contrib/build/pack.py` has
+for each of the hundred modules of a start, 5 ms of 40. A wheel built by `contrib/wheel/pack.py` has
 `rootless/modules.pack`: an index, and the code of every module, compiled for one version of Python.
 Another version, a damaged file or none (a checkout): modules are found as ever.
 
