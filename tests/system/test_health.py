@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.command import Command
 
-pytestmark = pytest.mark.rpod_only  # podman's checks need a systemd session
+pytestmark = pytest.mark.rpod_only  # not compared: podman's checks need systemd
 
 
 def start(rpod: Command, image: str, *options: str, command: str = "sleep 100") -> None:

@@ -175,7 +175,7 @@ def test_images_table(rpod: Command, image: str) -> None:
     assert [repository, tag] in [row[:2] for row in cells]
 
 
-@pytest.mark.rpod_only  # podman leaves the names of unnamed images out
+@pytest.mark.rpod_only  # podman's entries need not have Names
 def test_images_json(rpod: Command, image: str) -> None:
     rows = json.loads(rpod("images", "--format", "json").out)
     assert image in [name for row in rows for name in row["Names"] or []]

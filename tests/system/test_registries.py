@@ -98,7 +98,7 @@ def test_enforced_short_names_want_a_person(
     assert "short-name resolution enforced but cannot prompt without a TTY" in done.err
 
 
-@pytest.mark.rpod_only  # podman draws another menu
+@pytest.mark.rpod_only  # not compared: podman's prompt was not answered
 def test_choice_of_a_person_is_remembered(
     fresh_rpod: Command, pushed: str, account_dir: str
 ) -> None:
@@ -118,7 +118,7 @@ def test_choice_of_a_person_is_remembered(
     assert fresh_rpod("images", "--format", "{{.Repository}}").lines == [f"{pushed}/app"]
 
 
-@pytest.mark.rpod_only  # podman 4.3 forgets --tls-verify there
+@pytest.mark.rpod_only  # podman 4.3 tried HTTPS in spite of --tls-verify=false
 def test_all_tags_of_a_repository(
     fresh_rpod: Command, registry: Registry, docker_archive: str
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.command import Command
 
-pytestmark = pytest.mark.rpod_only  # podman needs netavark
+pytestmark = pytest.mark.rpod_only  # not compared: podman-here has no netavark
 
 
 @pytest.fixture
