@@ -24,14 +24,16 @@ def mount(invocation: "Invocation") -> int:
     if invocation.flag("all"):
         if names:
             raise UsageError("--all and names of images do not go together")
-        names = tuple(record.image_id for record in list_images(host.layout))
+        # Two manifests of one configuration are one image: it is mounted, and told, once.
+        names = tuple(dict.fromkeys(record.image_id for record in list_images(host.layout)))
     if names:
         return exit_code(for_each(names, lambda name: write(f"{mount_image(host, name)}\n")))
     mounted = mounted_images(host)
-    for record in list_images(host.layout):
-        if record.image_id in mounted:
+    for record in sorted(list_images(host.layout), key=lambda one: not one.names):
+        target = mounted.pop(record.image_id, None)
+        if target is not None:
             name = record.names[0] if record.names else record.image_id
-            write(f"{printable(name)} {mounted[record.image_id]}\n")
+            write(f"{printable(name)} {target}\n")
     return 0
 
 
