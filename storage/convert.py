@@ -6,9 +6,9 @@ stored like any other, but never recorded: `discard` hands it to the garbage col
 
 import hashlib
 import json
-from typing import Protocol
 
 from storage.blobs import BlobWriter, open_blob, read_blob, write_blob
+from storage.chunked import is_chunked, without_chunks
 from storage.errors import DigestMismatch, InvalidDocument
 from storage.images import ImageRecord, describe_image, discard_record
 from storage.inflate import inflate, peek
@@ -28,11 +28,23 @@ from storage.oci.descriptor import (
 from storage.oci.manifest import Manifest
 from storage.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    class _Compressor(Protocol):
+        def compress(self, data: bytes, /) -> bytes: ...
+        def flush(self) -> bytes: ...
+
+
 OCI, DOCKER = "oci", "v2s2"
 FORMS = (OCI, DOCKER)
-GZIP, ZSTD = "gzip", "zstd"
-LEVELS = {GZIP: (1, 9), ZSTD: (1, 22)}
+GZIP, ZSTD, CHUNKED = "gzip", "zstd", "zstd:chunked"
+COMPRESSIONS = (GZIP, ZSTD, CHUNKED)
+LEVELS = {GZIP: (1, 9), ZSTD: (1, 22), CHUNKED: (1, 22)}
 _OCI_LAYERS = {"none": OCI_LAYER, GZIP: OCI_LAYER_GZIP, ZSTD: OCI_LAYER_ZSTD}
+_OCI_LAYERS[CHUNKED] = OCI_LAYER_ZSTD
 _DOCKER_LAYERS = {"none": DOCKER_LAYER, GZIP: DOCKER_LAYER_GZIP}
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
 _GZIP_WINDOW = 31
@@ -46,14 +58,9 @@ class Wanted(NamedTuple):
     level: int | None = None
 
 
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
 def check_wanted(wanted: Wanted) -> None:
     """Refuse what does not go together. Raises InvalidDocument."""
-    if wanted.form == DOCKER and wanted.compression == ZSTD:
+    if wanted.form == DOCKER and wanted.compression in (ZSTD, CHUNKED):
         raise InvalidDocument(
             "docker's manifests, schema 2, have no zstd layers",
             remedy="leave the format out, or say --format oci",
@@ -123,17 +130,36 @@ def _as_docker(manifest: Manifest) -> Manifest:
 def _convert_layer(layout: Layout, layer: Descriptor, diff_id: str, wanted: Wanted) -> Descriptor:
     """Return a layer in the wanted compression; inflated and compressed anew only where needed."""
     compression = wanted.compression or (GZIP if wanted.level is not None else "")
-    if not compression or (_compression(layer) == compression and wanted.level is None):
+    if not compression or (wanted.level is None and _has(layer, compression)):
         return layer
+    if compression != CHUNKED:
+        return _compress_layer(layout, layer, diff_id, wanted._replace(compression=compression))
+    from storage.tar_members import NotChunkable
+
+    try:
+        return _compress_layer(layout, layer, diff_id, wanted)
+    except NotChunkable:
+        # What is wanted is a layer that every reader understands; without a table of contents it
+        # is one, too.
+        return _convert_layer(layout, layer, diff_id, wanted._replace(compression=ZSTD))
+
+
+def _has(layer: Descriptor, compression: str) -> bool:
+    """Tell whether a layer is compressed as wanted: one with a table of contents is zstd, too."""
+    if compression == CHUNKED:
+        return is_chunked(layer.annotations)
+    return _compression(layer) == compression
+
+
+def _compress_layer(layout: Layout, layer: Descriptor, diff_id: str, wanted: Wanted) -> Descriptor:
     digest = hashlib.sha256()
-    compressor = _compressor(compression, wanted.level)
+    annotations = without_chunks(layer.annotations) or {}
     with open(open_blob(layout, layer.digest), "rb", buffering=0) as source:
         found, start = peek(source)
+        plain = _digested(inflate(start, found), digest)
         with BlobWriter(layout) as writer:
-            for chunk in inflate(start, found):
-                digest.update(chunk)
-                writer.write(compressor.compress(chunk))
-            writer.write(compressor.flush())
+            for part in _compressed(plain, wanted, annotations):
+                writer.write(part)
             if f"sha256:{digest.hexdigest()}" != diff_id:
                 raise DigestMismatch(
                     f"layer {layer.digest}: its content does not have the digest {diff_id}",
@@ -141,10 +167,35 @@ def _convert_layer(layout: Layout, layer: Descriptor, diff_id: str, wanted: Want
                 )
             stored = writer.commit()
             size = writer.size_bytes
-    return Descriptor(_OCI_LAYERS[compression], stored, size, annotations=layer.annotations)
+    return Descriptor(
+        _OCI_LAYERS[wanted.compression], stored, size, annotations=annotations or None
+    )
 
 
-def _compressor(compression: str, level: int | None) -> _Compressor:
+def _digested(chunks: "Iterable[bytes]", digest: "hashlib._Hash") -> "Iterator[bytes]":
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+def _compressed(
+    chunks: "Iterator[bytes]", wanted: Wanted, annotations: dict[str, str]
+) -> "Iterator[bytes]":
+    """Yield the compressed stream; what its reader has to know goes to `annotations`."""
+    if wanted.compression == CHUNKED:
+        from storage.chunked import ChunkedEncoder
+
+        encoder = ChunkedEncoder(wanted.level or _ZSTD_LEVEL)
+        yield from encoder.encode(chunks)
+        annotations.update(encoder.annotations)
+        return
+    compressor = _compressor(wanted.compression, wanted.level)
+    for chunk in chunks:
+        yield compressor.compress(chunk)
+    yield compressor.flush()
+
+
+def _compressor(compression: str, level: int | None) -> "_Compressor":
     if compression == ZSTD:
         import zstandard
 

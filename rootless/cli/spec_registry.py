@@ -25,7 +25,7 @@ COMMANDS = (
             text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
                  objects=DIRECTORIES),
             text("compression-format", "Compression to have in the layers", metavar="FORMAT",
-                 choices=("gzip", "zstd")),
+                 choices=("gzip", "zstd", "zstd:chunked")),
             number("compression-level", "1 to 9 for gzip, 1 to 22 for zstd", metavar="LEVEL"),
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
             text("digestfile", "File to write the image's digest to", metavar="FILE",
@@ -48,8 +48,10 @@ COMMANDS = (
         "docker-archive:PATH[:NAME], oci-archive:PATH[:NAME], oci:PATH[:NAME], dir:PATH; without "
         "it the image goes where its name says. Manifest and layers are sent as they are stored, "
         "so the digest of an image that was pulled stays, unless another format or compression is "
-        "asked for. What the registry has is not sent again. Of a list of manifests (see `rpod "
-        "manifest`) all images are sent.",
+        "asked for. zstd:chunked is zstd with a table of contents, from which newer podmans fetch "
+        "only the files that they do not have; a layer that a table cannot describe (with sparse "
+        "files, or a name twice) gets plain zstd. What the registry has is not sent again. Of a "
+        "list of manifests (see `rpod manifest`) all images are sent.",
         examples=(
             "rpod push registry.example.org/team/app:1",
             "rpod push --digestfile digest localhost/app registry.example.org/team/app:1",

@@ -1,9 +1,12 @@
 """Pushes to a registry, read by others and by the command itself."""
 
+import hashlib
 import json
+import urllib.request
 
 import pytest
 
+from tests.support import images
 from tests.support.command import Command
 from tests.support.registry import Registry
 
@@ -85,10 +88,14 @@ def _manifest_of(rpod: Command, source: str) -> dict[str, object]:
     return found
 
 
-def _layer_types(manifest: dict[str, object]) -> set[str]:
+def _layers(manifest: dict[str, object]) -> list[dict[str, object]]:
     layers = manifest["layers"]
     assert isinstance(layers, list)
-    return {str(layer["mediaType"]).rpartition("/")[2] for layer in layers}
+    return layers
+
+
+def _layer_types(manifest: dict[str, object]) -> set[str]:
+    return {str(layer["mediaType"]).rpartition("/")[2] for layer in _layers(manifest)}
 
 
 @pytest.mark.parametrize(
@@ -109,8 +116,13 @@ def _layer_types(manifest: dict[str, object]) -> set[str]:
             "oci.image.manifest.v1+json",
             "vnd.oci.image.layer.v1.tar+zstd",
         ),
+        (
+            ["--format", "oci", "--compression-format", "zstd:chunked"],
+            "oci.image.manifest.v1+json",
+            "vnd.oci.image.layer.v1.tar+zstd",
+        ),
     ],
-    ids=["oci", "v2s2", "zstd"],
+    ids=["oci", "v2s2", "zstd", "chunked"],
 )
 @pytest.mark.rpod_only  # podman 4.3 keeps the compression
 def test_push_in_another_form(
@@ -122,13 +134,38 @@ def test_push_in_another_form(
     manifest: str,
     layer: str,
 ) -> None:
-    target = f"{registry.host}/forms/{options[1]}-{options[-1]}:1"
+    target = f"{registry.host}/forms/{options[1]}-{options[-1].replace(':', '-')}:1"
     rpod("push", "-q", PLAIN, *options, image, target)
     found = _manifest_of(rpod, f"docker://{target}")
     assert str(found["mediaType"]).endswith(manifest)
     assert _layer_types(found) == {layer}
     fresh_rpod("pull", "-q", PLAIN, target)
     assert fresh_rpod("run", "--rm", "--network=none", target, "echo", "ran").out == "ran\n"
+
+
+@pytest.mark.rpod_only  # podman 4.3 forgets the annotations
+def test_table_of_contents_is_found_in_the_registry(
+    fresh_rpod: Command, registry: Registry, docker_archive: str
+) -> None:
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    chunked, plain = f"{registry.host}/toc:1", f"{registry.host}/toc:gzip"
+    how = ("--compression-format", "zstd:chunked")
+    fresh_rpod("push", "-q", PLAIN, *how, images.NAME, chunked)
+    (layer,) = _layers(_manifest_of(fresh_rpod, f"docker://{chunked}"))
+    annotations = layer["annotations"]
+    assert isinstance(annotations, dict)
+    marks = {name.rpartition(".")[2]: str(value) for name, value in annotations.items()}
+    at, size, *_ = map(int, marks["manifest-position"].split(":"))
+    url = f"http://{registry.host}/v2/toc/blobs/{layer['digest']}"
+    request = urllib.request.Request(url, headers={"Range": f"bytes={at}-{at + size - 1}"})
+    with urllib.request.urlopen(request) as answer:
+        table = answer.read()
+    assert marks["manifest-checksum"] == f"sha256:{hashlib.sha256(table).hexdigest()}"
+    # A layer that is compressed anew has no table any more, and must not say so.
+    fresh_rpod("pull", "-q", PLAIN, chunked)
+    fresh_rpod("push", "-q", PLAIN, "--compression-format", "gzip", chunked, plain)
+    (layer,) = _layers(_manifest_of(fresh_rpod, f"docker://{plain}"))
+    assert "annotations" not in layer
 
 
 @pytest.mark.rpod_only
@@ -147,6 +184,7 @@ def test_converted_layers_do_not_stay(
     "options",
     [
         ["--format", "v2s2", "--compression-format", "zstd"],
+        ["--format", "v2s2", "--compression-format", "zstd:chunked"],
         ["--compression-format", "gzip", "--compression-level", "10"],
         ["--compression-level", "0"],
     ],
