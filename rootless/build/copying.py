@@ -20,7 +20,6 @@ from storage.build.copying import CopyRules, LayerCopy, Picked, content_files, i
 from storage.build.errors import BuildInputError, ContextError
 from storage.build.hashing import hash_files
 from storage.build.host_tree import HostTree
-from storage.build.layer_tree import LayerTree
 from storage.build.layer_writing import LayerForm, write_layer
 from storage.build.modes import ModeChange
 from storage.build.selection import Selected, select
@@ -28,6 +27,7 @@ from storage.build.stat_cache import StatCache
 from storage.build.trees import SourceTree
 from storage.build.unpacking import is_archive
 from storage.files import read_file, write_file
+from storage.layer_tree import LayerTree
 from storage.layers import read_layer
 from storage.record import NamedTuple
 from storage.tar_writer import Times

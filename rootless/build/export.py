@@ -11,8 +11,8 @@ from rootless.build.outputs import DOCKER, LOCAL, OCI, TAR, Output, StoredImage
 from rootless.build.workplace import Workplace
 from rootless.container.inside import Job
 from rootless.errors import UsageError
-from storage.build.layer_tree import LayerTree
 from storage.build.streams import MergedStream
+from storage.layer_tree import LayerTree
 from storage.layers import chain_ids
 from storage.place import Placer, Rules
 from storage.save import DOCKER_ARCHIVE, DOCKER_DIR, OCI_ARCHIVE, OCI_DIR, SavedImage, save_images

@@ -13,10 +13,10 @@ from rootless.build.model import Built, Layer
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from storage.build.documents import BuiltImage, Documents, write_documents
-from storage.build.layer_tree import LayerTree
 from storage.build.layer_writing import LayerForm, write_layer
 from storage.build.streams import MergedStream
 from storage.images import ImageRecord, commit_image
+from storage.layer_tree import LayerTree
 from storage.layers import chain_ids, has_layer
 from storage.oci.descriptor import Descriptor
 from storage.record import NamedTuple

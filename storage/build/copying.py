@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from storage.build.errors import BuildInputError
-from storage.build.layer_tree import LayerTree
 from storage.build.modes import ModeChange
 from storage.build.patterns import Patterns
 from storage.build.selection import Selected, walk
@@ -25,7 +24,8 @@ from storage.build.target import (
     directory_fields,
     with_fields,
 )
-from storage.build.trees import Node, SourceTree
+from storage.build.trees import SourceTree
+from storage.layer_tree import LayerTree, Node
 from storage.pack import END
 from storage.record import NamedTuple
 from storage.tar import BLOCK

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from storage.build.errors import ContextError
 from storage.build.stat_cache import Key, StatCache, now_ns, stat_key
-from storage.build.trees import Node, SourceTree
+from storage.build.trees import SourceTree
+from storage.layer_tree import Node
 from storage.record import NamedTuple
 from storage.tree import shown
 

@@ -9,7 +9,7 @@ import stat
 
 from storage.build.errors import ContextError
 from storage.build.patterns import Patterns
-from storage.build.trees import Node
+from storage.layer_tree import Node
 from storage.tree import shown
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

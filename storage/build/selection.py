@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from storage.build.errors import BuildInputError
 from storage.build.patterns import Patterns, compile_glob, is_wild
-from storage.build.trees import Node, SourceTree, resolve
+from storage.build.trees import SourceTree, resolve
+from storage.layer_tree import Node
 from storage.record import NamedTuple
 
 _PIVOT = "/./"

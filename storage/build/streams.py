@@ -7,9 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from storage.build.layer_tree import LayerTree, removals
 from storage.build.target import with_fields
-from storage.build.trees import Node
+from storage.layer_tree import LayerTree, Node, removals
 from storage.pack import END
 from storage.tar import BLOCK
 from storage.tar_writer import AS_THEY_ARE, TYPES, Packed, Times, write_header

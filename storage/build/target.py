@@ -8,8 +8,7 @@ import os
 import stat
 
 from storage.build.errors import BuildInputError
-from storage.build.layer_tree import LayerTree
-from storage.build.trees import Node
+from storage.layer_tree import LayerTree, Node
 from storage.record import NamedTuple
 from storage.tree import WHITEOUT_PREFIX, shown
 

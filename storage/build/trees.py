@@ -4,39 +4,14 @@ A tree is looked at by name in directories, one part of a path at a time, and li
 here, inside the tree: the kernel never follows one.
 """
 
-import os
-import stat
 from typing import Protocol
 
 from storage.build.errors import BuildInputError
+from storage.layer_tree import Node
 from storage.record import NamedTuple
 from storage.tree import shown
 
 _LINKS_LIMIT = 255
-
-
-class Node(NamedTuple):
-    """A file of a tree: its path from the root without links, "" for the root, and its metadata.
-
-    `places` are where its bytes are: of a directory in layers one path for each layer that has it,
-    the top one first.
-    """
-
-    path: bytes
-    found: os.stat_result
-    places: tuple[bytes, ...] = ()
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.found.st_mode)
-
-    @property
-    def is_link(self) -> bool:
-        return stat.S_ISLNK(self.found.st_mode)
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.found.st_mode)
 
 
 class SourceTree(Protocol):

@@ -17,9 +17,10 @@ from storage.build.target import (
     Spot,
     with_fields,
 )
-from storage.build.trees import Node, SourceTree
+from storage.build.trees import SourceTree
 from storage.errors import InvalidLayer
 from storage.inflate import inflate, peek
+from storage.layer_tree import Node
 from storage.readahead import ReadAhead
 from storage.tar import DIRECTORY as TAR_DIRECTORY
 from storage.tar import (

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from storage.build.copying import CopyRules, LayerCopy, Picked, content_files, input_digest
 from storage.build.hashing import hash_files
 from storage.build.host_tree import HostTree
-from storage.build.layer_tree import LayerTree
 from storage.build.patterns import Patterns
 from storage.build.selection import select
 from storage.build.stat_cache import StatCache
 from storage.build.trees import SourceTree
 from storage.build.unpacking import is_archive
+from storage.layer_tree import LayerTree
 
 
 def make_tree(top: str, files: Mapping[str, str | bytes | None]) -> str:

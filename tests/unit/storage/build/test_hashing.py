@@ -11,7 +11,7 @@ from storage.build.errors import ContextError
 from storage.build.hashing import hash_files
 from storage.build.host_tree import HostTree
 from storage.build.stat_cache import StatCache, now_ns, stat_key
-from storage.build.trees import Node
+from storage.layer_tree import Node
 from tests.unit.storage.build.copies import make_tree
 
 

@@ -7,7 +7,7 @@ Runs as root of the user namespace of the layers' id map.
 import os
 import stat
 
-from storage.build.trees import Node
+from storage.record import NamedTuple
 from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
 from storage.xattrs import is_opaque, read_allowed
 
@@ -15,6 +15,30 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _EMPTY_ROOT = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0))
 _KEPT_LISTS = 50_000
+
+
+class Node(NamedTuple):
+    """A file of a tree: its path from the root without links, "" for the root, and its metadata.
+
+    `places` are where its bytes are: of a directory in layers one path for each layer that has it,
+    the top one first.
+    """
+
+    path: bytes
+    found: os.stat_result
+    places: tuple[bytes, ...] = ()
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.found.st_mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.found.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.found.st_mode)
 
 
 class LayerTree:
@@ -38,7 +62,7 @@ class LayerTree:
         if found is None:
             if len(self._lists) >= _KEPT_LISTS:
                 self._lists.clear()
-            found = self._lists[directory.path] = _merge(directory)
+            found = self._lists[directory.path] = merged(directory.places, directory.path)
         return found
 
     def read_link(self, node: Node) -> bytes:
@@ -86,17 +110,21 @@ def removals(directory: Node) -> tuple[list[bytes], set[bytes], bool]:
     return sorted(removed - present.keys()), cut, False
 
 
-def _merge(directory: Node) -> dict[bytes, Node]:
-    prefix = directory.path + b"/" if directory.path else b""
+def merged(places: tuple[bytes, ...], path: bytes) -> dict[bytes, Node]:
+    """Return what a directory holds, in the order of names; `places` are where the layers have it.
+
+    Raises OSError.
+    """
+    prefix = path + b"/" if path else b""
     nodes: dict[bytes, Node] = {}
     closed: set[bytes] = set()
-    last = directory.places[-1] if directory.places else b""
-    for part in directory.places:
+    last = places[-1] if places else b""
+    for part in places:
         names, ends_here = _list(part)
         covered = []
         for name in names:
-            path = part + b"/" + name
-            found = os.lstat(path)
+            place = part + b"/" + name
+            found = os.lstat(place)
             target = _whiteout_of(name, found)
             if target is not None:
                 covered.append(target)
@@ -104,10 +132,10 @@ def _merge(directory: Node) -> dict[bytes, Node]:
                 is_directory = stat.S_ISDIR(found.st_mode)
                 known = nodes.get(name)
                 if known is None:
-                    nodes[name] = Node(prefix + name, found, (path,))
+                    nodes[name] = Node(prefix + name, found, (place,))
                 elif is_directory:
-                    nodes[name] = known._replace(places=(*known.places, path))
-                if not is_directory or (part != last and _is_opaque(path)):
+                    nodes[name] = known._replace(places=(*known.places, place))
+                if not is_directory or (part != last and _is_opaque(place)):
                     closed.add(name)
         closed.update(covered)
         if ends_here:
