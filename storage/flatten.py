@@ -6,6 +6,7 @@ Runs as root of the user namespace of the layers' id map. The layers were unpack
 
 import os
 import stat
+from collections.abc import Iterable
 
 from storage.errors import from_os_error
 from storage.layout import Layout
@@ -24,9 +25,14 @@ def flatten(layout: Layout, map_key: str, chain_ids: tuple[str, ...], target: st
 
     Raises StoreUnusable, DiskFull.
     """
+    flatten_directories((layout.layer_diff(map_key, one) for one in chain_ids), target)
+
+
+def flatten_directories(layers: Iterable[str], target: str) -> None:
+    """Copy unpacked layers, the lowest first. Raises StoreUnusable, DiskFull."""
     try:
-        for chain_id in chain_ids:
-            _Copy(layout.layer_diff(map_key, chain_id), target).run()
+        for layer in layers:
+            _Copy(layer, target).run()
     except OSError as error:
         raise from_os_error(f"copy the image's layers to {target}", error) from error
 

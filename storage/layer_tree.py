@@ -7,6 +7,7 @@ Runs as root of the user namespace of the layers' id map.
 import os
 import stat
 
+from storage.owners import recorded, with_owner
 from storage.record import NamedTuple
 from storage.tree import OPAQUE_FILE, WHITEOUT_PREFIX
 from storage.xattrs import is_opaque, read_allowed
@@ -42,19 +43,24 @@ class Node(NamedTuple):
 
 
 class LayerTree:
-    """A stack of `diff` directories, the top one first; an empty stack is an empty directory."""
+    """A stack of `diff` directories, the top one first; an empty stack is an empty directory.
+
+    With `records` owners are those that are recorded with the files (storage.owners).
+    """
 
     keeps_owners = True
 
-    def __init__(self, diffs: tuple[str, ...], *, name: str = "") -> None:
+    def __init__(self, diffs: tuple[str, ...], *, name: str = "", records: bool = False) -> None:
         self.name = name or "the image"
+        self._records = records
         self._parts = tuple(os.fsencode(diff) for diff in diffs)
         self._lists: dict[bytes, dict[bytes, Node]] = {}
 
     def root(self) -> Node:
         """Return the top directory."""
         found = os.lstat(self._parts[0]) if self._parts else _EMPTY_ROOT
-        return Node(b"", found, self._parts)
+        root = Node(b"", found, self._parts)
+        return _with_record(root) if self._records and self._parts else root
 
     def children(self, directory: Node) -> dict[bytes, Node]:
         """Return what is in a directory, as an overlay of the layers would show it."""
@@ -62,7 +68,10 @@ class LayerTree:
         if found is None:
             if len(self._lists) >= _KEPT_LISTS:
                 self._lists.clear()
-            found = self._lists[directory.path] = merged(directory.places, directory.path)
+            found = merged(directory.places, directory.path)
+            if self._records:
+                found = {name: _with_record(node) for name, node in found.items()}
+            self._lists[directory.path] = found
         return found
 
     def read_link(self, node: Node) -> bytes:
@@ -80,6 +89,11 @@ class LayerTree:
     def close(self) -> None:
         """Forget what is known."""
         self._lists.clear()
+
+
+def _with_record(node: Node) -> Node:
+    owner = recorded(os.fsdecode(node.places[0]))
+    return node if owner is None else node._replace(found=with_owner(node.found, owner))
 
 
 def removals(directory: Node) -> tuple[list[bytes], set[bytes], bool]:

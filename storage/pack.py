@@ -61,10 +61,12 @@ class Packer:
             shown = name + b"/" if name else b"./"
             found = self._owned(name, directory, os.fstat(directory))
             yield from self._entry(directory, Packed(shown, b"5", b"", found))
-        if self._layer and name and is_opaque(directory):
+        names = sorted(map(os.fsencode, os.listdir(directory)))
+        if self._layer and name and (OPAQUE_FILE in names or is_opaque(directory)):
             yield self._marker(name + b"/" + OPAQUE_FILE, os.fstat(directory))
-        for base in sorted(os.listdir(directory)):
-            raw = os.fsencode(base)
+        for raw in names:
+            if self._layer and raw == OPAQUE_FILE:
+                continue
             try:
                 yield from self._member(directory, raw, name + b"/" + raw if name else raw)
             except FileNotFoundError:

@@ -8,9 +8,10 @@ import contextlib
 import hashlib
 import os
 
+from rootless.build.layers import open_layers
 from rootless.build.model import Tree
-from rootless.build.upper import pack_tree
 from rootless.build.workplace import Workplace
+from storage.build.copying import tree_chunks
 from storage.errors import from_os_error
 from storage.files import Lock
 from storage.scratch import Scratch
@@ -71,7 +72,9 @@ def _make(
             data = f"{made}/{_DATA}"
             if seed is not None:
                 tree, source = seed
-                unpack_tar(pack_tree(layout, tree, source, scratch.path), diff_id=None, target=data)
+                unpack_tar(
+                    tree_chunks(open_layers(workplace, tree), source), diff_id=None, target=data
+                )
             os.chown(data, *owner)
             os.chmod(data, mode)
 

@@ -11,6 +11,7 @@ import time
 
 from rootless.build.contexts import Context
 from rootless.build.errors import BuildError
+from rootless.build.layers import open_layers
 from rootless.build.model import Add, Copy, CopyScope, Heredoc, Layer, LayerOptions, Tree
 from rootless.build.remote import fetch_git, fetch_url, is_git, is_url
 from rootless.build.workplace import Workplace
@@ -27,7 +28,6 @@ from storage.build.stat_cache import StatCache
 from storage.build.trees import SourceTree
 from storage.build.unpacking import is_archive
 from storage.files import read_file, write_file
-from storage.layer_tree import LayerTree
 from storage.layers import read_layer
 from storage.record import NamedTuple
 from storage.tar_writer import Times
@@ -86,7 +86,7 @@ class Copying:
             self._pick(self._origin.tree)
 
         def work(_: object) -> object:
-            base = _layers(self._workplace, below)
+            base = open_layers(self._workplace, below)
             copy = LayerCopy(base, rules)
             try:
                 chunks = copy.chunks(self._picked or self._pick(self._open_origin()))
@@ -109,7 +109,7 @@ class Copying:
     def _open_origin(self) -> SourceTree:
         if isinstance(self._origin, Context):
             return self._origin.tree
-        return _layers(self._workplace, self._origin)
+        return open_layers(self._workplace, self._origin)
 
     def _digest_context(self, context: Context) -> str:
         picked = self._pick(context.tree)
@@ -206,14 +206,6 @@ class Copying:
             )
         self._picked = picked
         return picked
-
-
-def _layers(workplace: Workplace, tree: Tree) -> LayerTree:
-    return LayerTree(
-        tuple(
-            workplace.layout.layer_diff(tree.map_key, chain) for chain in reversed(tree.chain_ids)
-        )
-    )
 
 
 def _rules(instruction: Copy | Add, scope: CopyScope) -> CopyRules:

@@ -44,7 +44,7 @@ def run_shell(host: "Host", directory: str, command: sandbox.Command, shell: str
     container = sandbox.Running(pid, {})
     try:
         try:
-            bring_up(host, view, container, channel)
+            bring_up(host, view, container, channel, plan.root)
         finally:
             channel.close()
         _relay(container.terminal, container.pidfd)

@@ -2,7 +2,7 @@
 
 import os
 
-from rootless.build import image_config, model, sandbox, upper
+from rootless.build import image_config, marks, model, sandbox, upper
 from rootless.build import layers as layers_of_build
 from rootless.build.errors import StepFailed
 from rootless.build.model import Layer, Tree
@@ -14,7 +14,8 @@ from rootless.container.merged import Accounts, read_accounts
 from rootless.container.request import ContainerRequest
 from rootless.container.spec import Source
 from rootless.errors import UsageError
-from rootless.linux import syscalls
+from rootless.sandbox.drivers import COPY, FUSE
+from storage.owners import ROOT
 from storage.remove import remove_tree
 from storage.volumes import ensure_volume
 
@@ -43,6 +44,7 @@ class Step:
         self._mounts = mounts
         self._layers = builder.layer_paths()
         self._directory = builder.build.workplace.fresh_directory() + "/bundle"
+        self._owner = ROOT
         self._tail: list[bytes] = []
 
     def execute(self, environment: dict[str, str]) -> Layer:
@@ -51,20 +53,60 @@ class Step:
         host = builder.build.host
         sandbox.make_bundle(self._directory, self._layers)
         try:
+            if builder.build.workplace.driver == COPY:
+                self._copy_layers()
             with self._mounts.prepared(self._directory) as made:
                 command = self._command(environment, made.environment)
                 command = command._replace(
                     sources=(*command.sources, *made.sources), operations=made.operations
                 )
+                self._owner = sandbox.owner_of(host, command)
                 code = sandbox.run_command(host, self._directory, command, self._output)
                 if code:
                     self._offer_shell(command)
                     raise self._failed(code)
             given = (source.mount.target for source in command.sources)
-            targets = (*upper.MOUNT_POINTS, *made.targets, *given)
-            return commit_upper(builder, self._directory, self._layers, targets)
+            return self._commit((*upper.MOUNT_POINTS, *made.targets, *given))
         finally:
             builder.build.workplace.run(lambda _: remove_tree(self._directory))
+
+    def _copy_layers(self) -> None:
+        """Fill the root file system where nothing can be laid over the layers."""
+        from storage.build.reducing import note_copy
+        from storage.flatten import flatten
+
+        layout = self._builder.build.host.layout
+        tree = self._builder.tree()
+        copy = f"{self._directory}/rootfs"
+
+        def work(_: object) -> None:
+            flatten(layout, tree.map_key, tree.chain_ids, copy)
+            note_copy(copy, f"{self._directory}/noted")
+
+        self._builder.build.workplace.run(work)
+
+    def _commit(self, targets: tuple[str, ...]) -> Layer:
+        """Make a layer of what has changed. Raises StoreUnusable, DiskFull."""
+        build = self._builder.build
+        directory, layers = self._directory, self._layers
+        driver = build.workplace.driver
+        path = f"{directory}/rootfs" if driver == COPY else f"{directory}/upper"
+
+        def tidy() -> None:
+            if driver == COPY:
+                from storage.build.reducing import reduce_copy
+
+                reduce_copy(path, f"{directory}/noted", layers)
+            else:
+                marks.normalize(path, layers, by_fuse=driver == FUSE)
+            upper.tidy(path, layers, targets)
+
+        changes = layers_of_build.Changes(path, tidy)
+        if build.workplace.has_records:
+            owner_of = upper.owners(directory, layers, self._owner)
+            changes = changes._replace(owner_of=owner_of)
+        below = Tree(build.workplace.map_key, self._builder.chains())
+        return layers_of_build.commit(build.workplace, changes, below, build.request.layer_options)
 
     def _command(self, environment: dict[str, str], added: dict[str, str]) -> sandbox.Command:
         builder, run = self._builder, self._run
@@ -90,6 +132,7 @@ class Step:
             user=image_config.text(builder.config, "User"),
             workdir=image_config.text(builder.config, "WorkingDir"),
             layers=self._layers,
+            driver=builder.build.workplace.driver,
             accounts=accounts_of(builder, self._layers),
             request=request,
             sources=sources,
@@ -144,36 +187,9 @@ def volume_sources(host: "Host", request: ContainerRequest) -> tuple[Source, ...
     return tuple(found)
 
 
-def commit_upper(
-    builder: StageBuilder, directory: str, layers: tuple[str, ...], targets: tuple[str, ...]
-) -> Layer:
-    """Make the upper directory of a bundle a layer. Raises StoreUnusable, DiskFull."""
-    build = builder.build
-    options = build.request.layer_options
-    path = f"{directory}/upper"
-    below = Tree(build.workplace.map_key, builder.chains())
-
-    def tidy() -> None:
-        upper.tidy(path, layers, targets)
-
-    return layers_of_build.commit_upper(build.workplace, path, below, options, tidy)
-
-
 def make_directory(builder: StageBuilder, path: str) -> Layer | None:
     """Make a directory where there is none; None when there is one."""
-    layers = builder.layer_paths()
-    directory = builder.build.workplace.fresh_directory() + "/bundle"
-    sandbox.make_bundle(directory, layers)
-
-    def work(_: object) -> object:
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        upper.make_directory(sandbox.root_of(directory, layers), path)
-        return upper.is_empty(f"{directory}/upper")
-
-    workplace = builder.build.workplace
-    try:
-        if path == "/" or workplace.run(work):
-            return None
-        return commit_upper(builder, directory, layers, ())
-    finally:
-        workplace.run(lambda _: remove_tree(directory))
+    below = builder.tree()
+    return layers_of_build.make_directory(
+        builder.build.workplace, path, below, builder.build.request.layer_options
+    )

@@ -99,7 +99,9 @@ class _Stream:
         os.close(reader)
 
         def send(_: object) -> None:
-            for chunk in MergedStream(LayerTree(self._diffs), times=self._times).chunks():
+            for chunk in MergedStream(
+                LayerTree(self._diffs, records=self._workplace.has_records), times=self._times
+            ).chunks():
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(writer, view) :]

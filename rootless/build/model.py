@@ -6,8 +6,8 @@ engine  -> expands the words of one instruction, computes its key, and asks
     copying.Copying(workplace, copy, origin, scope)  `origin` is a Context or a Tree
         .digest()                    every input: path, mode, owner as it will be, bytes, no times
         .commit(below, options)      -> Copied: the layer, stored and unpacked on top of the Tree
-    layers.commit_upper(workplace, upper, below, options) -> Layer
-                                     the upper directory of a RUN becomes the layer
+    layers.commit(workplace, changes, below, options) -> Layer
+                                     what a RUN has changed becomes the layer
 workplace.Workplace(host)            one for each build: its user namespace, its scratch directory
 outputs <- Built                                 writes configuration, manifest, archives
 """

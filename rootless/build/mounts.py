@@ -147,18 +147,32 @@ class Mounts:
         readonly = fields.is_readonly(default=True)
         path = fields.text(*SOURCES, default="/")
         tree: Root | str
-        if isinstance(origin, Tree):
-            layout = self._builder.build.host.layout
-            lower = [
-                layout.layer_diff(origin.map_key, chain) for chain in reversed(origin.chain_ids)
-            ]
-            tree = _overlay(place, lower)
-        elif readonly and not origin.is_filtered:
+        if isinstance(origin, Context) and readonly and not origin.is_filtered:
             tree = origin.path
+        elif self._builder.build.workplace.driver == OVERLAY:
+            tree = _overlay(place, self._lower(origin))
         else:
-            tree = _overlay(place, [self._builder.build.sources.filtered(origin)])
+            tree = self._copied(origin, place)
         options = ["rbind", "rprivate", "nosuid", "nodev", *(["ro"] if readonly else [])]
         return Made(operations=(TreeMount(tree, path, target, options),), targets=(target,))
+
+    def _lower(self, origin: Context | Tree) -> list[str]:
+        """Return directories, the top one first, that show the origin when they are merged."""
+        if isinstance(origin, Context):
+            return [self._builder.build.sources.filtered(origin)]
+        layout = self._builder.build.host.layout
+        return [layout.layer_diff(origin.map_key, chain) for chain in reversed(origin.chain_ids)]
+
+    def _copied(self, origin: Context | Tree, place: str) -> str:
+        """Return a copy of the origin, for hosts that cannot throw away what is written to it."""
+        from storage.flatten import flatten_directories
+
+        lower = self._lower(origin)
+        os.mkdir(f"{place}/copy", 0o755)
+        self._builder.build.workplace.run(
+            lambda _: flatten_directories(reversed(lower), f"{place}/copy")
+        )
+        return f"{place}/copy"
 
     def _tmpfs(self, fields: Fields, place: str, stack: contextlib.ExitStack) -> Made:
         target = fields.target()

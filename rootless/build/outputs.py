@@ -9,14 +9,14 @@ import os
 import time
 
 from rootless.build.errors import BuildError
-from rootless.build.model import Built, Layer
+from rootless.build.layers import open_layers
+from rootless.build.model import Built, Layer, Tree
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from storage.build.documents import BuiltImage, Documents, write_documents
 from storage.build.layer_writing import LayerForm, write_layer
 from storage.build.streams import MergedStream
 from storage.images import ImageRecord, commit_image
-from storage.layer_tree import LayerTree
 from storage.layers import chain_ids, has_layer
 from storage.oci.descriptor import Descriptor
 from storage.record import NamedTuple
@@ -206,7 +206,7 @@ def _squashed(workplace: Workplace, built: Built, form: ImageForm, what: str) ->
     compression = LayerForm(same_everywhere=form.times.latest_s is not None)
 
     def work(_: object) -> object:
-        tree = LayerTree(tuple(layout.layer_diff(key, chain) for chain in reversed(chains)))
+        tree = open_layers(workplace, Tree(key, chains))
         stream = MergedStream(tree, as_layer=kept > 0, times=form.times)
         written = write_layer(layout, key, diff_ids[:kept], stream.chunks(), compression)
         return list(written[:4])

@@ -32,13 +32,13 @@ from rootless.container.starting import (
     seccomp_filter,
 )
 from rootless.linux import signals as signal
-from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.operations import Operation, WorkingDirectory
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
 from storage.containers import ContainerRecord, ContainerState, ContainerView, new_id
 from storage.layout import ContainerPaths
 from storage.oci.config import ImageConfig
+from storage.owners import Owner
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -53,13 +53,15 @@ if TYPE_CHECKING:
 HOSTNAME = "rpod-build"
 _CHUNK_BYTES = 1 << 16
 _LAST_OUTPUT_S = 1.0
+_FUSE_END_S = 60.0
 _PARTS = ("rootfs", "upper", "work", "etc", "mounts")
 
 
 class Command(NamedTuple):
     """What a RUN executes, and in what. `environment` is complete but for rpod's defaults.
 
-    `layers` are unpacked layers, the top one first; `sources` are mounts that the request has no
+    `layers` are unpacked layers, the top one first, which `driver` makes a root file system of: for
+    a copy it is in the bundle already. `sources` are mounts that the request has no
     words for; `operations` are executed after all mounts.
     """
 
@@ -68,6 +70,7 @@ class Command(NamedTuple):
     user: str
     workdir: str
     layers: tuple[str, ...]
+    driver: str
     accounts: Accounts
     request: ContainerRequest
     sources: tuple[spec.Source, ...] = ()
@@ -78,15 +81,17 @@ def make_bundle(directory: str, layers: tuple[str, ...]) -> None:
     """Make the directories of a bundle. Raises OSError."""
     for part in ("", *(f"/{name}" for name in _PARTS)):
         os.mkdir(directory + part, 0o711)
-    os.chmod(f"{directory}/upper", top_mode(list(layers)))
+    for name in ("upper", "rootfs"):
+        os.chmod(f"{directory}/{name}", top_mode(list(layers)))
     if not layers:
         os.mkdir(f"{directory}/mounts/empty", 0o755)
 
 
-def root_of(directory: str, layers: tuple[str, ...]) -> Root:
+def _root_of(directory: str, command: "Command") -> Root:
     """Describe the root file system of a bundle; without layers it is an empty directory."""
-    lower = list(layers) or [f"{directory}/mounts/empty"]
-    return Root(OVERLAY, f"{directory}/rootfs", lower, f"{directory}/upper", f"{directory}/work")
+    lower = list(command.layers) or [f"{directory}/mounts/empty"]
+    parts = (f"{directory}/{name}" for name in ("upper", "work"))
+    return Root(command.driver, f"{directory}/rootfs", lower, *parts)
 
 
 def run_command(host: "Host", directory: str, command: Command, output: "Output") -> int:
@@ -110,7 +115,7 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     try:
         try:
             enter_cgroup(group, raw, container)
-            bring_up(host, view, container, channel)
+            bring_up(host, view, container, channel, plan.root)
         finally:
             channel.close()
             if group is not None:
@@ -153,9 +158,9 @@ def prepare(
     raw = spec.make_config(request, config, user, around)
     check_limits(host, request, raw)
     copy_seccomp(raw, directory)
-    record = _record(around, request)
+    record = _record(around, request, command.driver)
     write_etc(host, request, record, raw, directory)
-    root = root_of(directory, command.layers)
+    root = _root_of(directory, command)
     plan = make_plan(raw, root, seccomp=seccomp_filter(raw, directory))
     place = next(n for n, one in enumerate(plan.operations) if isinstance(one, WorkingDirectory))
     plan.operations[place:place] = command.operations
@@ -163,7 +168,16 @@ def prepare(
     return view, plan, raw
 
 
-def _record(around: spec.Surroundings, request: ContainerRequest) -> ContainerRecord:
+def owner_of(host: "Host", command: Command) -> Owner:
+    """Return who owns what the command makes. Raises UnknownUser, UsageError."""
+    namespace = choose("host", host.id_maps(), host.uid, host.gid)
+    request = command.request._replace(user=command.user or None)
+    config = ImageConfig.from_json({}, "build")
+    user = spec.wanted_user(request, config, namespace, command.accounts)
+    return Owner(user.uid, user.gid)
+
+
+def _record(around: spec.Surroundings, request: ContainerRequest, driver: str) -> ContainerRecord:
     return ContainerRecord(
         id=around.container_id,
         name=around.name,
@@ -176,7 +190,7 @@ def _record(around: spec.Surroundings, request: ContainerRequest) -> ContainerRe
         chain_ids=(),
         uid_map=around.namespace.maps.uids,
         gid_map=around.namespace.maps.gids,
-        driver=OVERLAY,
+        driver=driver,
         network=around.network.mode,
         ports=(),
         mounts=(),
@@ -259,5 +273,9 @@ class Running(Container):
             from rootless.container.cgroups import leave
 
             leave(self.cgroup)
+        if self.fuse >= 0:
+            # What the program has written last is on its way to the disk through the server.
+            select.select([self.fuse], [], [], _FUSE_END_S)
+            os.close(self.fuse)
         for fd in (self.pidfd, *self._outputs):
             os.close(fd)

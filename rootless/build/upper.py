@@ -1,4 +1,4 @@
-"""The upper directory of a step: make directories through it, tidy it up, make it a layer.
+"""The upper directory of a step: tidy it up, find out who owns what is in it.
 
 Everything here runs as root of the build's user namespace.
 """
@@ -6,14 +6,10 @@ Everything here runs as root of the build's user namespace.
 import errno
 import os
 import stat
-from collections.abc import Iterator
 
-from rootless.build.model import Tree
 from rootless.linux import syscalls
-from rootless.sandbox.drivers import OVERLAY
-from rootless.sandbox.root import Root
-from storage.layout import Layout
-from storage.pack import END, Packer
+from storage.owners import ROOT, Owner, known_links, record, recorded
+from storage.pack import OwnerOf
 from storage.tree import OPAQUE_FILE
 from storage.xattrs import is_opaque
 
@@ -25,30 +21,6 @@ MOUNT_POINTS = (
     "/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf",
     "/run/.containerenv",
 )  # fmt: skip
-
-
-def make_directory(root: Root, path: str) -> None:
-    """Make a directory and those above it, mode 0755; links lead to places in the root.
-
-    Needs a mount namespace of its own. Raises OSError.
-    """
-    root.open()
-    top = root.mount()
-    try:
-        done = ""
-        parent = os.open(".", _PATH | os.O_DIRECTORY, dir_fd=top)
-        for name in path.strip("/").split("/"):
-            done += f"/{name}"
-            try:
-                fd = syscalls.openat2(top, done, _PATH | os.O_DIRECTORY, resolve=_RESOLVE)
-            except FileNotFoundError:
-                os.mkdir(name, 0o755, dir_fd=parent)
-                fd = syscalls.openat2(top, done, _PATH | os.O_DIRECTORY, resolve=_RESOLVE)
-            os.close(parent)
-            parent = fd
-        os.close(parent)
-    finally:
-        os.close(top)
 
 
 def tidy(upper: str, lower: tuple[str, ...], targets: tuple[str, ...]) -> None:
@@ -73,7 +45,7 @@ def _remove_stub(upper: str, lower: tuple[str, ...], parts: list[str]) -> None:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
             raise
-        below = _find_below(lower, path)
+        below = find_below(lower, path)
         if length == len(parts):
             is_stub = found.st_size == 0 or stat.S_ISDIR(found.st_mode)
             if below is not None or not is_stub:
@@ -101,7 +73,7 @@ def _kind(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_mode, found.st_uid, found.st_gid
 
 
-def _find_below(lower: tuple[str, ...], path: str) -> os.stat_result | None:
+def find_below(lower: tuple[str, ...], path: str) -> os.stat_result | None:
     """Return what the topmost layer has at a path; None also for what is hidden there."""
     for layer in lower:
         try:
@@ -136,31 +108,29 @@ def _remove_empty(path: str, found: os.stat_result) -> bool:
     return True
 
 
-def is_empty(upper: str) -> bool:
-    """Tell whether a step has changed nothing."""
-    return not os.listdir(upper)
+def owners(directory: str, lower: tuple[str, ...], user: Owner) -> OwnerOf:
+    """Return who owns what a step has left where every file has the same owner on disk.
 
-
-def pack_tree(layout: Layout, tree: Tree, path: str, directory: str) -> Iterator[bytes]:
-    """Yield what is at a path of a tree as an archive; `directory` is a place to mount it.
-
-    Leaves the mount namespace of the caller. Raises OSError.
+    It is whom the image or root emulation has recorded; what the layers below do not have belongs
+    to the step's user, and that is recorded with it.
     """
-    for name in ("rootfs", "upper", "work", "empty"):
-        os.mkdir(f"{directory}/{name}", 0o711)
-    lower = [layout.layer_diff(tree.map_key, chain) for chain in reversed(tree.chain_ids)]
-    parts = (f"{directory}/{name}" for name in ("upper", "work"))
-    root = Root(OVERLAY, f"{directory}/rootfs", lower or [f"{directory}/empty"], *parts)
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    root.open()
-    top = root.mount()
+    links: dict[int, Owner] = {}
     try:
-        flags = os.O_RDONLY | os.O_DIRECTORY
-        fd = syscalls.openat2(top, path, flags, resolve=_RESOLVE)
-        try:
-            yield from Packer().tree(fd, b"")
-            yield END
-        finally:
-            os.close(fd)
-    finally:
-        os.close(top)
+        file = os.open(f"{directory}/links", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        pass
+    else:
+        links = known_links(file)
+        os.close(file)
+
+    def owner_of(name: bytes, fd: int, found: os.stat_result) -> Owner | None:
+        known = recorded(fd) if fd >= 0 else links.get(found.st_ino)
+        if known is not None or user == ROOT:
+            return known
+        if not name or find_below(lower, os.fsdecode(name)) is not None:
+            return None
+        if fd >= 0:
+            record(fd, user, found.st_mode)
+        return user
+
+    return owner_of

@@ -2,6 +2,7 @@
 
 import os
 
+from rootless.host.probe import storage_driver
 from rootless.images import default_key
 from rootless.linux.userns import UserNamespace
 from storage.files import make_store
@@ -30,6 +31,7 @@ class Workplace:
         self._scratch = Scratch(host.layout, "build")
         self._namespace: UserNamespace | None = None
         self._count = 0
+        self._driver = ""
 
     def run(self, function: "Callable[[Emit], object]", on_event: "Emit | None" = None) -> object:
         """Run `function(emit)` as root of the build's user namespace, in a forked child.
@@ -44,6 +46,18 @@ class Workplace:
         if self._namespace is None:
             self._namespace = UserNamespace(self.host.id_maps())
         return self._namespace
+
+    @property
+    def driver(self) -> str:
+        """How the root file system of a step is made; a lower rung leaves a note, once."""
+        if not self._driver:
+            self._driver = storage_driver(self.host)
+        return self._driver
+
+    @property
+    def has_records(self) -> bool:
+        """Whether files on disk cannot have the owners that an image gives them."""
+        return self.host.id_maps().is_single
 
     def fresh_directory(self) -> str:
         """Return a new empty directory that lasts as long as the build."""

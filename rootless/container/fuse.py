@@ -36,12 +36,17 @@ class Namespaces:
         os.close(self.mount)
 
 
-def mount(root: Root, namespaces: Namespaces) -> None:
-    """Mount `root` in these namespaces and close them. Raises HostError."""
+def mount(root: Root, namespaces: Namespaces) -> int:
+    """Mount `root` in these namespaces and close them.
+
+    Returns a pipe that ends when the server has: then all is on disk. Raises HostError.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    life, held = os.pipe2(os.O_CLOEXEC)
     helper = os.fork()
     if helper == 0:
         try:
+            os.set_inheritable(held, True)
             _mount(root, namespaces, writer)
             os._exit(0)
         except OSError as error:
@@ -49,6 +54,7 @@ def mount(root: Root, namespaces: Namespaces) -> None:
         finally:
             os._exit(1)
     os.close(writer)
+    os.close(held)
     namespaces.close()
     _, status = os.waitpid(helper, 0)
     os.set_blocking(reader, False)
@@ -58,8 +64,10 @@ def mount(root: Root, namespaces: Namespaces) -> None:
         said = b""
     os.close(reader)
     if status:
+        os.close(life)
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         raise HostError(f"mount {PROGRAM} on {root.rootfs}: {last}", remedy="run `rpod doctor`")
+    return life
 
 
 def _mount(root: Root, namespaces: Namespaces, messages: int) -> None:
@@ -71,7 +79,7 @@ def _mount(root: Root, namespaces: Namespaces, messages: int) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     # fuse-overlayfs knows no way to write ":" in a path, so the store gets a name without.
-    store = os.path.dirname(os.path.dirname(os.path.dirname(root.rootfs)))
+    store = os.path.commonpath([root.rootfs, root.upper, root.work, *root.lower])
     syscalls.mount(store, _STORE, "", syscalls.MS_BIND | syscalls.MS_REC)
     rootfs, upper, work, *lower = (
         _STORE + path.removeprefix(store)

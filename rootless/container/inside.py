@@ -178,7 +178,7 @@ class Inside:
                     apply_maps(job.pid, IdMaps(record.uid_map, record.gid_map))
                     outside = fuse.Namespaces(job.pid) if root.driver == FUSE else None
                 elif message == b"f" and outside is not None:
-                    fuse.mount(root, outside)
+                    os.close(fuse.mount(root, outside))
                 ours.send(b"m")
         except ConnectionError:
             pass  # the child tells why by its result

@@ -18,6 +18,7 @@ class Container:
     __slots__ = (
         "cgroup",
         "deadline_s",
+        "fuse",
         "is_terminal",
         "listener",
         "lock_fd",
@@ -37,6 +38,7 @@ class Container:
     def __init__(self, listener: _socket.socket) -> None:
         self.listener = listener
         self.cgroup = ""
+        self.fuse = -1
         self.lock_fd = -1
         self.pid = 0
         self.pidfd = -1

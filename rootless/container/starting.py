@@ -145,7 +145,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     container.is_terminal = plan.process.terminal
     try:
         enter_cgroup(group, raw, container)
-        bring_up(host, view, container, channel, joining)
+        bring_up(host, view, container, channel, plan.root, joining)
     except BaseException:
         _take_back(container, joining)
         raise
@@ -338,6 +338,7 @@ def bring_up(
     view: ContainerView,
     container: Container,
     channel: Channel,
+    root: Root,
     joining: "Joining | None" = None,
 ) -> None:
     """See a child of `clone_child` through to the execution of its command.
@@ -350,7 +351,7 @@ def bring_up(
     else:
         joining.wait_mapped()
     namespaces = _open_namespaces(view, container.pid)
-    mount_root = _fuse_mount(host, view, container.pid) if record.driver == FUSE else None
+    mount_root = _fuse_mount(root, container) if root.driver == FUSE else None
     channel.send(b"m")
     container.network = _start_network(host, view, container, namespaces)
     while True:
@@ -405,12 +406,16 @@ def _write_pidfile(path: str, pid: int) -> None:
         raise RootlessError(f"write --pidfile {path}: {error.strerror}") from error
 
 
-def _fuse_mount(host: "Host", view: ContainerView, pid: int) -> "Callable[[], None]":
+def _fuse_mount(root: Root, container: Container) -> "Callable[[], None]":
     """Return what mounts the root once the child asks for it."""
     from rootless.container import fuse
 
-    namespaces = fuse.Namespaces(pid)
-    return lambda: fuse.mount(make_root(host, view), namespaces)
+    namespaces = fuse.Namespaces(container.pid)
+
+    def mount() -> None:
+        container.fuse = fuse.mount(root, namespaces)
+
+    return mount
 
 
 def _open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":

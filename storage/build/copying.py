@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from storage.build.errors import BuildInputError
 from storage.build.modes import ModeChange
 from storage.build.patterns import Patterns
-from storage.build.selection import Selected, walk
+from storage.build.selection import Selected, select, walk
 from storage.build.stat_cache import Key, stat_key
 from storage.build.target import (
     ABSENT,
@@ -123,6 +123,20 @@ def _owner(tree: SourceTree, found: os.stat_result, rules: CopyRules) -> tuple[i
     return (found.st_uid, found.st_gid) if tree.keeps_owners else (0, 0)
 
 
+def directory_chunks(base: LayerTree, rules: CopyRules) -> Iterator[bytes] | None:
+    """Return the archive of a layer that makes the directory `rules.target`; None if it is there.
+
+    Raises BuildInputError, OSError.
+    """
+    return LayerCopy(base, rules).directory()
+
+
+def tree_chunks(tree: SourceTree, path: str) -> Iterator[bytes]:
+    """Yield what is at a path of a tree as an archive. Raises BuildInputError, OSError."""
+    picked = [Picked(tree, one) for one in select(tree, path)]
+    return LayerCopy(LayerTree(()), CopyRules("/", into=True)).chunks(picked)
+
+
 class LayerCopy:
     """One instruction's copy; `notes` say what was left out, `changed` which files did not wait."""
 
@@ -149,6 +163,20 @@ class LayerCopy:
             else:
                 yield from self._copy(one, several=len(picked) > 1)
         yield self.take() + END
+
+    def directory(self) -> Iterator[bytes] | None:
+        """Yield the archive of a layer that has the target, a directory; None where it is there.
+
+        Raises BuildInputError.
+        """
+        self._write_root()
+        spot = self._target.locate(self._target_path())
+        if spot.kind == DIRECTORY:
+            return None
+        if spot.kind == OTHER:
+            raise BuildInputError(f"/{shown(spot.path)} is a file")
+        self.make_directory(spot, None)
+        return iter((self.take() + END,))
 
     def take(self) -> bytes:
         """Return what has been written since the last call."""
@@ -351,6 +379,12 @@ class LayerCopy:
             if stat_key(now) != stat_key(found):
                 self.changed.append(f"{tree.name}: {shown(node.path)}")
             dressed = self._dressed(tree, now, is_directory=False)
+            if tree.keeps_owners:
+                # Of files that cannot have it the tree knows the owner, fstat does not.
+                uid, gid = _owner(tree, found, self._rules)
+                dressed = with_fields(
+                    dressed, stat.S_IMODE(dressed.st_mode), (uid, gid), dressed.st_mtime_ns
+                )
             self.header(Packed(name, b"0", b"", dressed), _records(tree.attributes(node)))
             left = now.st_size
             while left:

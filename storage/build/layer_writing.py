@@ -106,6 +106,7 @@ def adopt_layer(
     map_key: str,
     below: tuple[str, ...],
     upper: str,
+    packer: Packer,
     form: LayerForm,
 ) -> WrittenLayer:
     """Make the upper directory of an overlay a layer: one pass over it writes the blob.
@@ -117,7 +118,6 @@ def adopt_layer(
 
     building = f"sha256:{os.urandom(32).hex()}"
     archive = hashlib.sha256()
-    packer = Packer(layer=True)
     with LayerBuilder(layout, map_key, building) as builder, BlobWriter(layout) as writer:
         try:
             top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.accounts import Account
+from tests.support.built import layers_of
 from tests.support.command import Command
 from tests.system.conftest import check_nothing_left, clean, make_command, traces
 
@@ -57,3 +58,35 @@ def test_single_id_has_no_nomap(single: tuple[Command, str]) -> None:
     done = rpod("run", "--rm", "--userns=nomap", image, "true", check=False)
     assert done.code == 125
     assert "nothing but your own id" in done.err
+
+
+SOURCE = """\
+FROM localhost/single AS one
+USER alice
+RUN echo a >/tmp/mine && ln -s mine /tmp/link && mkdir /tmp/dir && echo b >>/etc/group
+USER root
+RUN echo c >/tmp/of-root
+FROM localhost/single
+COPY --from=one /tmp /copied
+USER 33:44
+RUN stat -c '= %u:%g %n' /copied/mine /copied/of-root && touch /copied/late
+"""
+
+
+def test_single_id_keeps_the_owners_of_a_build(
+    single: tuple[Command, str], account_without_ids: Account
+) -> None:
+    rpod, _ = single
+    archive = f"{account_without_ids.home}/built.tar"
+    output = f"type=oci,dest={archive}"
+    rpod("build", "-o", output, "-t", "localhost/built", "-", input=SOURCE.encode())
+    first, second, *_ = reversed(layers_of(archive))
+    assert first["copied/late"][2:4] == (33, 44)
+    owners = {name: entry[2:4] for name, entry in second.items() if name.startswith("copied")}
+    assert owners == {
+        "copied": (0, 0),
+        "copied/dir": (1000, 1000),
+        "copied/link": (0, 0),
+        "copied/mine": (1000, 1000),
+        "copied/of-root": (0, 0),
+    }
