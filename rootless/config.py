@@ -50,7 +50,7 @@ def load_config(
     Raises UsageError naming the file or variable, the key, and what is allowed.
     """
     config = Config()
-    for path in _files(environ, home, site):
+    for path in config_files(environ, home, site):
         if os.path.exists(path):
             config = _merge(config, load_toml(path), path)
         elif environ.get("RPOD_CONFIG"):
@@ -63,7 +63,10 @@ def load_config(
     return config
 
 
-def _files(environ: "Mapping[str, str]", home: str | None, site: str) -> tuple[str, ...]:
+def config_files(
+    environ: "Mapping[str, str]", home: str | None, site: str = SITE_FILE
+) -> tuple[str, ...]:
+    """Return the paths of the files that are read, where they exist."""
     if chosen := environ.get("RPOD_CONFIG"):
         return (chosen,)
     base = environ.get("XDG_CONFIG_HOME", "")
@@ -77,17 +80,24 @@ def _files(environ: "Mapping[str, str]", home: str | None, site: str) -> tuple[s
 
 def load_toml(path: str) -> dict[str, object]:
     """Read a file of settings. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UsageError(f"read configuration {path}: {error.strerror}") from error
+    return parse_toml(data, f"configuration {path}")
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, object]:
+    """Read a document. Raises UsageError."""
     import tomli
 
     try:
-        with open(path, "rb") as file:
-            return tomli.load(file)
-    except OSError as error:
-        raise UsageError(f"read configuration {path}: {error.strerror}") from error
+        return tomli.loads(data.decode())
     except ValueError as error:
-        raise UsageError(
-            f"read configuration {path}: {error}", remedy="correct the file"
-        ) from error
+        raise UsageError(f"read {where}: {error}", remedy="correct the file") from error
+    except RecursionError as error:
+        raise UsageError(f"read {where}: it is nested too deeply") from error
 
 
 def _merge(config: Config, table: dict[str, object], path: str) -> Config:

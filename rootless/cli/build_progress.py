@@ -111,3 +111,26 @@ class RawJson(Progress):
 
 def _digest(event: "Event") -> str:
     return str(event["digest"]).removeprefix("sha256:")
+
+
+class OnlyWork(Plain):
+    """Shows, on standard error, the steps that are executed and not those that are in the cache."""
+
+    def __init__(self, request: "BuildRequest") -> None:
+        super().__init__(request)
+        self._step = ""
+
+    def __call__(self, event: "Event") -> None:
+        kind = event["kind"]
+        if kind == "start":
+            self._step = f"STEP {event['number']}/{event['total']}: {event['text']}\n"
+        elif kind == "run":
+            sys.stderr.write(self._step)
+            sys.stderr.flush()
+        elif kind == "output":
+            self._output({**event, "stream": 2})
+        elif kind == "note":
+            sys.stderr.write(f"Note: {event['text']}\n")
+
+    def committed(self, record: "ImageRecord", done: "Done") -> None:
+        """Show nothing: the image is about to be used."""

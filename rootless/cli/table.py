@@ -171,6 +171,7 @@ _SYSTEMD = "spec_systemd"
 _SPACE = "spec_space"
 _MANIFEST = "spec_manifest"
 _EXPLAIN = "spec_explain"
+_SHELL = "spec_shell"
 
 # Full name or alias -> (module below rootless.cli, the name that the command has there).
 INDEX: dict[str, tuple[str, str]] = {
@@ -181,6 +182,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "run": (_RUN, "run"),
     "create": (_RUN, "create"),
     "exec": (_RUN, "exec"),
+    "shell": (_SHELL, "shell"),
     "start": (_CONTAINER, "start"),
     "stop": (_CONTAINER, "stop"),
     "restart": (_CONTAINER, "restart"),

@@ -18,6 +18,10 @@ def account_files(
 
     With keep-id the caller's own id has the name that it has on the host. Raises UsageError.
     """
+    if request.as_caller:
+        from rootless.container import caller as person
+
+        return person.account_files(user, around.accounts, user.home)
     if not request.passwd:
         return {}
     files = {}

@@ -34,6 +34,10 @@ def make_environment(
         for entry in image_env:
             name, _, value = entry.partition("=")
             result[name] = value
+    if request.as_caller:
+        from rootless.container import caller as person
+
+        person.add_variables(result, caller, home)
     if request.http_proxy:
         for name in _PROXY:
             for spelling in (name, name.upper()):

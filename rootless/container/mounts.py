@@ -25,7 +25,7 @@ _PROPAGATION = (
 )
 _BIND_OPTIONS = (
     "ro", "rw", "rro", "bind", "rbind", "nosuid", "suid", "nodev", "dev", "noexec", "exec",
-    "noatime", "strictatime", "nodiratime", *_PROPAGATION,
+    "noatime", "strictatime", "nodiratime", "optional", *_PROPAGATION,
 )  # fmt: skip
 # Without SELinux these two ask for nothing.
 _SELINUX = ("z", "Z")
@@ -280,7 +280,7 @@ def collect(
         if mount.target in targets:
             raise UsageError(f"{mount.target}: duplicate mount destination")
         targets.add(mount.target)
-        if mount.kind == BIND and not os.path.exists(mount.source):
+        if mount.kind == BIND and not os.path.exists(mount.source) and not is_optional(mount):
             _explain_missing(mount.source)
     for mount in inherited:
         if mount.target not in targets:
@@ -302,6 +302,11 @@ def collect(
             mounts.append(UserMount(VOLUME, "", target, _bind((), path), copy_up=True))
         targets.add(target)
     return sorted(mounts, key=lambda mount: mount.target.count("/"))
+
+
+def is_optional(mount: UserMount) -> bool:
+    """Tell whether a source that is not there is left out, at each start."""
+    return "optional" in mount.options
 
 
 def _explain_missing(path: str) -> None:

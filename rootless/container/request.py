@@ -34,6 +34,8 @@ class ContainerRequest(NamedTuple):
     passwd: bool = True
     passwd_entry: str | None = None
     group_entry: str | None = None
+    # of `rpod shell` alone: the process is the caller, by name, variables and home
+    as_caller: bool = False
     label: tuple[str, ...] = ()
     label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()

@@ -109,6 +109,11 @@ def find_user(request: ContainerRequest, image: ImageConfig, around: Surrounding
     """
     namespace = around.namespace
     user = wanted_user(request, image, namespace, around.accounts)
+    if request.as_caller:
+        from rootless.host.paths import home_directory
+
+        home = home_directory(os.getuid(), caller_environment())
+        user = user._replace(home=home or user.home)
     return check_mapped(user, namespace.maps)
 
 

@@ -40,6 +40,7 @@ class Host:
         "gid",
         "layout",
         "notes",
+        "one_id_is_enough",
         "run_root_reason",
         "uid",
     )
@@ -61,6 +62,8 @@ class Host:
         self.environ = environ
         self.run_root_reason = run_root_reason
         self.notes: list[str] = []
+        # What is to be done needs no other ids: that there are none is not worth a note.
+        self.one_id_is_enough = False
         self._maps: IdMaps | None = None
         self._ranges: Ranges | None = None
         self._user_name = ""
@@ -88,7 +91,7 @@ class Host:
         if self._maps is None:
             ranges = self.ranges()
             self._maps = default_maps(self.uid, self.gid, ranges)
-            if self._maps.is_single:
+            if self._maps.is_single and not self.one_id_is_enough:
                 self.note(
                     f"{ranges.problem}: containers have a single id and emulate the "
                     f"others; fix: {ranges.remedy}"

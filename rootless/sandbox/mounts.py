@@ -43,8 +43,11 @@ _PROPAGATION = {
     "unbindable": sc.MS_UNBINDABLE,
 }
 _RECURSIVE_PROPAGATION = {f"r{name}": flag for name, flag in _PROPAGATION.items()}
+# What an optional source may fail with: not there, an unmounted or broken file system.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENOTCONN)
 # Words that say something to rpod or to other runtimes and nothing to the kernel.
-_SILENT = {"rw", "bind", "rbind", "defaults", "suid", "dev", "exec", "atime", "diratime", "copyup"}
+_SILENT = {"rw", "bind", "rbind", "defaults", "suid", "dev", "exec", "atime", "diratime", "copyup",
+           "optional"}  # fmt: skip
 
 
 class KernelMount(Operation):
@@ -115,6 +118,7 @@ class BindMount(Operation):
         "copy_up",
         "flags",
         "late",
+        "optional",
         "owner",
         "propagation",
         "recursive",
@@ -131,6 +135,7 @@ class BindMount(Operation):
         self.owner = owner
         self.recursive = "bind" not in options or "rbind" in options
         self.copy_up = "copyup" in options
+        self.optional = "optional" in options
         self.flags = 0
         self.recursive_flags = 0
         self.propagation = sc.MS_PRIVATE
@@ -159,6 +164,8 @@ class BindMount(Operation):
                 sc.AT_FDCWD, self.source, flags | (sc.AT_RECURSIVE if self.recursive else 0)
             )
         except OSError as error:
+            if self.optional and error.errno in _GONE:
+                return
             if error.errno != errno.EINVAL or self.recursive:
                 raise
             # A mount below is locked to this one (mount_namespaces(7)): only all can be shown.
@@ -166,6 +173,8 @@ class BindMount(Operation):
         self._directory = stat.S_ISDIR(os.fstat(self._fd).st_mode)
 
     def execute(self) -> None:
+        if self._fd < 0:
+            return
         target, made = open_target(self.target, directory=self._directory)
         if self.copy_up and self._directory:
             self._fill_volume(target, made=made)
@@ -208,6 +217,8 @@ class BindMount(Operation):
 
     def make_readonly(self) -> None:
         """Do what `late` has put off."""
+        if self._fd < 0:
+            return
         sc.mount_setattr(self._fd, "", flags=sc.AT_EMPTY_PATH, set_attributes=sc.MOUNT_ATTR_RDONLY)
         os.close(self._fd)
 
@@ -233,22 +244,11 @@ class BindMount(Operation):
 class DeviceBind(BindMount):
     """Bind a device node of the host; one that this host lacks is left out if that is allowed."""
 
-    __slots__ = ("optional",)
+    __slots__ = ()
 
     def __init__(self, source: str, target: str, *, optional: bool, read_only: bool) -> None:
         super().__init__(source, target, ["bind", "ro"] if read_only else ["bind"])
         self.optional = optional
-
-    def open(self) -> None:
-        try:
-            super().open()
-        except FileNotFoundError:
-            if not self.optional:
-                raise
-
-    def execute(self) -> None:
-        if self._fd >= 0:
-            super().execute()
 
 
 class MakeReadonly(Operation):

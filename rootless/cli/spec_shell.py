@@ -1,0 +1,54 @@
+"""The command `shell`: a container in which the caller is at home.
+
+Options that it shares with `run` are the same, so they are taken from there.
+"""
+
+from rootless.cli.spec_run import CREATE_OPTIONS
+from rootless.cli.table import (
+    FILES,
+    IMAGES,
+    UNLIMITED,
+    Argument,
+    Command,
+    flag,
+    text,
+)
+
+OF_RUN = (
+    "volume", "mount", "tmpfs", "device", "env", "env_file", "unsetenv", "workdir", "network",
+    "publish", "security_opt", "cap_add", "cap_drop", "ulimit", "root_emulation", "pull",
+    "platform", "tls_verify", "authfile", "creds", "cert_dir", "retry", "retry_delay", "quiet",
+)  # fmt: skip
+
+COMMANDS = (
+    Command(
+        "shell",
+        "Work in an image as yourself",
+        "shell:shell",
+        (
+            text("keep", "Keep what is changed in a shell of this name", metavar="NAME"),
+            flag("as-root", "Be root inside; outside it is still you"),
+            flag("home", "Have the home directory inside", default=True),
+            text("project", "Read this rpod.toml, also one that somebody else has written",
+                 metavar="FILE", objects=FILES),
+            *(option for option in CREATE_OPTIONS if option.field in OF_RUN),
+        ),
+        (
+            Argument("image", 0, 1, "[IMAGE | .]", objects=IMAGES),
+            Argument("command", 0, UNLIMITED, "[COMMAND [ARG...]]"),
+        ),
+        interspersed=False,
+        description="Runs a shell, or a command, in an image, with your user name, home, working "
+        "directory, groups, language, terminal, ssh agent, display and proxies, on the host's "
+        "network. Files that you make there belong to you. Without an image, or with . for it, "
+        "the project's rpod.toml says what to use: the first one from the working directory "
+        "upwards. A dev shell is no boundary: what runs in it may do what you may.",
+        examples=(
+            "rpod shell docker.io/library/python:3.12",
+            "rpod shell debian:12 make -j4",
+            "rpod shell",
+            "rpod shell . pytest -q",
+            "rpod shell --keep tools --as-root debian:12 apt-get install -y gdb",
+        ),
+    ),
+)  # fmt: skip
