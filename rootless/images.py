@@ -360,6 +360,8 @@ def ensure_unpacked(
     """Unpack the layers that are not there yet for this id map, from the stored blobs."""
     if all(has_layer(host.layout, key, chain_id) for chain_id in record.chain_ids):
         return
+    if key != default_key(host) and _share_layers(host, record, maps, key):
+        return
     from storage.unpacking import ensure_layers
 
     host.note(f"unpacking {record.names[0] if record.names else record.image_id[:12]} for this"
@@ -372,6 +374,26 @@ def ensure_unpacked(
         on_event,
         maps,
     )
+
+
+def _share_layers(host: Host, record: ImageRecord, maps: IdMaps, key: str) -> bool:
+    """Make the layers for a map out of those for the default one, where files can share bytes."""
+    from storage import clones
+
+    default = host.id_maps()
+    origin = clones.Origin(default_key(host), default.uids, default.gids)
+    if not any(has_layer(host.layout, origin.map_key, one) for one in record.chain_ids):
+        return False
+    if not clones.can_share(host.layout):
+        return False
+    here = clones.Origin(key, maps.uids, maps.gids)
+    in_namespace(
+        host,
+        lambda _: clones.clone_layers(host.layout, key, record.chain_ids, origin, here),
+        None,
+        maps,
+    )
+    return all(has_layer(host.layout, key, chain_id) for chain_id in record.chain_ids)
 
 
 def check_present(host: Host, record: ContainerRecord) -> None:
