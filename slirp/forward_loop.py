@@ -2,7 +2,8 @@
 
 It listens with sockets that were bound on the host and lives in the container's network
 namespace, where it connects. Commands come over a socket from the monitor; when that closes, the
-listening sockets are closed at once, and what is under way gets a little time.
+listening sockets are closed at once, and what is under way gets a little time. When nobody has
+been there for a while it ends: the monitor keeps the sockets, and forks another for whoever comes.
 
     add KEY PROTOCOL PORT   with the descriptor (SCM_RIGHTS)
     rm KEY
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _SWEEP_S = 10.0
 _LINGER_S = 5.0
+_IDLE_S = 30.0
 _RETRY_S = 0.05
 _COMMAND_BYTES = 512
 # Two sockets, and two pipes while neither side reads.
@@ -42,7 +44,8 @@ class Loop:
         self.ports: dict[str, TcpPort | UdpPort] = {}
         self.rules: dict[str, tuple[str, int]] = {}
         self.connections: set[Connection] = set()
-        self.now_s = time.monotonic()
+        self.now_s = self._used_s = time.monotonic()
+        self.idle_s = _IDLE_S
         self._later: list[Connection] = []
         self._paused: set[int] = set()
         self._prepared: set[int] = set()
@@ -127,15 +130,20 @@ class Loop:
     # --- the loop
 
     def run(self) -> None:
-        """Forward until the monitor lets go and the last bytes are out."""
+        """Forward until nobody is there, or the monitor lets go and the last bytes are out."""
         end_s = 0.0
         sweep_s = self.now_s + _SWEEP_S
         while not (self._ending and (not self.connections or self.now_s > end_s)):
-            for fd, events in self.epoll.poll(self._wait_s(), 256):
+            if self._is_idle():
+                return
+            ready = self.epoll.poll(self._wait_s(), 256)
+            for fd, events in ready:
                 handler = self.handlers.get(fd)
                 if handler is not None:
                     handler(events)
             self.now_s = time.monotonic()
+            if ready:
+                self._used_s = self.now_s
             waiting, self._later = self._later, []
             for connection in waiting:
                 connection.event(0)
@@ -149,6 +157,15 @@ class Loop:
                     if isinstance(port, UdpPort):
                         port.sweep()
 
+    def _is_idle(self) -> bool:
+        """Whether nobody has been there for a while; who comes now waits in the kernel's queue."""
+        if self.connections or self._has_flows():
+            self._used_s = self.now_s
+        return self.now_s - self._used_s > self.idle_s
+
+    def _has_flows(self) -> bool:
+        return any(isinstance(port, UdpPort) and port.flows for port in self.ports.values())
+
     def _wait_s(self) -> float:
         if self._later:
             return 0
@@ -156,8 +173,9 @@ class Loop:
             return _RETRY_S
         if self._ending:
             return 1.0
-        flows = any(isinstance(port, UdpPort) and port.flows for port in self.ports.values())
-        return _SWEEP_S if flows else -1
+        if self._has_flows():
+            return _SWEEP_S
+        return -1 if self.connections else self.idle_s
 
 
 def _connection_limit() -> int:

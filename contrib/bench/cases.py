@@ -1,7 +1,9 @@
 """What is measured. A case prepares, measures one engine once, and cleans up."""
 
+import contextlib
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -217,14 +219,19 @@ def log_read(context: Context) -> Sample:
     return {"value": total / seconds / 1e6, "peak": 0.0}
 
 
-def memory(*options: str, port: bool = False) -> Callable[[Context], Sample]:
+def memory(*options: str, ports: int = 0, used: bool = False) -> Callable[[Context], Sample]:
+    """Measure the processes beside a container; `used` after a client of its first port."""
+
     def measure(context: Context) -> Sample:
         engine, count = context.engine, 3
         before = set(engine.helpers())
         with_pause = {"podman", "catatonit"}  # one for each user, not for each container
         for _ in range(count):
-            publish = ("-p", f"127.0.0.1:{free_port()}:80") if port else ()
+            numbers = _free_ports(ports)
+            publish = [f"-p=127.0.0.1:{number}:{80 + i}" for i, number in enumerate(numbers)]
             engine.call("run", "-d", *options, *publish, IMAGE, "sleep", "1000")
+            if used:
+                connect_once(numbers[0])
         time.sleep(0.5)
         total = 0.0
         for pid, name in engine.helpers().items():
@@ -238,6 +245,29 @@ def memory(*options: str, port: bool = False) -> Callable[[Context], Sample]:
         return {"value": total / count, "peak": 0.0}
 
     return measure
+
+
+def _free_ports(count: int) -> list[int]:
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return sorted(found)
+
+
+def connect_once(port: int) -> None:
+    """Be a client of a published port behind which nobody listens."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def memory_network(context: Context) -> Sample:
+    """Measure the processes beside three containers in one user-defined network."""
+    name = f"bench{next(_numbers)}"
+    context.engine.call("network", "create", name)
+    try:
+        return memory(f"--network={name}")(context)
+    finally:
+        context.engine.call("network", "rm", "-f", name)
 
 
 def _containerfile(last: str) -> str:
@@ -336,10 +366,28 @@ CASES = (
     Case(
         "memory-port",
         "MiB",
-        memory("--network=slirp4netns", port=True),
+        memory("--network=slirp4netns", ports=1),
         5.0,
         absolute=True,
         rounds=3,
         quick_rounds=1,
     ),
+    Case(
+        "memory-100-ports",
+        "MiB",
+        memory("--network=slirp4netns", ports=100),
+        5.0,
+        absolute=True,
+        rounds=3,
+        quick_rounds=1,
+    ),
+    Case(
+        "memory-port-used",
+        "MiB",
+        memory("--network=slirp4netns", ports=1, used=True),
+        absolute=True,
+        rounds=3,
+        quick_rounds=1,
+    ),
+    Case("memory-network", "MiB", memory_network, absolute=True, rounds=3, quick_rounds=1),
 )

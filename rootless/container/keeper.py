@@ -13,6 +13,7 @@ from rootless.container.client import Client
 from rootless.container.logfile import LogWriter, timestamp
 from rootless.container.monitor import Monitor
 from rootless.container.running import Container
+from rootless.linux.footprint import release_start_memory
 from storage import event_log
 from storage.containers import (
     KILLED,
@@ -51,6 +52,8 @@ def keep(
     if container.published is not None:
         container.published.start(monitor)
     monitor.on_publish = lambda payload: _publish(monitor, view, payload)
+    if host is None:
+        release_start_memory()
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
     container.end_network()

@@ -15,7 +15,6 @@ from rootless.container.client import Client
 from rootless.container.logfile import LogWriter
 from rootless.container.running import Container
 from rootless.linux import signals as signal
-from rootless.linux.terminal import set_window_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,6 +210,8 @@ class Monitor:
             client.queue(self.on_publish(payload))
         elif kind == frames.RESIZE and len(payload) == 4 and self.container.is_terminal:
             rows, columns = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:], "big")
+            from rootless.linux.terminal import set_window_size
+
             try:
                 set_window_size(self.container.terminal, rows, columns)
             except OSError:

@@ -11,6 +11,7 @@ import struct
 import time
 
 from rootless.container.networks_names import Names
+from rootless.linux.footprint import release_start_memory
 from slirp.dns_server import Server
 from slirp.loop import Loop
 from storage import lightjson as json
@@ -163,7 +164,9 @@ def main(text: str) -> None:
     """Be the helper that `words` describe. Never returns."""
     try:
         os.chdir("/")
-        Helper(json.loads(text)).run()
+        helper = Helper(json.loads(text))
+        release_start_memory()
+        helper.run()
     except BaseException:
         if os.environ.get("RPOD_DEBUG"):
             raise

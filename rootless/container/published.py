@@ -1,14 +1,17 @@
 """The published ports of a running container, as its monitor holds them.
 
-The monitor keeps the bound sockets and a forked forwarder (`slirp.forward_loop`) serves them; when
-that is killed, another takes its place and no port is lost. A fork shares the memory of the bare
-interpreter that keeps a detached container, which a second interpreter would not.
+The monitor keeps the bound sockets. The first client wakes a forwarder (`slirp.forward_loop`) that
+serves them, and ends when nobody has been there for a while: ports that nobody uses cost nothing
+but their sockets. When it is killed, the next client wakes another, and no connection that waits is
+lost. It is a fork, which shares the memory of the bare interpreter that keeps a detached container;
+a second interpreter would not.
 """
 
 import _socket
 import gc
 import os
 import select
+import time
 
 from rootless.errors import HostError
 from rootless.linux import signals as signal
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from rootless.container.monitor import Monitor
 
 _END_MS = 500
-_RESTARTS = 20
+_SHORT_LIFE_S = 1.0
 _CAP_NET_BIND_SERVICE, _CAP_NET_ADMIN = 10, 12
 
 
@@ -33,24 +36,39 @@ class Published:
         self.target = target
         self.ports = ports
         self._pid = 0
-        self._restarts = 0
+        self._since_s = 0.0
+        self._wait_s = 0.0
         self._control: _socket.socket | None = None
         self._monitor: Monitor | None = None
 
     def start(self, monitor: "Monitor") -> None:
-        """Fork the forwarder and watch over it."""
+        """Wait for clients in the monitor's loop."""
         self._monitor = monitor
+        for _, sock in self.ports:
+            monitor.watch(sock.fileno(), self._wake)
+
+    def _wake(self, fd: int, event: int) -> None:
+        """Fork the forwarder: somebody is there."""
+        monitor = self._monitor
+        assert monitor is not None
+        self._ignore_clients()
         # What both have stays shared: the collector writes to every object that it looks at.
         gc.freeze()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._since_s = time.monotonic()
         self._pid = os.fork()
         if self._pid == 0:
-            _forward(theirs, monitor.container.pidfd, self.target)
+            _forward(theirs, monitor.container.pidfd, self.target, self._wait_s)
         theirs.close()
         self._control = ours
         monitor.watch(ours.fileno(), self._forwarder_ended)
         for mapping, sock in self.ports:
             self._send(mapping, sock)
+
+    def _ignore_clients(self) -> None:
+        if self._monitor is not None:
+            for _, sock in self.ports:
+                self._monitor.forget(sock.fileno())
 
     def _send(self, mapping: PortMapping, sock: _socket.socket) -> None:
         from slirp.forward import send_add
@@ -62,9 +80,11 @@ class Published:
             return  # it has just been killed; the next one is told
 
     def _forwarder_ended(self, fd: int, event: int) -> None:
+        """Nobody was there for a while, or it was killed: the next client wakes another."""
         self._reap()
-        self._restarts += 1
-        if self._monitor is not None and self._restarts <= _RESTARTS:
+        lived_s = time.monotonic() - self._since_s
+        self._wait_s = _SHORT_LIFE_S if lived_s < _SHORT_LIFE_S else 0.0
+        if self._monitor is not None:
             self.start(self._monitor)
 
     def _reap(self) -> None:
@@ -83,15 +103,19 @@ class Published:
 
     def retarget(self, target: Target) -> None:
         """Reach the container at another address from now on: a fresh forwarder does."""
-        if target != self.target and self._pid:
+        if target != self.target:
             self.target = target
-            self._restarts -= 1
-            os.kill(self._pid, signal.SIGKILL)
+            if self._pid:
+                self._since_s = 0.0
+                os.kill(self._pid, signal.SIGKILL)
 
     def add(self, mapping: PortMapping, sock: _socket.socket) -> None:
         """Publish one more; `sock` is bound."""
         self.ports.append((mapping, sock))
-        self._send(mapping, sock)
+        if self._control is not None:
+            self._send(mapping, sock)
+        elif self._monitor is not None:
+            self._monitor.watch(sock.fileno(), self._wake)
 
     def remove(self, mapping: PortMapping) -> bool:
         """Take one back; False when there is no such port."""
@@ -100,6 +124,8 @@ class Published:
         for entry in self.ports:
             if entry[0] == mapping:
                 self.ports.remove(entry)
+                if self._monitor is not None:
+                    self._monitor.forget(entry[1].fileno())
                 entry[1].close()
                 if self._control is not None:
                     try:
@@ -125,6 +151,7 @@ class Published:
 
     def close(self) -> None:
         """Close the bound sockets of this process."""
+        self._ignore_clients()
         for _, sock in self.ports:
             sock.close()
         self.ports = []
@@ -167,11 +194,12 @@ def _close_all_but(kept: list[int]) -> None:
     os.closerange(first, 1 << 31 - 1)
 
 
-def _forward(control: _socket.socket, pidfd: int, target: Target) -> None:
-    """Body of the forwarder. Never returns."""
+def _forward(control: _socket.socket, pidfd: int, target: Target, wait_s: float) -> None:
+    """Body of the forwarder. Never returns. `wait_s` keeps one that cannot work from busy turns."""
     code = 1
     try:
         _close_all_but([control.fileno(), pidfd])
+        time.sleep(wait_s)
         _enter(pidfd)
         os.close(pidfd)
         from slirp.forward_loop import Loop

@@ -145,6 +145,30 @@ def on_host(client: Callable[[], str], where: str = CLIENT) -> Callable[[], str]
     return lambda: in_own_namespace(body)
 
 
+def test_forwarder_that_nobody_needs_ends(in_account: InAccount) -> None:
+    def body() -> str:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        ip("link", "set", "lo", "up")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ((mapping, sock),) = listen_all([PortMapping("", PORT, 80, "udp")])
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            loop = Loop(theirs, Target("127.0.0.1", "127.0.0.1"))
+            loop.idle_s = 0.2
+            loop.run()
+            os._exit(7)
+        theirs.close()
+        send_add(ours, mapping, sock.fileno())
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        # Who comes afterwards waits in the socket that is still open here.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"late", ("127.0.0.1", PORT))
+        return f"{status} {sock.recv(16).decode()}"
+
+    assert in_account(lambda: in_own_namespace(body)) == "7 late"
+
+
 def connect(address: str) -> socket.socket:
     return socket.create_connection((address, PORT), timeout=5)
 
