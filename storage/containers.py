@@ -307,10 +307,12 @@ def name_owner(layout: Layout, name: str) -> str | None:
     return container_id if os.path.exists(layout.container(container_id).record) else None
 
 
-def take_name(layout: Layout, name: str, container_id: str, *, sync: bool) -> None:
+def take_name(
+    layout: Layout, name: str, container_id: str, *, sync: bool, prepared: str = ""
+) -> None:
     """Give the name to a container whose directory exists under its final name.
 
-    Raises NameTaken.
+    `prepared` is a file with the id, safely on disk already, to be moved there. Raises NameTaken.
     """
     with Lock(layout.lock("container-names")):
         owner = name_owner(layout, name)
@@ -320,7 +322,11 @@ def take_name(layout: Layout, name: str, container_id: str, *, sync: bool) -> No
                 " You have to remove that container to be able to reuse that name",
                 remedy="remove it, use another name, or add --replace",
             )
-        write_file(f"{layout.container_names_dir}/{name}", container_id.encode(), sync=sync)
+        path = f"{layout.container_names_dir}/{name}"
+        if prepared:
+            os.rename(prepared, path)
+        else:
+            write_file(path, container_id.encode(), sync=sync)
 
 
 def rename_container(layout: Layout, container_id: str, name: str, *, sync: bool) -> None:

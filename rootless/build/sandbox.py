@@ -18,6 +18,7 @@ from rootless.container.create import (
     write_etc,
 )
 from rootless.container.emulate import choose_emulation
+from rootless.container.etc import hostname_of, write_network_files
 from rootless.container.idmap import choose, fit_single_id
 from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
@@ -160,6 +161,7 @@ def prepare(
     copy_seccomp(raw, directory)
     record = _record(around, request, command.driver)
     write_etc(host, request, record, raw, directory)
+    write_network_files(f"{directory}/etc", request, record, hostname_of(raw))
     root = _root_of(directory, command)
     plan = make_plan(raw, root, seccomp=seccomp_filter(raw, directory))
     place = next(n for n, one in enumerate(plan.operations) if isinstance(one, WorkingDirectory))

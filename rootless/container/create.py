@@ -27,7 +27,7 @@ from rootless.sandbox.drivers import COPY
 from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
-from storage.errors import NameTaken, from_os_error
+from storage.errors import ContainerNotFound, NameTaken, from_os_error
 from storage.files import Lock, read_file
 from storage.images import ImageRecord
 from storage.layers import map_key
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
 _ETC_MODE = 0o644
 _SECCOMP_LIMIT_BYTES = 1 << 20
+# In a bundle until its container has its name: the file that gives it.
+_NAME_FILE = "name"
 
 
 def create(
@@ -228,11 +230,13 @@ def _names_network(text: str) -> bool:
 
 def network_mode(host: Host, request: ContainerRequest) -> str:
     """Return the mode of `--network`. Raises UsageError, NetworkError, InvalidNetwork."""
-    from slirp.settings import parse_network
-
     text = (request.network or (host.config.network,))[0]
     if text in ("", "default", "private"):
         text = _default_network(host, request)
+    if text in ("slirp4netns", "none", "host"):
+        return text
+    from slirp.settings import parse_network
+
     mode = parse_network(text).mode
     if mode in ("container", "ns"):
         raise UsageError(
@@ -399,7 +403,6 @@ def _write_bundle(
     """Write the bundle aside, then let it appear under its final name."""
     user = spec.find_user(request, config, around)
     _chown_mounts(host, around, user)
-    sync = not request.rm
     with Scratch(host.layout, "container") as scratch:
         bundle = f"{scratch.path}/bundle"
         try:
@@ -420,8 +423,12 @@ def _write_bundle(
             check_limits(host, request, runtime_config)
             copy_seccomp(runtime_config, bundle)
             write_etc(host, request, record, runtime_config, bundle)
-            _write(f"{bundle}/config.json", json.dumps(runtime_config).encode(), sync=sync)
-            _write(f"{bundle}/container.json", json.dumps(record.to_json()).encode(), sync=sync)
+            records = {
+                "config.json": json.dumps(runtime_config).encode(),
+                "container.json": json.dumps(record.to_json()).encode(),
+                _NAME_FILE: record.id.encode(),
+            }
+            _write_records(bundle, records, sync=not request.rm)
             if around.namespace.mode != "host" and not is_single:
                 _give_to_container_root(host, around.namespace, bundle)
             images.check_present(host, record)
@@ -459,12 +466,33 @@ def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -
     run_in_userns(give, storage_maps(namespace, host.id_maps()))
 
 
-def _write(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
+def _write_records(directory: str, records: dict[str, bytes], *, sync: bool) -> None:
+    """Write files; with `sync` they are on disk after it, with one commit of the file system.
+
+    For that the disk gets the data of all of them before the first is waited for.
+    """
+    fds = []
+    try:
+        for name, data in records.items():
+            fd = os.open(
+                f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+            fds.append(fd)
+            os.write(fd, data)
+            if sync:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # starts writing
+        if sync:
+            for fd in fds:
+                os.fdatasync(fd)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _write(path: str, data: bytes, *, mode: int = 0o600) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         os.write(fd, data)
-        if sync:
-            os.fdatasync(fd)
     finally:
         os.close(fd)
     if mode != _ETC_MODE:
@@ -533,14 +561,15 @@ def write_etc(
     bundle: str,
 ) -> None:
     """Write the files of /etc and /run that rpod makes into the bundle."""
-    from rootless.container.etc import containerenv, hosts, resolv_conf
+    from rootless.container.etc import check_network_files, containerenv, hostname_of
 
-    hostname = str(runtime_config.get("hostname") or os.uname().nodename)
+    check_network_files(request)
+    hostname = hostname_of(runtime_config)
     files = {
         "hostname": f"{hostname}\n",
         ".containerenv": containerenv(record),
-        "hosts": hosts(request, record, hostname),
-        "resolv.conf": resolv_conf(request, record),
+        "hosts": "",
+        "resolv.conf": "",
     }
     data = {name: os.fsencode(text) for name, text in files.items()}
     if request.tz:
@@ -553,9 +582,20 @@ def write_etc(
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:
     """Take the name; a made-up one that is taken is replaced by another."""
+    prepared = f"{host.layout.container(record.id).directory}/{_NAME_FILE}"
     while True:
         try:
-            take_name(host.layout, record.name, record.id, sync=not record.auto_remove)
+            take_name(
+                host.layout,
+                record.name,
+                record.id,
+                sync=not record.auto_remove,
+                prepared=prepared,
+            )
+        except FileNotFoundError as error:
+            raise ContainerNotFound(
+                f"container {record.id[:12]} was removed while it was made"
+            ) from error
         except NameTaken:
             if not is_generated:
                 from rootless.container.remove import remove_container

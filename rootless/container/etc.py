@@ -1,7 +1,17 @@
-"""The text of the files that a container gets under /etc and /run from rpod."""
+"""The files that a container gets under /etc and /run from rpod.
+
+/etc/hosts and /etc/resolv.conf say how the host's network is, so they are written at each start: by
+the monitor, while newuidmap works. Until then they are empty. Both are bound into the container.
+"""
+
+import os
 
 from rootless.container.request import ContainerRequest
 from storage.containers import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slirp.resolv import DnsRequest
 
 
 def containerenv(record: ContainerRecord) -> str:
@@ -11,6 +21,59 @@ def containerenv(record: ContainerRecord) -> str:
         f'engine="rpod"\nname="{record.name}"\nid="{record.id}"\nimage="{record.image_name}"\n'
         f'imageid="{record.image_id}"\nrootless={rootless}\n'
     )
+
+
+def hostname_of(runtime_config: dict[str, object]) -> str:
+    """Return the host name inside: config.json names none where that is the host's own."""
+    return str(runtime_config.get("hostname") or os.uname().nodename)
+
+
+def check_network_files(request: ContainerRequest) -> None:
+    """Raise InvalidNetwork for a wrong --add-host, --dns, --dns-search or --dns-option."""
+    if request.add_host:
+        from slirp.hosts import parse_add_host
+
+        for text in request.add_host:
+            parse_add_host(text, "")
+    if request.dns or request.dns_search or request.dns_option:
+        _wanted_dns(request)
+
+
+def write_network_files(
+    directory: str, request: ContainerRequest, record: ContainerRecord, hostname: str
+) -> None:
+    """Write those of the two that are in the bundle's etc/; what was in them is lost.
+
+    Not for containers in user-defined networks (`rootless.container.networks_files`).
+    """
+    if os.path.exists(f"{directory}/hosts"):
+        replace_text(f"{directory}/hosts", hosts(request, record, hostname))
+    if os.path.exists(f"{directory}/resolv.conf"):
+        replace_text(f"{directory}/resolv.conf", resolv_conf(request, record))
+
+
+def request_of(record: ContainerRecord) -> ContainerRequest:
+    """Return what was asked for names."""
+
+    def texts(key: str) -> tuple[str, ...]:
+        value = record.request.get(key, ())
+        return tuple(str(text) for text in value) if isinstance(value, list | tuple) else ()
+
+    return ContainerRequest(
+        add_host=texts("add_host"),
+        dns=texts("dns"),
+        dns_search=texts("dns_search"),
+        dns_option=texts("dns_option"),
+    )
+
+
+def replace_text(path: str, text: str) -> None:
+    """Write a file in place: a mount shows this inode. Nothing inside can put a link here."""
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.write(fd, text.encode(errors="surrogateescape"))
+    finally:
+        os.close(fd)
 
 
 def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
@@ -53,13 +116,19 @@ def hosts(request: ContainerRequest, record: ContainerRecord, hostname: str) -> 
 
 def resolv_conf(request: ContainerRequest, record: ContainerRecord) -> str:
     """/etc/resolv.conf (resolv.conf(5)). Raises InvalidNetwork for a wrong --dns."""
-    from slirp.resolv import DnsRequest, check_dns, host_resolv_conf, resolv_conf_text
+    from slirp.resolv import host_resolv_conf, resolv_conf_text
 
-    wanted = check_dns(
-        DnsRequest(tuple(request.dns), tuple(request.dns_search), tuple(request.dns_option))
-    )
+    wanted = _wanted_dns(request)
     if wanted.keeps_image_file:
         return ""
     _, _, forwarder = _addresses(record)
     is_host = record.network == "host"
     return resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder, keep_loopback=is_host)
+
+
+def _wanted_dns(request: ContainerRequest) -> "DnsRequest":
+    from slirp.resolv import DnsRequest, check_dns
+
+    return check_dns(
+        DnsRequest(tuple(request.dns), tuple(request.dns_search), tuple(request.dns_option))
+    )

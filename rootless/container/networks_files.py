@@ -6,7 +6,7 @@ are bound into the container, so they are written in place.
 
 import os
 
-from rootless.container.request import ContainerRequest
+from rootless.container.etc import replace_text, request_of
 from storage.networks import Endpoint, NetworkRecord
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def write_files(
     """
     from slirp.hosts import find_host_address, hosts_text, parse_add_host
 
-    request = _request(record)
+    request = request_of(record)
     if os.path.exists(f"{paths.etc}/hosts"):
         host = find_host_address()
         text = hosts_text(
@@ -41,7 +41,7 @@ def write_files(
             host_address=host,
         )
         text += "".join(line + "\n" for e in endpoints for line in _own_lines(e, hostname, record))
-        _replace(f"{paths.etc}/hosts", text)
+        replace_text(f"{paths.etc}/hosts", text)
     write_resolv_conf(paths, record, networks, endpoints)
 
 
@@ -63,7 +63,7 @@ def write_resolv_conf(
         resolv_conf_text,
     )
 
-    request = _request(record)
+    request = request_of(record)
     wanted = check_dns(DnsRequest(request.dns, request.dns_search, request.dns_option))
     if wanted.keeps_image_file:
         return
@@ -78,7 +78,7 @@ def write_resolv_conf(
     if not servers:
         # Networks without names: the forwarder of the way out, where there is one.
         forwarder = next((_forwarder(n) for n in networks if not n.internal), "")
-        _replace(path, resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder))
+        replace_text(path, resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder))
         return
     host = host_resolv_conf()
     search = wanted.search or (SEARCH_DOMAIN, *parse_resolv_conf(host).search)
@@ -87,7 +87,7 @@ def write_resolv_conf(
         wanted._replace(servers=tuple(servers[:3]), search=tuple(dict.fromkeys(search))),
         host,
     )
-    _replace(path, text)
+    replace_text(path, text)
 
 
 def _forwarder(network: NetworkRecord) -> str:
@@ -121,31 +121,9 @@ def change_hosts(
         lines = [line for line in lines if not gone.intersection(line.split()[:1])]
     if add is not None:
         lines += _own_lines(add, hostname, record)
-    _replace(path, "".join(f"{line}\n" for line in lines))
+    replace_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _own_lines(endpoint: Endpoint, hostname: str, record: "ContainerRecord") -> list[str]:
     names = " ".join(dict.fromkeys((hostname, record.name)))
     return [f"{address}\t{names}" for address in (endpoint.ip, endpoint.ip6) if address]
-
-
-def _request(record: "ContainerRecord") -> ContainerRequest:
-    def texts(key: str) -> tuple[str, ...]:
-        value = record.request.get(key, ())
-        return tuple(str(text) for text in value) if isinstance(value, list | tuple) else ()
-
-    return ContainerRequest(
-        add_host=texts("add_host"),
-        dns=texts("dns"),
-        dns_search=texts("dns_search"),
-        dns_option=texts("dns_option"),
-    )
-
-
-def _replace(path: str, text: str) -> None:
-    """Write a file in place: a mount shows this inode. Nothing inside can put a link here."""
-    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.write(fd, text.encode(errors="surrogateescape"))
-    finally:
-        os.close(fd)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import time
 
+from rootless.container.etc import hostname_of, request_of, write_network_files
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
 from rootless.container.running import Container
@@ -145,7 +146,17 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     container.is_terminal = plan.process.terminal
     try:
         enter_cgroup(group, raw, container)
-        bring_up(host, view, container, channel, plan.root, joining)
+        bring_up(
+            host,
+            view,
+            container,
+            channel,
+            plan.root,
+            joining,
+            meanwhile=lambda: write_network_files(
+                paths.etc, request_of(record), record, hostname_of(raw)
+            ),
+        )
     except BaseException:
         _take_back(container, joining)
         raise
@@ -247,7 +258,7 @@ def _join_networks(host: "Host", view: ContainerView, raw: dict[str, object]) ->
     from rootless.container.networks_files import write_files
     from rootless.container.networks_join import Joining
 
-    hostname = str(raw.get("hostname") or os.uname().nodename)
+    hostname = hostname_of(raw)
     joining = Joining(host, view.record, hostname)
     write_files(view.paths, view.record, hostname, joining.networks, joining.endpoints)
     return joining
@@ -340,14 +351,16 @@ def bring_up(
     channel: Channel,
     root: Root,
     joining: "Joining | None" = None,
+    meanwhile: "Callable[[], object] | None" = None,
 ) -> None:
     """See a child of `clone_child` through to the execution of its command.
 
+    `meanwhile` is called before anything is mounted, beside other programs' work.
     Raises SandboxError and its kinds, IdMapError, slirp.errors.SlirpError.
     """
     record = view.record
     if joining is None:
-        apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map))
+        apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map), meanwhile)
     else:
         joining.wait_mapped()
     namespaces = _open_namespaces(view, container.pid)

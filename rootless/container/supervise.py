@@ -49,6 +49,8 @@ def run_monitor(host: "Host", end: _socket.socket, listen_fds: int) -> None:
 
 def _load_ahead() -> None:
     """Import, while there is time, what most containers need later."""
+    import slirp.hosts
+    import slirp.resolv
     import slirp.settings
     import slirp.slirp4netns  # noqa: F401
     from rootless.errors import RootlessError

@@ -54,19 +54,26 @@ def to_host(ranges: tuple[IdRange, ...], container_id: int) -> int | None:
     return None
 
 
-def apply_maps(pid: int, maps: IdMaps) -> None:
+def apply_maps(pid: int, maps: IdMaps, meanwhile: "Callable[[], object] | None" = None) -> None:
     """Write the id maps of `pid`, which has just entered a new user namespace.
 
-    Raises IdMapError with what newuidmap or newgidmap said.
+    `meanwhile` is called once, where newuidmap and newgidmap are started while they work.
+    Raises IdMapError with what they said.
     """
     if maps.is_single or os.geteuid() == 0:
         _write_maps(pid, maps)
+        if meanwhile is not None:
+            meanwhile()
         return
     running = [
         _start_helper("newuidmap", pid, maps.uids),
         _start_helper("newgidmap", pid, maps.gids),
     ]
-    failures = [text for helper in running if (text := _finish_helper(*helper))]
+    try:
+        if meanwhile is not None:
+            meanwhile()
+    finally:
+        failures = [text for helper in running if (text := _finish_helper(*helper))]
     if failures:
         raise IdMapError(
             "map user and group ids: " + "; ".join(failures),

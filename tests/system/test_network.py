@@ -175,6 +175,32 @@ def test_dns_options(rpod: Command, image: str) -> None:
     assert "options ndots:3" in found
 
 
+@rpod_only  # podman 4.3 writes them once
+@pytest.mark.parametrize("name", ["hosts", "resolv.conf"])
+def test_names_follow_the_host_at_each_start(rpod: Command, image: str, name: str) -> None:
+    options = ("--name", "names", "--add-host", "other:1.2.3.4", "--dns-search", "example.org")
+    rpod("create", *options, image, "cat", f"/etc/{name}")
+    field = "{{.HostsPath}}" if name == "hosts" else "{{.ResolvConfPath}}"
+    path = rpod("inspect", "--format", field, "names").out.strip()
+    assert rpod.shell(f"cat {path}").out == ""
+    first = rpod("start", "-a", "names").out
+    assert ("1.2.3.4\tother" if name == "hosts" else "search example.org") in first
+    rpod.shell(f"echo of another time > {path}")
+    assert rpod("start", "-a", "names").out == first
+
+
+@pytest.mark.parametrize(
+    "option", [("--add-host", "other:1.2.3.4.5"), ("--dns", "nine"), ("--dns-search", "a b")]
+)
+def test_wrong_names_are_refused_before_anything_is_made(
+    rpod: Command, image: str, option: tuple[str, str]
+) -> None:
+    done = rpod("create", "--name", "names", *option, image, "true", check=False)
+    assert done.code == 125, done.told
+    assert option[1] in done.err
+    assert rpod("ps", "-aq").out == ""
+
+
 def test_ping_sockets_are_open_to_the_group_of_root(rpod: Command, image: str) -> None:
     script = ("cat", "/proc/sys/net/ipv4/ping_group_range")
     assert rpod("run", "--rm", NETWORK, image, *script).out.split()[0] == "0"

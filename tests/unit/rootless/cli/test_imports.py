@@ -129,6 +129,24 @@ def test_client_leaves_to_the_monitor_what_starts_a_container(argv: list[str]) -
     }
 
 
+def test_what_names_the_host_is_left_to_the_monitor() -> None:
+    """Making a container without options about names or networks loads nothing of `slirp`."""
+    extra = """
+import os
+import rootless.container.create as create
+from rootless.container import etc, spec
+from rootless.container.request import ContainerRequest
+request = ContainerRequest()
+etc.check_network_files(request)
+class Host:
+    class config:
+        network = "slirp4netns"
+assert create._network(Host, request) == spec.Network("slirp4netns")
+"""
+    _, modules = loaded(["create", "i"], extra)
+    assert not [name for name in modules if name.startswith("slirp")]
+
+
 def test_kept_container_costs_no_more_than_the_loop() -> None:
     program = f"import sys; sys.path[:0] = {sys.path!r}\n"
     program += "import rootless.container.keeper\nprint(*sys.modules)"
