@@ -10,13 +10,8 @@ import select
 import time
 
 from rootless.container import spec
-from rootless.container.create import (
-    check_limits,
-    copy_seccomp,
-    network_mode,
-    top_mode,
-    write_etc,
-)
+from rootless.container.bundle import check_limits, copy_seccomp, top_mode, write_etc
+from rootless.container.create import network_mode
 from rootless.container.emulate import choose_emulation
 from rootless.container.etc import hostname_of, write_network_files
 from rootless.container.idmap import choose, fit_single_id
