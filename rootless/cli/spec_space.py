@@ -36,17 +36,18 @@ COMMANDS = (
     ),
     Command(
         "system prune",
-        "Remove containers that do not run, and images that nothing needs",
+        "Remove containers that do not run, and networks and images that nothing needs",
         "space:prune",
         (
-            flag("all", "Also images with a name that no container uses", short="a"),
+            flag("all", "Also images with a name that no container uses, and what builds keep",
+                 short="a"),
             many("filter", "Take only what matches: until=, label=, label!=", metavar="KEY=VALUE"),
             flag("force", "Do not ask", short="f"),
             flag("volumes", "Also volumes that no container uses"),
             flag("build", "Also what builds keep"),
         ),
         description="Also clears away what interrupted commands have left. Works on a full disk. "
-        "The filter is for containers and images.",
+        "The filter is for containers, networks and images; with one, what builds keep stays.",
         examples=("rpod system prune -f", "rpod system prune -af --volumes"),
     ),
     Command(

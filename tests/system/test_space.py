@@ -87,9 +87,36 @@ def test_system_prune_keeps_what_is_used(fresh_rpod: Command) -> None:
     assert fresh_rpod("exec", "busy", "cat", "/own").out == "localhost/a:1" * 20_000
 
 
+def test_system_prune_takes_networks_that_nothing_uses(fresh_rpod: Command) -> None:
+    load(fresh_rpod, "localhost/a:1")
+    fresh_rpod("network", "create", "idle")
+    fresh_rpod("network", "create", "busy")
+    fresh_rpod("run", "-d", "--network", "busy", "localhost/a:1", "sleep", "60")
+    assert "idle" not in fresh_rpod("system", "prune", "-f", "--filter", "until=1h").out
+    out = fresh_rpod("system", "prune", "-f").out
+    assert "Deleted Networks\nidle\n" in out
+    names = fresh_rpod("network", "ls", "--format", "{{.Name}}").lines
+    assert "busy" in names
+    assert "idle" not in names
+
+
+@pytest.mark.rpod_only  # podman keeps no steps besides images
+def test_system_prune_of_everything_takes_what_builds_keep(
+    fresh_rpod: Command, image: str, docker_archive: str
+) -> None:
+    fresh_rpod("load", "-qi", docker_archive)
+    fresh_rpod("build", "-q", "-", input=f"FROM {image}\nRUN echo step\n".encode())
+    steps = '{{if eq .Type "Build Cache"}}{{.Total}}{{end}}'
+    fresh_rpod("system", "prune", "-f")
+    assert fresh_rpod("system", "df", "--format", steps).out.split() == ["1"]
+    assert "Deleted Build Cache" in fresh_rpod("system", "prune", "-af").out
+    assert fresh_rpod("system", "df", "--format", steps).out.split() == ["0"]
+
+
 def test_system_prune_asks(rpod: Command, image: str) -> None:
     done = rpod("system", "prune", input=b"n\n")
     assert "Are you sure you want to continue? [y/N]" in done.out
+    assert "all networks not used by at least one container" in done.out
     assert "Total reclaimed space" not in done.out
 
 

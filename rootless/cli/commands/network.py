@@ -15,12 +15,13 @@ from rootless.cli.output import (
 )
 from rootless.container import networks
 from rootless.errors import UsageError
-from storage.errors import NetworkNotFound
+from storage.errors import InUse, NetworkNotFound
 from storage.networks import find_network, list_networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
     from storage.networks import NetworkRecord
 
 _FILTERS = ("name", "id", "driver", "label", "label!", "dangling", "until")
@@ -162,18 +163,32 @@ def prune(invocation: "Invocation") -> int:
         "WARNING! This will remove all networks not used by at least one container."
     ):
         return 0
-    host = invocation.host()
+    gone, errors = prune_networks(invocation.host(), pairs)
+    for name in gone:
+        _say(name)
+    return exit_code(errors)
+
+
+def prune_networks(
+    host: "Host", filters: list[tuple[str, str]]
+) -> tuple[list[str], list[Exception]]:
+    """Remove networks that no container uses; return their names, and what failed."""
     users = networks.network_users(host)
     chosen = [
         record.name
         for record in list_networks(host.layout)
-        if record.name not in users and not record.is_default and _passes(record, pairs, users)
+        if record.name not in users and not record.is_default and _passes(record, filters, users)
     ]
+    gone: list[str] = []
 
     def remove_one(name: str) -> None:
-        _say(networks.remove(host, name))
+        try:
+            gone.append(networks.remove(host, name))
+        except (NetworkNotFound, InUse):
+            # Another command was faster, or began to use it just now.
+            return
 
-    return exit_code(for_each(chosen, remove_one))
+    return gone, for_each(chosen, remove_one)
 
 
 def exists(invocation: "Invocation") -> int:

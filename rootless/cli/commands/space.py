@@ -185,16 +185,16 @@ def prune(invocation: "Invocation") -> int:
     wants_all, volumes = invocation.flag("all"), invocation.flag("volumes")
     texts = invocation.texts("filter")
     split_filters(texts, _FILTERS, "prune")
-    if not invocation.flag("force") and not confirm(
-        _warning(wants_all, volumes, build=invocation.flag("build"))
-    ):
+    build = wants_all or invocation.flag("build")
+    if not invocation.flag("force") and not confirm(_warning(wants_all, volumes, build=build)):
         return 0
     host = invocation.host()
     before = total(host)
     errors = _prune_containers(host, texts)
+    errors += _prune_networks(host, texts)
     errors += _prune_volumes(host) if volumes else []
     errors += _prune_images(host, texts, wants_all=wants_all)
-    if invocation.flag("build"):
+    if build and not texts:
         from rootless.container.space import prune_build_cache
 
         _say_gone("Build Cache", prune_build_cache(host, None))
@@ -228,7 +228,7 @@ def prune_builder(invocation: "Invocation") -> int:
 
 
 def _warning(wants_all: bool, volumes: bool, *, build: bool) -> str:
-    lines = ["all stopped containers"]
+    lines = ["all stopped containers", "all networks not used by at least one container"]
     if volumes:
         lines.append("all volumes not used by at least one container")
     lines.append(
@@ -260,6 +260,15 @@ def _prune_containers(host: "Host", texts: tuple[str, ...]) -> list[Exception]:
 
     errors = for_each([view.record.id for view in filter_views(views, texts)], remove_one)
     _say_gone("Containers", gone)
+    return errors
+
+
+def _prune_networks(host: "Host", texts: tuple[str, ...]) -> list[Exception]:
+    from rootless.cli.commands.network import prune_networks
+    from rootless.cli.output import split_filters
+
+    gone, errors = prune_networks(host, split_filters(texts, _FILTERS, "prune"))
+    _say_gone("Networks", gone)
     return errors
 
 
