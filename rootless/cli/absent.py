@@ -72,7 +72,6 @@ OPTIONS = {
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
     "sync": "the state is the kernel's: there is nothing to synchronise",
-    "systemd": _NOT_YET,
     "preserve-fds": _NOT_YET,
     "uidmap": "not there yet; --userns=keep-id:uid=,gid= chooses who you are inside",
     "uncompressed": "layers stay compressed as they are stored",

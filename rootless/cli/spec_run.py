@@ -86,6 +86,8 @@ _LIFE = (
     text("cidfile", "Write the container's id to a file that must not exist", metavar="FILE",
          objects=FILES),
     text("pidfile", "Write the process id to a file", metavar="FILE", objects=FILES),
+    text("systemd", "Prepare for systemd as the command: true where it is, always, or false",
+         default="true", choices=("true", "always", "false")),
     text("sdnotify", "Who says that the service is ready: container, conmon (rpod itself), ignore",
          default="container", choices=("container", "conmon", "ignore")),
     text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",

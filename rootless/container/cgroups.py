@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ALL = ("cpuset", "cpu", "io", "memory", "pids")
 _SLICE = "user.slice"
 _UNITS = (".scope", ".service", ".slice")
+_EXEC = "rpod-exec"
 _PARENT = "dev.rpod.cgroup-parent"
 _MODE = "dev.rpod.cgroups"
 _MANAGER = "dev.rpod.cgroup-manager"
@@ -408,23 +409,40 @@ def leave(directory: str) -> bool:
 def join(directory: str, pid: int, host: "Host") -> None:
     """Move a process that exec has made into the container's cgroup. Raises LimitError."""
     try:
+        if cgroup.enabled(directory):
+            # The container divides it (systemd does): processes may be in its leaves only (EBUSY).
+            directory = f"{directory}/{_EXEC}"
+            os.makedirs(directory, exist_ok=True)
         cgroup.move(directory, pid)
     except PermissionError:
         _join_by_manager(directory, pid, host)  # the cgroup above both is root's
     except OSError as error:
-        raise LimitError(f"enter the cgroup {directory}: {error.strerror}") from error
+        raise LimitError(
+            f"enter the cgroup {directory}: {error.strerror}",
+            remedy="somebody else may have removed it: start the container again",
+        ) from error
 
 
 def _join_by_manager(directory: str, pid: int, host: "Host") -> None:
     from rootless.linux.dbus import DBusError
 
-    unit = os.path.basename(os.path.dirname(directory))
+    unit, below = _unit_and_rest(directory)
     try:
         manager = UserManager(runtime_directory(host.uid, host.environ))
         try:
-            manager.attach(unit, f"/{os.path.basename(directory)}", pid)
+            manager.attach(unit, f"/{below}", pid)
         finally:
             manager.close()
     except (OSError, DBusError) as error:
         text = getattr(error, "text", "") or str(error)
         raise LimitError(f"enter the cgroup of the container by {unit}: {text}") from error
+
+
+def _unit_and_rest(directory: str) -> tuple[str, str]:
+    """Return the innermost unit that a cgroup is in, and the path below it."""
+    parts = directory.split("/")
+    index = next(
+        (index for index in range(len(parts) - 2, 0, -1) if parts[index].endswith(_UNITS)),
+        len(parts) - 2,
+    )
+    return parts[index], "/".join(parts[index + 1 :])

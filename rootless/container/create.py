@@ -114,6 +114,8 @@ def _check(host: Host, request: ContainerRequest) -> None:
         raise UsageError(
             f'unknown log driver "{request.log_driver}"', remedy="use k8s-file, json-file or none"
         )
+    if request.systemd not in ("true", "always", "false"):
+        raise UsageError(f"--systemd={request.systemd}: use true, always or false")
     if request.root_emulation != "auto":
         from rootless.container.emulate import check_mode
 
@@ -278,6 +280,11 @@ def _record(
     from rootless.host.probe import storage_driver
 
     signal_text = request.stop_signal or config.stop_signal
+    if spec.runs_systemd(request, config):
+        from rootless.container import systemd_inside
+
+        systemd_inside.check(host, request)
+        signal_text = signal_text or systemd_inside.STOP_SIGNAL
     command = spec.container_command(request, config)
     return ContainerRecord(
         id=around.container_id,

@@ -167,6 +167,7 @@ def _config(
     record = found.record
     process = _object(config, "process")
     user = _object(process, "user")
+    annotations = _object(config, "annotations")
     return {
         "Hostname": str(config.get("hostname", "")),
         "Domainname": "",
@@ -193,6 +194,7 @@ def _config(
         "StopTimeout": record.stop_timeout_s,
         "Passwd": True,
         "StopSignalName": signal_name(record.stop_signal),
+        **({"SystemdMode": True} if "dev.rpod.systemd" in annotations else {}),
         **_healthcheck(record.health),
     }
 

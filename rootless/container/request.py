@@ -121,6 +121,7 @@ class ContainerRequest(NamedTuple):
     cgroupns: str = "private"
     # limits
     sdnotify: str = "container"
+    systemd: str = "true"
     cgroups: str = "enabled"
     cgroup_parent: str = ""
     limits: str = "strict"

@@ -131,7 +131,7 @@ def make_config(
         "process": _process(request, image, user, around, hostname, security.no_new_privileges),
         "root": {"path": "rootfs", "readonly": request.read_only},
         "hostname": hostname,
-        "mounts": _mounts(request, around, security.proc_options),
+        "mounts": _mounts(request, image, around, security.proc_options),
         "annotations": _annotations(request, image, around, security.seccomp),
         "linux": {
             "uidMappings": _mappings(around.namespace.maps.uids),
@@ -176,6 +176,9 @@ def _process(
     )
     if around.namespace.emulation == "bpf":
         environment.setdefault("APT_CONFIG", "/etc/rpod-apt.conf")
+    if runs_systemd(request, image):
+        # systemd.io, CONTAINER_INTERFACE: what becomes its machine-id.
+        environment.setdefault("container_uuid", around.container_id[:32])
     if request.workdir is not None and not request.workdir.startswith("/"):
         raise UsageError(f'the working directory "{request.workdir}" is not an absolute path')
     process: dict[str, object] = {
@@ -232,8 +235,23 @@ def _mappings(ranges: tuple[tuple[int, int, int], ...]) -> list[dict[str, int]]:
     ]
 
 
+def runs_systemd(request: ContainerRequest, image: ImageConfig) -> bool:
+    """Whether the first process is systemd, or --systemd=always says so."""
+    if request.systemd not in ("true", "always") or (request.init and request.systemd == "true"):
+        return False
+    first = container_command(request, image)[0]
+    return (
+        request.systemd == "always"
+        or first.rpartition("/")[2] == "systemd"
+        or first in ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init")
+    )
+
+
 def _mounts(
-    request: ContainerRequest, around: Surroundings, proc_options: tuple[str, ...]
+    request: ContainerRequest,
+    image: ImageConfig,
+    around: Surroundings,
+    proc_options: tuple[str, ...],
 ) -> list[dict[str, object]]:
     tty_group = to_host(around.namespace.maps.gids, defaults.TTY_GROUP) is not None
     entries = [
@@ -260,6 +278,11 @@ def _mounts(
             path = f"{around.directory}/etc/{name}"
             kept.append({"destination": target, "type": "bind", "source": path, "options": options})
     kept += [user_mounts.to_json(source.mount, source.path) for source in around.sources]
+    if runs_systemd(request, image):
+        from rootless.container.systemd_inside import prepare_mounts
+
+        owns_cgroup = request.cgroups != "disabled" and request.cgroupns != "host"
+        kept = prepare_mounts(kept, taken, owns_cgroup=owns_cgroup)
     # What lies below comes later: a volume on /etc does not hide the name servers.
     return sorted(kept, key=lambda entry: str(entry["destination"]).count("/"))
 
@@ -296,6 +319,8 @@ def _annotations(
         if len(request.group_add) > 1:
             raise UsageError("the '--group-add keep-groups' option is not allowed with any other")
         result[defaults.KEEP_GROUPS] = "1"
+    if runs_systemd(request, image):
+        result["dev.rpod.systemd"] = "true"
     if request.cgroup_parent:
         result["dev.rpod.cgroup-parent"] = request.cgroup_parent
     if request.cgroups != "enabled":

@@ -20,6 +20,7 @@ from rootless.sandbox.process import (
     open_terminal,
     reset_signals,
     set_limits,
+    show_console,
     take_identity,
     use_streams,
     use_terminal,
@@ -127,6 +128,7 @@ def _become(plan: Plan, channel: Channel) -> None:
     terminal = -1
     if process.terminal:
         master, terminal = open_terminal(*plan.console_size)
+        show_console(master)
         channel.send(b"t", master)
         os.close(master)
     channel.send(b"r")

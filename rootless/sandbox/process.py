@@ -26,9 +26,10 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SCRIPT_BYTES = 256
 _MAX_INTERPRETERS = 4
 _LAST_CAPABILITY = 63
-# asm-generic/ioctls.h; the termios module lacks these two.
+# asm-generic/ioctls.h; the termios module lacks these.
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
+_TIOCGPTN = 0x80045430
 
 
 class Process:
@@ -97,6 +98,21 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
     if rows and columns:
         set_window_size(master, rows, columns)
     return master, slave
+
+
+def show_console(master: int) -> None:
+    """Let /dev/console be the terminal too (OCI runtime-spec, config-linux, default devices)."""
+    number = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))[0]
+    try:
+        made = os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.close(made)
+    except FileExistsError:
+        pass  # a /dev of the user's own
+    try:
+        sc.mount(f"/dev/pts/{number}", "/dev/console", "", sc.MS_BIND)
+    except OSError as error:
+        error.filename = "/dev/console"
+        raise
 
 
 def use_terminal(slave: int, uid: int, gid: int) -> None:

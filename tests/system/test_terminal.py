@@ -29,6 +29,15 @@ def test_output_of_a_terminal_has_carriage_returns(rpod: Command, image: str) ->
     assert (done.out, done.err) == ("a\r\nb\r\n", "")
 
 
+def test_console_is_the_terminal(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", "-t", image, "sh", "-c", "echo hello >/dev/console")
+    assert done.out == "hello\r\n"
+
+
+def test_no_terminal_no_console(rpod: Command, image: str) -> None:
+    assert rpod("run", "--rm", image, "test", "-e", "/dev/console", check=False).code == 1
+
+
 def test_terminal_starts_with_the_size_of_the_caller(rpod: Command, image: str) -> None:
     session = rpod.pty(
         "run", "--rm", "-it", image, "sh", "-c", "sleep 0.3; stty size", size=(33, 101)
