@@ -12,7 +12,7 @@ StorageError                    125
 +-- InvalidArchive              not an image archive, or a broken one
 +-- PolicyRefused               policy.json does not let an image in
 +-- NotFound                    1 for `rm`-like commands, else 125
-|   +-- ImageNotFound / ContainerNotFound / VolumeNotFound / NetworkNotFound
+|   +-- ImageNotFound / ContainerNotFound / VolumeNotFound / NetworkNotFound / SecretNotFound
 +-- Ambiguous                   an id prefix that several objects share
 +-- InUse                       2: something still needs the object
 +-- NameTaken                   a name that another object has
@@ -98,6 +98,10 @@ class NetworkNotFound(NotFound):
 
 
 class VolumeNotFound(NotFound):
+    pass
+
+
+class SecretNotFound(NotFound):
     pass
 
 

@@ -2,9 +2,10 @@
 
 Lock order, first to last: `lists` (an index is edited), `images` (shared while an image or a
 container that needs it is recorded, exclusive while garbage is removed), `names`, `layer-<hex>` or
-`blob-<hex>`, `container-names`, `volumes`, `networks`, then that of one network in the run root and
-the one of all of them. A lock is held for one object, never over the network or a user's command,
-except `blob-<hex>` and `layer-<hex>`: their very purpose is that two commands do not do work twice.
+`blob-<hex>`, `container-names`, `volumes`, `secrets`, `networks`, then that of one network in the
+run root and the one of all of them. A lock is held for one object, never over the network or a
+user's command, except `blob-<hex>` and `layer-<hex>`: their very purpose is that two commands do
+not do work twice.
 """
 
 import errno

@@ -11,6 +11,7 @@
       containers/<id>/              OCI runtime bundle and records of a container
       container-names/<name>        the id of the container that has the name
       volumes/<name>/               volume.json, _data/
+      secrets/<name>/               secret.json, data
       build-cache/                  steps that builds have made: `storage.build_cache`
       networks/<name>.json          a user-defined network
       tmp/                          what is being built or thrown away; each entry has its lock
@@ -74,6 +75,16 @@ class ContainerPaths:
     @property
     def log(self) -> str:
         return f"{self.directory}/ctr.log"
+
+    @property
+    def secrets(self) -> str:
+        """What the container sees at /run/secrets."""
+        return f"{self.directory}/secrets"
+
+    @property
+    def secret_env(self) -> str:
+        """Variables whose values are secrets: they are in no other record."""
+        return f"{self.directory}/secret-env.json"
 
     @property
     def health(self) -> str:
@@ -204,6 +215,13 @@ class Layout:
 
     def volume_data(self, name: str) -> str:
         return f"{self.store}/volumes/{name}/_data"
+
+    @property
+    def secrets_dir(self) -> str:
+        return f"{self.store}/secrets"
+
+    def secret(self, name: str) -> str:
+        return f"{self.store}/secrets/{name}"
 
     @property
     def build_files_dir(self) -> str:

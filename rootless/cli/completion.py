@@ -66,3 +66,8 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
 
         for network in list_networks(host.layout):
             yield network.name
+    elif objects == table.SECRETS:
+        from storage.secrets import list_secrets
+
+        for secret in list_secrets(host.layout):
+            yield secret.name

@@ -13,6 +13,7 @@ from rootless.cli.table import (
     IMAGES,
     NETWORKS,
     RUNNING,
+    SECRETS,
     SIZE,
     UNLIMITED,
     Argument,
@@ -162,6 +163,8 @@ _FILE_SYSTEMS = (
            metavar="SIZE", kind=SIZE),
     many("device", "Give a device of the host", metavar="PATH[:TARGET[:rwm]]", kind=COMMAS,
          objects=FILES),
+    many("secret", "Give a secret, as a file or with type=env as a variable: "
+         "NAME[,type=,target=,uid=,gid=,mode=]", metavar="SECRET[,OPTION...]", objects=SECRETS),
 )  # fmt: skip
 
 _NETWORK = (

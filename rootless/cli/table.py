@@ -19,6 +19,7 @@ RUNNING = "running"
 IMAGES = "images"
 VOLUMES = "volumes"
 NETWORKS = "networks"
+SECRETS = "secrets"
 FILES = "files"
 DIRECTORIES = "directories"
 
@@ -151,6 +152,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Manage indexes of images",
     "network": "Manage networks of containers",
+    "secret": "Manage secrets",
     "system": "Look at rpod and this host",
     "volume": "Manage volumes",
 }
@@ -164,6 +166,7 @@ _CONTENT = "spec_image_content"
 _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _NETWORK = "spec_network"
+_SECRET = "spec_secret"  # noqa: S105 - a module
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -309,6 +312,13 @@ INDEX: dict[str, tuple[str, str]] = {
     "network connect": (_NETWORK, "network connect"),
     "network disconnect": (_NETWORK, "network disconnect"),
     "network reload": (_NETWORK, "network reload"),
+    "secret create": (_SECRET, "secret create"),
+    "secret ls": (_SECRET, "secret ls"),
+    "secret list": (_SECRET, "secret ls"),
+    "secret inspect": (_SECRET, "secret inspect"),
+    "secret rm": (_SECRET, "secret rm"),
+    "secret remove": (_SECRET, "secret rm"),
+    "secret exists": (_SECRET, "secret exists"),
     "system info": (_SYSTEM, "info"),
     "system df": (_SPACE, "system df"),
     "system check": (_SPACE, "system check"),

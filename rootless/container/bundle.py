@@ -61,6 +61,8 @@ def write_bundle(
                 write_new(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
             bind_accounts(runtime_config, around.directory, accounts)
+            if request.secret:
+                _place_secrets(host, request, around, runtime_config, bundle)
             check_limits(host, request, runtime_config)
             copy_seccomp(runtime_config, bundle)
             write_etc(host, request, record, runtime_config, bundle)
@@ -85,6 +87,23 @@ def _chown_mounts(host: Host, around: spec.Surroundings, user: "User") -> None:
 
             maps = storage_maps(around.namespace, host.id_maps())
             give_to_user(source.path, user, maps, host.environ.get("HOME", "/"))
+
+
+def _place_secrets(
+    host: Host,
+    request: ContainerRequest,
+    around: spec.Surroundings,
+    runtime_config: dict[str, object],
+    bundle: str,
+) -> None:
+    from rootless.container import secrets
+
+    mounts = runtime_config["mounts"]
+    assert isinstance(mounts, list)
+    wanted = secrets.parse_secrets(host, request.secret)
+    maps = around.namespace.maps
+    unpack_maps = storage_maps(around.namespace, host.id_maps())
+    mounts += secrets.place(wanted, host, maps, unpack_maps, bundle, around.directory)
 
 
 def top_mode(layers: list[str]) -> int:

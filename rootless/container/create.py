@@ -122,6 +122,10 @@ def _check(host: Host, request: ContainerRequest) -> None:
         check_mode(request.root_emulation)
     if request.timeout < 0:
         raise UsageError("--timeout must not be negative")
+    if request.secret:
+        from rootless.container.secrets import parse_secrets
+
+        parse_secrets(host, request.secret)
     for name in request.requires:
         find_id(host.layout, name)
     if request.rm and _restart(request):

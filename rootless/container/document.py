@@ -52,7 +52,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "NetworkSettings": _network(found, host),
         "Namespace": "",
         "IsInfra": False,
-        "Config": _config(found, config, request),
+        "Config": _config(found, config, request, host),
         "HostConfig": _host_config(found, config, request),
     }
 
@@ -162,7 +162,7 @@ def _ports(found: ContainerView) -> dict[str, list[dict[str, str]]]:
 
 
 def _config(
-    found: ContainerView, config: dict[str, object], request: ContainerRequest
+    found: ContainerView, config: dict[str, object], request: ContainerRequest, host: Host
 ) -> dict[str, object]:
     record = found.record
     process = _object(config, "process")
@@ -196,7 +196,16 @@ def _config(
         "StopSignalName": signal_name(record.stop_signal),
         **({"SystemdMode": True} if "dev.rpod.systemd" in annotations else {}),
         **_healthcheck(record.health),
+        **_secrets(host, request),
     }
+
+
+def _secrets(host: Host, request: ContainerRequest) -> dict[str, object]:
+    if not request.secret:
+        return {}
+    from rootless.container.secrets import describe
+
+    return {"Secrets": describe(host, request.secret)}
 
 
 def _healthcheck(health: dict[str, object] | None) -> dict[str, object]:

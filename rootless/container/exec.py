@@ -13,7 +13,7 @@ from rootless.container.attach import (
 )
 from rootless.container.environment import add_variables, caller_environment
 from rootless.container.request import ExecRequest
-from rootless.container.starting import explain, seccomp_filter
+from rootless.container.starting import add_secret_variables, explain, seccomp_filter
 from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
 from rootless.container.users import check_mapped, resolve_user
 from rootless.errors import ContainerStateError, SandboxError, UsageError
@@ -137,6 +137,8 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
     directory = found.paths.directory
     seccomp = b"" if request.privileged else seccomp_filter({**raw, "process": fields}, directory)
     process = make_process(Config(fields, "config.json: process"), seccomp=seccomp)
+    if "secret" in found.record.request:
+        add_secret_variables(process, found.paths)
     annotations = Config(raw).part("annotations")
     process.keeps_groups = request.user is None and annotations.text(KEEP_GROUPS) == "1"
     if emulation:

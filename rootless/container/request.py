@@ -96,6 +96,7 @@ class ContainerRequest(NamedTuple):
     read_only_tmpfs: bool = True
     shm_size: int = 64 << 20
     device: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
     # network
     network: tuple[str, ...] = ()
     network_alias: tuple[str, ...] = ()

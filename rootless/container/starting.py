@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from rootless.container.frames import StartOptions
     from rootless.container.networks_join import Joining
     from rootless.host.paths import Host
+    from rootless.sandbox.process import Process
     from slirp.process import Namespaces, Running
+    from storage.layout import ContainerPaths
 
 _PIPE_BYTES = 1 << 18
 _NOT_FOUND = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -128,6 +130,8 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     raw = _read_config(view)
     plan = make_plan(raw, make_root(host, view), seccomp=seccomp_filter(raw, paths.directory))
     plan.console_size = options.console_size
+    if "secret" in record.request:
+        add_secret_variables(plan.process, paths)
     _give_sockets(plan, options.listen_fds, os.environ)
     _silence_standard_streams()
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
@@ -174,6 +178,14 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     if record.timeout_s:
         container.deadline_s = time.monotonic() + record.timeout_s
     return container
+
+
+def add_secret_variables(process: "Process", paths: "ContainerPaths") -> None:
+    """Give a process of a container the variables that no record has."""
+    if os.path.exists(paths.secret_env):
+        from rootless.container.secrets import secret_variables
+
+        process.environment |= secret_variables(paths)
 
 
 def _give_sockets(plan: child.Plan, count: int, environ: "Mapping[str, str]") -> None:

@@ -14,6 +14,7 @@ from rootless.cli.output import (
     split_filters,
     write,
 )
+from rootless.cli.pairs import key_values
 from rootless.errors import UsageError
 from storage.errors import VolumeNotFound
 from storage.volumes import (
@@ -50,22 +51,12 @@ def create(invocation: "Invocation") -> int:
     record = create_volume(
         invocation.host().layout,
         invocation.text("name"),
-        labels=_pairs(invocation.texts("label"), "label", bare=True),
-        options=_pairs(invocation.texts("opt"), "opt", bare=False),
+        labels=key_values(invocation.texts("label"), "label", bare=True),
+        options=key_values(invocation.texts("opt"), "opt", bare=False),
         exist_ok=invocation.flag("ignore"),
     )
     _say(record.name)
     return 0
-
-
-def _pairs(texts: tuple[str, ...], option: str, *, bare: bool) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not key or (not separator and not bare):
-            raise UsageError(f"--{option} {text!r}: not KEY=VALUE")
-        pairs[key] = value
-    return pairs
 
 
 def list_(invocation: "Invocation") -> int:
