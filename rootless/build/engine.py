@@ -8,6 +8,7 @@ import json
 import os
 import select
 
+from rootless.build import image_config
 from rootless.build.contexts import Context, Opened, open_context
 from rootless.build.copy_step import copy_step
 from rootless.build.errors import BuildError
@@ -83,7 +84,6 @@ def build(
         except RootlessError as error:
             raise BuildError(f"{parsed.file.name}: {error.message}", remedy=error.remedy) from error
         parsed = _with_base(parsed, request.base)
-        graph = make_graph(parsed, arguments, request.target, frozenset(request.build_contexts))
         sources = Sources(workplace, request, opened.context, parsed.stages, platform, on_pull)
         shared = Build(
             workplace.host,
@@ -96,7 +96,7 @@ def build(
             Steps(run_step, copy_step, make_workdir),
             emit,
         )
-        result = _Scheduler(shared, graph, platform, tick_s).run()
+        result = _Scheduler(shared, platform, tick_s).run()
         found.append(finished(result.built, request))
         bases.append(result.base_layers)
         executed += result.executed
@@ -137,12 +137,12 @@ class _Worker(NamedTuple):
 class _Scheduler:
     """Starts a stage as soon as all that it needs is there; the first failure ends all."""
 
-    def __init__(self, shared: Build, graph: Graph, platform: str, tick_s: float) -> None:
+    def __init__(self, shared: Build, platform: str, tick_s: float) -> None:
         self._build = shared
-        self._graph = graph
+        self._graph = self._make_graph({})
         self._platform = platform
         self._tick_ms = int(tick_s * 1000) or None
-        self._waiting = list(graph.nodes)
+        self._waiting: list[Node] = []
         self._running: dict[int, _Worker] = {}
         self._pending: dict[int, bytes] = {}
         self._jobs = shared.request.jobs or max(2, len(os.sched_getaffinity(0)))
@@ -151,6 +151,7 @@ class _Scheduler:
     def run(self) -> Result:
         """Build the target and return it."""
         self._fetch_bases()
+        self._waiting = list(self._graph.nodes)
         executed = 0
         try:
             while self._waiting or self._running:
@@ -161,11 +162,31 @@ class _Scheduler:
             raise
         return self._build.sources.results[self._graph.target]._replace(executed=executed)
 
+    def _make_graph(self, triggers: dict[int, tuple[str, ...]]) -> Graph:
+        build = self._build
+        contexts = frozenset(build.request.build_contexts)
+        return make_graph(build.parsed, build.arguments, build.request.target, contexts, triggers)
+
     def _fetch_bases(self) -> None:
-        """Get the images that stages begin with, before anything is started."""
+        """Get the images that stages begin with, before anything is started.
+
+        The ONBUILD instructions of an image may need stages that need further images.
+        """
+        while True:
+            known = len(self._bases)
+            self._fetch_images()
+            if len(self._bases) == known:
+                return
+            triggers = {
+                position: tuple(image_config.texts(base.built.config, "OnBuild"))
+                for position, base in self._bases.items()
+            }
+            self._graph = self._make_graph(triggers)
+
+    def _fetch_images(self) -> None:
         for node in self._graph.nodes:
             source = node.stage.source
-            if node.base >= 0:
+            if node.base >= 0 or node.stage.position in self._bases:
                 continue
             if source.base.lower() == SCRATCH:
                 built = EMPTY._replace(platform=self._build.platform)

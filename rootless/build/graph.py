@@ -3,10 +3,14 @@
 from rootless.build import model
 from rootless.build.errors import BuildError
 from rootless.build.model import Instruction, Stage
-from rootless.build.parser import Parsed
+from rootless.build.parser import Parsed, parse_fragment
 from rootless.build.scope import GlobalArguments, Scope
 from rootless.errors import RootlessError, UsageError
 from storage.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCRATCH = "scratch"
 
@@ -40,9 +44,17 @@ def find_stage(stages: tuple[Stage, ...], name: str, before: int) -> int:
 
 
 def make_graph(
-    parsed: Parsed, arguments: GlobalArguments, target: str, contexts: "frozenset[str]"
+    parsed: Parsed,
+    arguments: GlobalArguments,
+    target: str,
+    contexts: "frozenset[str]",
+    triggers: "Mapping[int, tuple[str, ...]] | None" = None,
 ) -> Graph:
-    """Find out what a target needs; "" is the last stage. Raises BuildError, UsageError."""
+    """Find out what a target needs; "" is the last stage.
+
+    `triggers` are the ONBUILD instructions of images, by the position of the stage that begins with
+    one: they may copy from stages, too. Raises BuildError, UsageError.
+    """
     stages = _expanded(parsed, arguments)
     position = len(stages) - 1
     if target:
@@ -53,7 +65,11 @@ def make_graph(
                 f"--target {target}: there is no such stage in {parsed.file.name}",
                 remedy=f"known: {', '.join(names)}",
             )
-    nodes = [_node(parsed, arguments, stages, stage, contexts) for stage in stages]
+    texts = triggers or {}
+    nodes = [
+        _node(parsed, arguments, stages, stage, contexts, texts.get(stage.position, ()))
+        for stage in stages
+    ]
     needed: set[int] = set()
     todo = [position]
     while todo:
@@ -99,6 +115,7 @@ def _node(
     stages: tuple[Stage, ...],
     stage: Stage,
     contexts: frozenset[str],
+    triggers: tuple[str, ...],
 ) -> Node:
     base = -1
     if stage.source.base.lower() != SCRATCH and stage.source.base not in contexts:
@@ -106,7 +123,11 @@ def _node(
         if stage.source.base.isdecimal():
             base = -1  # an image may be called so; only --from= counts stages
     needs = {base} if base >= 0 else set()
-    for name, instruction in origins(stage, arguments, parsed.escape):
+    if base >= 0:
+        triggers = _stored(stages[base])
+    first = _triggered(triggers, stage)
+    whole = stage._replace(instructions=(*first, *stage.instructions))
+    for name, instruction in origins(whole, arguments, parsed.escape):
         if name in contexts:
             continue
         found = find_stage(stages, name, stage.position)
@@ -122,6 +143,20 @@ def _node(
             continue
         needs.add(found)
     return Node(stage, base, frozenset(needs))
+
+
+def _stored(stage: Stage) -> tuple[str, ...]:
+    """Return what a stage leaves for those that begin with it."""
+    return tuple(one.text for one in stage.instructions if isinstance(one, model.Onbuild))
+
+
+def _triggered(texts: tuple[str, ...], stage: Stage) -> list[Instruction]:
+    """Read ONBUILD instructions; they are told to be in the line of the FROM that runs them."""
+    found: list[Instruction] = []
+    for text in texts:
+        for instruction in parse_fragment(text, "\\", f"ONBUILD of {stage.source.base}"):
+            found.append(instruction._replace(range=stage.source.range))
+    return found
 
 
 def _cycle(

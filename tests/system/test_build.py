@@ -204,6 +204,21 @@ def test_onbuild_runs_in_the_child(rpod: Command, build: Build) -> None:
 
 
 @rpod_only
+def test_onbuild_may_copy_from_a_stage_of_the_child(rpod: Command, build: Build) -> None:
+    build("FROM BASE\nONBUILD COPY --from=files /f /copied\n", "-t", "parent")
+    build("FROM BASE AS other\nRUN echo of-the-stage >/f\nFROM other AS files\nFROM parent\n")
+    assert run_made(rpod, "cat", "/copied") == ["of-the-stage"]
+    missing = build("FROM parent\nRUN true\n", check=False)
+    assert missing.code == 125
+    assert "files" in missing.err
+    of_a_stage = (
+        "FROM BASE AS files\nRUN echo 2 >/f\nFROM BASE AS p\nONBUILD COPY --from=files /f /\n"
+    )
+    build(f"{of_a_stage}FROM p\nRUN cat /f >/seen\n")
+    assert run_made(rpod, "cat", "/seen") == ["2"]
+
+
+@rpod_only
 def test_secret_is_seen_by_its_step_only(rpod: Command, build: Build, account_dir: str) -> None:
     with open(f"{account_dir}/token", "w", encoding="ascii") as file:
         file.write("tr0ub4dor")
