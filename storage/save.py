@@ -199,7 +199,8 @@ def _oci_layout(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:
         for digest in (record.view_digest, record.config_digest, *record.layer_digests):
             name = f"blobs/sha256/{digest.removeprefix('sha256:')}"
             files[name] = blobs.open(digest)._replace(name=name)
-        entry = Descriptor(OCI_MANIFEST, record.view_digest, manifest.size)
+        kind = record.media_type if record.is_index else OCI_MANIFEST
+        entry = Descriptor(kind, record.view_digest, manifest.size)
         entries += [
             entry._replace(annotations=_name_annotations(name)).to_json() for name in image.names
         ] or [entry.to_json()]

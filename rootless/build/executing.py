@@ -13,7 +13,7 @@ from rootless.container.create import working_directory
 from rootless.container.merged import Accounts, read_accounts
 from rootless.container.request import ContainerRequest
 from rootless.container.spec import Source
-from rootless.errors import UsageError
+from rootless.errors import CommandNotExecutable, UsageError
 from rootless.sandbox.drivers import COPY, FUSE
 from storage.owners import ROOT
 from storage.remove import remove_tree
@@ -61,7 +61,7 @@ class Step:
                     sources=(*command.sources, *made.sources), operations=made.operations
                 )
                 self._owner = sandbox.owner_of(host, command)
-                code = sandbox.run_command(host, self._directory, command, self._output)
+                code = self._execute(command)
                 if code:
                     self._offer_shell(command)
                     raise self._failed(code)
@@ -69,6 +69,17 @@ class Step:
             return self._commit((*upper.MOUNT_POINTS, *made.targets, *given))
         finally:
             builder.build.workplace.run(lambda _: remove_tree(self._directory))
+
+    def _execute(self, command: sandbox.Command) -> int:
+        try:
+            return sandbox.run_command(
+                self._builder.build.host, self._directory, command, self._output
+            )
+        except CommandNotExecutable as error:
+            from rootless.host.emulators import missing
+
+            error.remedy = missing(command.platform) or error.remedy
+            raise
 
     def _copy_layers(self) -> None:
         """Fill the root file system where nothing can be laid over the layers."""
@@ -133,6 +144,7 @@ class Step:
             workdir=image_config.text(builder.config, "WorkingDir"),
             layers=self._layers,
             driver=builder.build.workplace.driver,
+            platform=builder.built.platform or builder.build.platform,
             accounts=accounts_of(builder, self._layers),
             request=request,
             sources=sources,

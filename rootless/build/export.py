@@ -7,7 +7,7 @@ process that reads the layers is root of the build's user namespace, the one tha
 import os
 
 from rootless.build.model import Built
-from rootless.build.outputs import DOCKER, LOCAL, OCI, TAR, Output, StoredImage
+from rootless.build.outputs import DOCKER, LOCAL, OCI, TAR, Output
 from rootless.build.workplace import Workplace
 from rootless.container.inside import Job
 from rootless.errors import UsageError
@@ -126,8 +126,8 @@ def _check_terminal(output: Output) -> None:
         )
 
 
-def export_image(workplace: Workplace, image: StoredImage, output: Output) -> None:
-    """Write an image as an OCI or docker archive, or with `tar=false` as a directory.
+def export_image(workplace: Workplace, image: SavedImage, output: Output) -> None:
+    """Write an image, or a list of images, as an archive, or with `tar=false` as a directory.
 
     Raises UsageError, InvalidArchive, StoreUnusable, DiskFull.
     """
@@ -138,7 +138,7 @@ def export_image(workplace: Workplace, image: StoredImage, output: Output) -> No
         (DOCKER, True): DOCKER_ARCHIVE,
         (DOCKER, False): DOCKER_DIR,
     }
-    names = tuple(output.name.split(",")) if output.name else image.record.names
-    saved = SavedImage(image.record, names)
+    if output.name:
+        image = image._replace(names=tuple(output.name.split(",")))
     target: str | int = 1 if output.destination == _STDOUT else output.destination
-    save_images(workplace.layout, [saved], forms[(output.kind, output.as_tar)], target)
+    save_images(workplace.layout, [image], forms[(output.kind, output.as_tar)], target)

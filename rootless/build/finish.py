@@ -1,5 +1,6 @@
 """The end of a build: what has been built becomes images, lists, files, as was asked for."""
 
+import json
 import os
 
 from rootless.build.model import Built
@@ -26,11 +27,14 @@ from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from rootless.images import PullSettings
 from rootless.pushing import push
+from storage.blobs import write_blob
 from storage.images import ImageRecord, untag_image
-from storage.lists import create_list, describe_entry, edit_list, put_entry
+from storage.lists import create_list, describe_entry, describe_list, edit_list, put_entry
 from storage.names import name_target
 from storage.oci.checks import get_list
+from storage.oci.descriptor import OCI_INDEX
 from storage.record import NamedTuple
+from storage.save import SavedImage
 from storage.tar_writer import Times
 
 TYPE_CHECKING = False
@@ -63,11 +67,10 @@ def check_request(request: BuildRequest) -> tuple[Output, ...]:
     for output in outputs:
         if output.kind not in _TREES:
             check_files(output.destination)
-        needs_file = output.kind == OCI or (output.kind == DOCKER and output.destination)
-        if needs_file and len(request.platforms) > 1:
+        if output.kind == DOCKER and output.destination and len(request.platforms) > 1:
             raise UsageError(
-                f"--output type={output.kind}: an archive of several platforms cannot be written",
-                remedy="use --manifest NAME, then rpod manifest push, or build one platform",
+                "--output type=docker: docker's archives are for one platform",
+                remedy="use type=oci, or build one platform",
             )
         if output.kind == TAR and len(request.platforms) > 1:
             raise UsageError(
@@ -112,7 +115,10 @@ def finish(
             record = _make_list(workplace, name, images, keep=False)
     if request.manifest:
         record = _make_list(workplace, request.manifest, images, keep=True)
-    _send(workplace, request, images[-1], outputs)
+    whole = images[-1].record
+    if several:
+        whole = record if record.is_index else _unnamed_list(workplace, images)
+    _send(workplace, request, SavedImage(whole, tuple(full_name(name) for name in names)), outputs)
     if request.iidfile:
         write_iidfile(request.iidfile, record.image_id)
     if request.metadata_file:
@@ -173,8 +179,17 @@ def _make_list(
     return create_list(layout, full, entries)
 
 
+def _unnamed_list(workplace: Workplace, images: "Sequence[StoredImage]") -> ImageRecord:
+    """Make a list for an archive; nothing in the store needs it afterwards."""
+    document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    for one in images:
+        put_entry(document, describe_entry(one.record, one.documents.manifest_size))
+    data = json.dumps(document, separators=(",", ":")).encode()
+    return describe_list(workplace.layout, write_blob(workplace.layout, data))
+
+
 def _send(
-    workplace: Workplace, request: BuildRequest, image: StoredImage, outputs: "Sequence[Output]"
+    workplace: Workplace, request: BuildRequest, image: SavedImage, outputs: "Sequence[Output]"
 ) -> None:
     for output in outputs:
         if output.kind in (OCI, DOCKER) and output.destination:

@@ -27,6 +27,7 @@ from rootless.container.starting import (
     make_cgroup,
     seccomp_filter,
 )
+from rootless.host.emulators import allow_foreign
 from rootless.linux import signals as signal
 from rootless.sandbox.operations import Operation, WorkingDirectory
 from rootless.sandbox.plan import make_plan
@@ -67,6 +68,7 @@ class Command(NamedTuple):
     workdir: str
     layers: tuple[str, ...]
     driver: str
+    platform: str
     accounts: Accounts
     request: ContainerRequest
     sources: tuple[spec.Source, ...] = ()
@@ -161,6 +163,7 @@ def prepare(
     plan = make_plan(raw, root, seccomp=seccomp_filter(raw, directory))
     place = next(n for n, one in enumerate(plan.operations) if isinstance(one, WorkingDirectory))
     plan.operations[place:place] = command.operations
+    allow_foreign(plan, command.platform.split("/")[1], host.environ)
     view = ContainerView(record, ContainerState(), "created", ContainerPaths(directory, directory))
     return view, plan, raw
 

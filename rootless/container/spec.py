@@ -24,6 +24,8 @@ from storage.record import NamedTuple
 OCI_VERSION = "1.0.2"
 _SHORT_ID = 12
 _HOSTNAME_BYTES = 64
+# What a machine executes by itself, by uname(2) and GOARCH.
+_NATIVE = {"x86_64": ("amd64", "386"), "aarch64": ("arm64", "arm")}
 
 
 class Network(NamedTuple):
@@ -325,6 +327,9 @@ def _annotations(
         result["dev.rpod.cgroup-parent"] = request.cgroup_parent
     if request.cgroups != "enabled":
         result["dev.rpod.cgroups"] = request.cgroups.replace("conmon", "monitor")
+    native = _NATIVE.get(os.uname().machine, ())
+    if image.architecture and native and image.architecture not in native:
+        result["dev.rpod.architecture"] = image.architecture
     if image.stop_signal:
         result["org.opencontainers.image.stopSignal"] = image.stop_signal
     return result

@@ -128,7 +128,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     """
     record, paths = view.record, view.paths
     raw = _read_config(view)
-    plan = make_plan(raw, make_root(host, view), seccomp=seccomp_filter(raw, paths.directory))
+    plan = _make_plan(host, view, raw)
     plan.console_size = options.console_size
     if "secret" in record.request:
         add_secret_variables(plan.process, paths)
@@ -186,6 +186,18 @@ def add_secret_variables(process: "Process", paths: "ContainerPaths") -> None:
         from rootless.container.secrets import secret_variables
 
         process.environment |= secret_variables(paths)
+
+
+def _make_plan(host: "Host", view: ContainerView, raw: dict[str, object]) -> child.Plan:
+    """Make the plan; programs of the image's architecture may need an emulator."""
+    seccomp = seccomp_filter(raw, view.paths.directory)
+    plan = make_plan(raw, make_root(host, view), seccomp=seccomp)
+    annotations = raw.get("annotations")
+    if isinstance(annotations, dict) and "dev.rpod.architecture" in annotations:
+        from rootless.host.emulators import allow_foreign
+
+        allow_foreign(plan, str(annotations["dev.rpod.architecture"]), os.environ)
+    return plan
 
 
 def _give_sockets(plan: child.Plan, count: int, environ: "Mapping[str, str]") -> None:
@@ -503,9 +515,11 @@ def explain(error: StepError) -> RootlessError:
             text = f'executable file "{error.path}" not found'
             text += "" if "/" in error.path else " in $PATH"
             return CommandNotFound(f"{text}: {reason}", remedy="check the command and the image")
+        is_foreign = error.number == errno.ENOEXEC
         return CommandNotExecutable(
             f'execute "{error.path}": {reason}',
-            remedy="it must be a program for this machine with execute permission",
+            remedy="it must be a program for this machine with execute permission"
+            + ("; for another architecture: apt-get install qemu-user-static" * is_foreign),
         )
     if error.step == "find the interpreter of":
         return CommandNotFound(
