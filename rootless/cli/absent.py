@@ -49,7 +49,6 @@ OPTIONS = {
     "device-cgroup-rule": _ROOT,
     "disable-content-trust": "there is none to disable",
     "external": "the store has no containers of other tools",
-    "gidmap": "not there yet; --userns=keep-id:uid=,gid= chooses who you are inside",
     "hooks-dir": "a hook would run a program of the host for every container",
     "include-volumes": _NOT_YET,
     "init-ctr": "pods are not there yet",
@@ -71,7 +70,6 @@ OPTIONS = {
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
     "sync": "the state is the kernel's: there is nothing to synchronise",
     "preserve-fds": _NOT_YET,
-    "uidmap": "not there yet; --userns=keep-id:uid=,gid= chooses who you are inside",
     "uncompressed": "layers stay compressed as they are stored",
 }
 

@@ -40,8 +40,12 @@ _IDENTITY = (
     text("hostname", "Host name inside; the short id by default", short="h"),
     text("user", "User, and group, of the process: NAME|UID[:GROUP|GID]", short="u",
          metavar="USER[:GROUP]"),
-    text("userns", "User namespace: host (you are root inside), keep-id[:uid=N,gid=N], nomap",
-         default="host", metavar="MODE"),
+    text("userns", "User namespace: host (you are root inside), keep-id[:uid=,gid=,size=], nomap, "
+         "auto[:size=,uidmapping=,gidmapping=], container:NAME", default="host", metavar="MODE"),
+    many("uidmap", "Map user ids; FROM 0 is you, 1 and on are your subordinate ids, @ID the host's",
+         metavar="[FLAGS]CONTAINER:FROM[:AMOUNT]"),
+    many("gidmap", "Map group ids likewise; what is not given is as --uidmap says",
+         metavar="[FLAGS]CONTAINER:FROM[:AMOUNT]"),
     text("root-emulation", "With a single id: let programs see root that may change owners and ids;"
          " full: stat too", default="auto", choices=("auto", "full", "bpf", "off")),
     many("group-add", "Further groups of the process", metavar="GROUP", kind=COMMAS),

@@ -56,7 +56,45 @@ def create(
         _check_free(host, request.name)
     image = images.obtain(host, request.image, pull_settings(request), on_event)
     config = images.config_of(host, image)
-    namespace = choose(request.userns, host.id_maps(), host.uid, host.gid)
+    if request.userns.partition(":")[0] == "auto":
+        # The ids are this container's alone from the choice until its record says so.
+        with Lock(host.layout.lock("userns")):
+            namespace = _auto_namespace(host, request, image, on_event)
+            return _create(host, request, image, config, namespace, on_event)
+    namespace = _choose_namespace(host, request)
+    return _create(host, request, image, config, namespace, on_event)
+
+
+def _choose_namespace(host: Host, request: ContainerRequest) -> UserNamespace:
+    if request.uidmap or request.gidmap:
+        from rootless.container.idmap_options import mapped_namespace
+
+        return mapped_namespace(request.uidmap, request.gidmap, request.userns, host.id_maps())
+    return choose(request.userns, host.id_maps(), host.uid, host.gid)
+
+
+def _auto_namespace(
+    host: Host, request: ContainerRequest, image: ImageRecord, on_event: "OnEvent | None"
+) -> UserNamespace:
+    from rootless.container.idmap_options import auto_namespace, check_auto
+
+    check_auto(request)
+    maps = host.id_maps()
+    key = map_key(maps.uids, maps.gids)
+    # How many ids it takes is written in the image's own files.
+    images.ensure_unpacked(host, image, maps, key, on_event)
+    return auto_namespace(host, request, read_accounts(_layers(host, image, key), maps))
+
+
+def _create(
+    host: Host,
+    request: ContainerRequest,
+    image: ImageRecord,
+    config: ImageConfig,
+    namespace: UserNamespace,
+    on_event: "OnEvent | None",
+) -> ContainerRecord:
+    """Make a container in a user namespace that has been chosen."""
     unpack_maps = storage_maps(namespace, host.id_maps())
     key = map_key(unpack_maps.uids, unpack_maps.gids)
     images.ensure_unpacked(host, image, unpack_maps, key, on_event)
@@ -126,6 +164,8 @@ def _check(host: Host, request: ContainerRequest) -> None:
         from rootless.container.secrets import parse_secrets
 
         parse_secrets(host, request.secret)
+    if request.uidmap or request.gidmap:
+        _choose_namespace(host, request)
     for name in request.requires:
         find_id(host.layout, name)
     if request.rm and _restart(request):

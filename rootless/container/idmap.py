@@ -37,10 +37,10 @@ def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
     if name in ("", HOST, "private"):
         return UserNamespace(HOST, default, 0, 0)
     if name == KEEP_ID:
-        inside_uid, inside_gid = _keep_id_options(options, uid, gid)
+        inside_uid, inside_gid, size = _keep_id_options(options, uid, gid)
         maps = IdMaps(
-            _keep(default.uids, inside_uid),
-            _keep(default.gids, inside_gid),
+            _cut(_keep(default.uids, inside_uid), size, inside_uid),
+            _cut(_keep(default.gids, inside_gid), size, inside_gid),
         )
         return UserNamespace(KEEP_ID, maps, inside_uid, inside_gid)
     if name == NOMAP:
@@ -53,7 +53,7 @@ def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
             NOMAP, IdMaps(_without_own(default.uids), _without_own(default.gids)), None, None
         )
     raise UsageError(
-        f"--userns={mode}: unknown user namespace mode", remedy="use host, keep-id or nomap"
+        f"--userns={mode}: unknown user namespace mode", remedy="use host, keep-id, nomap or auto"
     )
 
 
@@ -66,16 +66,24 @@ def fit_single_id(namespace: UserNamespace, uid: int, gid: int) -> UserNamespace
     return namespace._replace(maps=maps, own_uid=uid, own_gid=gid)
 
 
-def _keep_id_options(text: str, uid: int, gid: int) -> tuple[int, int]:
-    values = {"uid": uid, "gid": gid}
+def _keep_id_options(text: str, uid: int, gid: int) -> tuple[int, int, int]:
+    values = {"uid": uid, "gid": gid, "size": 0}
     for entry in text.split(",") if text else ():
         key, _, value = entry.partition("=")
         if key not in values or not value.isdecimal():
-            raise UsageError(f"--userns=keep-id: {entry!r} is none of uid=N, gid=N")
+            raise UsageError(f"--userns=keep-id: {entry!r} is none of uid=N, gid=N, size=N")
         if len(value) > len(str(_MAX_ID)) or int(value) > _MAX_ID:
             raise UsageError(f"--userns=keep-id: {entry!r} is out of range")
         values[key] = int(value)
-    return values["uid"], values["gid"]
+    return values["uid"], values["gid"], values["size"]
+
+
+def _cut(ranges: tuple[IdRange, ...], size: int, own: int) -> tuple[IdRange, ...]:
+    """Leave ids below `size` and the caller's own; 0 leaves all."""
+    if not size:
+        return ranges
+    kept = [(i, o, min(count, size - i)) for i, o, count in ranges if i < size]
+    return tuple(kept + [line for line in ranges if line[0] == own >= size])
 
 
 def _keep(ranges: tuple[IdRange, ...], own: int) -> tuple[IdRange, ...]:
@@ -109,16 +117,16 @@ def storage_maps(namespace: UserNamespace, default: IdMaps) -> IdMaps:
     """Return the map in which layers for this namespace are unpacked.
 
     The process that unpacks writes to the caller's store, so the caller's id has to be mapped:
-    for nomap it is put behind the last id, where no image has a file.
+    where it is not (nomap, auto) it is put behind the last id, where no image has a file.
     """
     if default.is_single:
         return default  # the one owner on disk is the same, whatever it is called inside
-    if namespace.mode != NOMAP:
-        return namespace.maps
-    return IdMaps(
-        (*namespace.maps.uids, _behind(namespace.maps.uids, default.uids[0][1])),
-        (*namespace.maps.gids, _behind(namespace.maps.gids, default.gids[0][1])),
-    )
+    uids, gids = namespace.maps.uids, namespace.maps.gids
+    if namespace.own_uid is None:
+        uids = (*uids, _behind(uids, default.uids[0][1]))
+    if namespace.own_gid is None:
+        gids = (*gids, _behind(gids, default.gids[0][1]))
+    return IdMaps(uids, gids)
 
 
 def _behind(ranges: tuple[IdRange, ...], host_id: int) -> IdRange:

@@ -17,6 +17,8 @@ class ContainerRequest(NamedTuple):
     hostname: str | None = None
     user: str | None = None
     userns: str = "host"
+    uidmap: tuple[str, ...] = ()
+    gidmap: tuple[str, ...] = ()
     root_emulation: str = "auto"
     group_add: tuple[str, ...] = ()
     env: tuple[str, ...] = ()

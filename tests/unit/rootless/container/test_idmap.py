@@ -107,7 +107,7 @@ def test_keep_id_takes_user_and_group_apart() -> None:
 
 @pytest.mark.parametrize(
     "mode",
-    ["auto", "keep-id:uid", "keep-id:uid=x", "keep-id:uid=-1", "keep-id:size=5",
+    ["auto", "keep-id:uid", "keep-id:uid=x", "keep-id:uid=-1", "keep-id:size=x",
      "keep-id:uid=4294967295", "keep-id:uid=99999999999", "host:5", "nomap:x", "container:x"],
 )  # fmt: skip
 def test_wrong_modes_are_usage_errors(mode: str) -> None:
