@@ -42,7 +42,8 @@ def start(
         # Written when everything is set up: the ready byte.
         "--pid=/proc/self/fd/1",
         *port_arguments(arguments, ports),
-        *arguments,
+        # podman's word for what pasta does unless it is told --no-map-gw.
+        *(argument for argument in arguments if argument != "--map-gw"),
         *_target(pid, namespaces),
     ]
     keeper = spawn(

@@ -162,10 +162,11 @@ def _open_parent(path: str) -> int:
 
 
 def _explain(log: str) -> HelperFailed:
+    # Not each of its complaints ends with a line feed.
     lines = [
         line
-        for line in log.splitlines()
-        if not line.startswith(("sent tapfd", "received tapfd", "WARNING: Support for seccomp"))
+        for line in log.replace("WARNING: ", "\nWARNING: ").splitlines()
+        if line and not line.startswith(("sent tapfd", "received tapfd", "WARNING: Support for "))
     ]
     said = "; ".join(lines) or "it ended without a word"
     remedy = "run `rpod doctor`, or use --network=host or --network=none"

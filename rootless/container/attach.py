@@ -106,7 +106,10 @@ class _End(Exception):
 
 
 class Session:
-    """One attached client; `run` returns the container's exit code, 0 after the detach keys."""
+    """One attached client; `run` returns the container's exit code, 0 after the detach keys.
+
+    `notes` are what the host could not give when it started the container.
+    """
 
     def __init__(self, connection: _socket.socket, options: AttachOptions) -> None:
         self._connection = connection
@@ -121,6 +124,7 @@ class Session:
         self._early: list[int] = []
         self._broken: set[int] = set()
         self._lost: HostError | None = None
+        self.notes: list[str] = []
 
     def run(self) -> int:
         """Copy until the container has ended. Raises the error of a start that failed."""
@@ -171,7 +175,9 @@ class Session:
             elif kind == frames.ERR:
                 self._write(2, payload)
             elif kind == frames.STARTED:
-                self._pid = int(json.loads(payload)["pid"])
+                started = json.loads(payload)
+                self._pid = int(started["pid"])
+                self.notes = list(started.get("notes", ()))
                 for number in self._early:
                     send_signal(self._pid, number)
             elif kind == frames.FAILED:

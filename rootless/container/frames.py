@@ -3,7 +3,8 @@
 A stream socket in the run root (0600, in a directory of 0700) or a socket pair of the command that
 started the container; both speak the same.
 
-    monitor -> client   OUT, ERR data; STARTED {"pid"}; FAILED {class, message, remedy}; EXIT code
+    monitor -> client   OUT, ERR data; STARTED {"pid", "notes"}; FAILED {class, message, remedy};
+                        EXIT code
     client -> monitor   IN data; EOF; RESIZE rows, columns; LEAVE (detach keys: keep stdin open);
                         BROKEN kind (its OUT or ERR goes nowhere any more)
     both ways           NETWORKS: the networks have changed; they have been looked at

@@ -70,13 +70,17 @@ class MonitorProcess:
             os.close(lock.fd)
         return self._socket
 
-    def wait_started(self) -> None:
-        """Return once the command runs. Raises what kept it from running."""
+    def wait_started(self) -> list[str]:
+        """Return what the host could not give, once the command runs.
+
+        Raises what kept it from running.
+        """
         reader = frames.Reader()
         while data := self._socket.recv(1 << 16):
             for kind, payload in reader.feed(data):
                 if kind == frames.STARTED:
-                    return
+                    notes: list[str] = json.loads(payload)["notes"]
+                    return notes
                 if kind == frames.FAILED:
                     from rootless.container.attach import revive
 

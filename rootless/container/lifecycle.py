@@ -118,7 +118,8 @@ def _launch(
 ) -> int:
     options = StartOptions(attach=False, restart_count=restart_count)
     if monitor.launch(host, found, options) is not None:
-        monitor.wait_started()
+        for text in monitor.wait_started():
+            host.note(text)
     return 0
 
 
@@ -132,7 +133,12 @@ def _launch_attached(
     connection = monitor.launch(host, found, StartOptions(attach=True, console_size=size))
     if connection is None:
         return _refuse_attached(found)
-    return Session(connection, options).run()
+    session = Session(connection, options)
+    try:
+        return session.run()
+    finally:
+        for text in session.notes:
+            host.note(text)
 
 
 def _note_session(host: "Host") -> None:

@@ -51,7 +51,7 @@ def _one(found: ContainerView, host: Host, wanted: Attachment) -> dict[str, obje
         "GlobalIPv6Address": here.ip6,
         "GlobalIPv6PrefixLen": here.prefix6,
         "MacAddress": here.mac,
-        "NetworkID": wanted.name,
+        "NetworkID": network_id,
         "DriverOpts": None,
         "IPAMConfig": {
             key: value

@@ -8,6 +8,7 @@ a second interpreter would not.
 """
 
 import _socket
+import errno
 import gc
 import os
 import select
@@ -266,6 +267,9 @@ def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
     if container.published is None:
         uses = container.uses
         target = target_of(network) if uses is None else uses.target()
+        if not can_forward(container.pidfd, target):
+            sock.close()
+            raise OSError(errno.EOPNOTSUPP, "this kernel lets no forwarder work")
         container.published = Published(target, [(mapping, sock)])
         container.published.start(monitor)
     else:

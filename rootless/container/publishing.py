@@ -44,11 +44,18 @@ def settle(view: "ContainerView", container: "Container") -> None:
             "publish ports: this kernel lets no forwarder into the container's network",
             remedy="IP_TRANSPARENT and routing rules are needed; or use --network=slirp4netns",
         )
-    from slirp.slirp4netns import add_port
+    from slirp.settings import parse_network
+    from slirp.slirp4netns import add_port, notes
 
     mappings = [mapping for mapping, _ in published.ports]
     published.close()
     container.published = None
+    container.notes.append(
+        "published ports go through slirp4netns, and the container does not see the clients' "
+        "addresses: this kernel lacks IP_TRANSPARENT or routing rules by port (Linux 4.17)"
+    )
+    options = parse_network(view.record.network).slirp._replace(port_handler="slirp4netns")
+    container.notes += notes(options, mappings)
     for mapping in mappings:
         add_port(view.paths.network_socket, mapping)
 

@@ -13,7 +13,10 @@ Words = dict[str, object]
 
 
 class Container:
-    """What a monitor needs of its container; `deadline_s` is a monotonic time, 0 for none."""
+    """What a monitor needs of its container; `deadline_s` is a monotonic time, 0 for none.
+
+    `notes` are for who starts it: what this host could not give.
+    """
 
     __slots__ = (
         "cgroup",
@@ -24,6 +27,7 @@ class Container:
         "lock_fd",
         "network",
         "network_fd",
+        "notes",
         "outputs",
         "pid",
         "pidfd",
@@ -49,6 +53,7 @@ class Container:
         self.outputs: list[tuple[int, int, str]] = []
         self.network: Running | None = None
         self.network_fd = -1
+        self.notes: list[str] = []
         self.published: Published | None = None
         self.ports: list[dict[str, object]] = []
         self.deadline_s = 0.0

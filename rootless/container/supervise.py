@@ -140,7 +140,8 @@ def _monitor(
 
         mode = str(made.record.request.get("sdnotify", "container"))
         tell_started(mode, detached=not options.attach)
-    first.queue(frames.frame_json(frames.STARTED, {"pid": container.pid}))
+    started = {"pid": container.pid, "notes": container.notes}
+    first.queue(frames.frame_json(frames.STARTED, started))
     if options.attach:
         keep(host, made, container, first)
         return 0
