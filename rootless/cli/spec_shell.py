@@ -5,6 +5,7 @@ Options that it shares with `run` are the same, so they are taken from there.
 
 from rootless.cli.spec_run import CREATE_OPTIONS
 from rootless.cli.table import (
+    DIRECTORIES,
     FILES,
     IMAGES,
     UNLIMITED,
@@ -29,6 +30,8 @@ COMMANDS = (
             text("keep", "Keep what is changed in a shell of this name", metavar="NAME"),
             flag("as-root", "Be root inside; outside it is still you"),
             flag("home", "Have the home directory inside", default=True),
+            text("rootfs", "Instead of an image: a copy of this directory, / for the host, that is "
+                 "thrown away at the end", metavar="DIR", objects=DIRECTORIES),
             text("project", "Read this rpod.toml, also one that somebody else has written",
                  metavar="FILE", objects=FILES),
             *(option for option in CREATE_OPTIONS if option.field in OF_RUN),
@@ -48,6 +51,7 @@ COMMANDS = (
             "rpod shell debian:12 make -j4",
             "rpod shell",
             "rpod shell . pytest -q",
+            "rpod shell --rootfs / sh ./untried-installer.sh",
             "rpod shell --keep tools --as-root debian:12 apt-get install -y gdb",
         ),
     ),

@@ -54,8 +54,7 @@ def create(
     _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)
-    image = images.obtain(host, request.image, pull_settings(request), on_event)
-    config = images.config_of(host, image)
+    image, config = _image(host, request, on_event)
     if request.userns.partition(":")[0] == "auto":
         # The ids are this container's alone from the choice until its record says so.
         with Lock(host.layout.lock("userns")):
@@ -63,6 +62,17 @@ def create(
             return _create(host, request, image, config, namespace, on_event)
     namespace = _choose_namespace(host, request)
     return _create(host, request, image, config, namespace, on_event)
+
+
+def _image(
+    host: Host, request: ContainerRequest, on_event: "OnEvent | None"
+) -> tuple[ImageRecord, ImageConfig]:
+    if request.rootfs:
+        from rootless.container.host_copy import no_image
+
+        return no_image(request.rootfs)
+    image = images.obtain(host, request.image, pull_settings(request), on_event)
+    return image, images.config_of(host, image)
 
 
 def _choose_namespace(host: Host, request: ContainerRequest) -> UserNamespace:
@@ -83,7 +93,7 @@ def _auto_namespace(
     key = map_key(maps.uids, maps.gids)
     # How many ids it takes is written in the image's own files.
     images.ensure_unpacked(host, image, maps, key, on_event)
-    return auto_namespace(host, request, read_accounts(_layers(host, image, key), maps))
+    return auto_namespace(host, request, read_accounts(_layers(host, request, image, key), maps))
 
 
 def _create(
@@ -99,7 +109,7 @@ def _create(
     key = map_key(unpack_maps.uids, unpack_maps.gids)
     images.ensure_unpacked(host, image, unpack_maps, key, on_event)
     if namespace.maps.is_single:
-        accounts = read_accounts(_layers(host, image, key), unpack_maps)
+        accounts = read_accounts(_layers(host, request, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
         namespace = fit_single_id(namespace, user.uid, user.gid)
     if namespace.maps.is_single or request.root_emulation not in ("auto", "off"):
@@ -215,7 +225,7 @@ def _surroundings(
         inherited = inherit(host, request.volumes_from)
     mounts = user_mounts.collect(request, config.volumes, working_directory(), inherited)
     network = _network(host, request)
-    layers = _layers(host, image, key)
+    layers = _layers(host, request, image, key)
     return spec.Surroundings(
         container_id=container_id,
         name=request.name or make_name(),
@@ -228,8 +238,10 @@ def _surroundings(
     )
 
 
-def _layers(host: Host, image: ImageRecord, key: str) -> list[str]:
+def _layers(host: Host, request: ContainerRequest, image: ImageRecord, key: str) -> list[str]:
     """Return the unpacked layers, the top one first."""
+    if request.rootfs:
+        return [request.rootfs]
     return [host.layout.layer_diff(key, chain) for chain in reversed(image.chain_ids)]
 
 

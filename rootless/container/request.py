@@ -38,6 +38,8 @@ class ContainerRequest(NamedTuple):
     group_entry: str | None = None
     # of `rpod shell` alone: the process is the caller, by name, variables and home
     as_caller: bool = False
+    # of `rpod shell` alone: a directory of the host, instead of an image
+    rootfs: str = ""
     label: tuple[str, ...] = ()
     label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()

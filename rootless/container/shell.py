@@ -45,6 +45,7 @@ class ShellRequest(NamedTuple):
     home: bool = True
     tty: bool = False
     project: str = ""
+    rootfs: str = ""
     options: dict[str, object] = {}  # noqa: RUF012 - read only
 
 
@@ -57,6 +58,8 @@ def make_request(host: Host, asked: ShellRequest) -> ContainerRequest:
     given = _texts(options.pop("volume", ()))
     volumes = _with_places(own, given, asked, cwd)
     workdir = options.pop("workdir", None)
+    if workdir is None and asked.rootfs:
+        workdir = cwd if is_below(cwd, asked.rootfs) else "/"
     if workdir is None:
         workdir = cwd if _is_covered(cwd, volumes) else home
         if workdir == home and asked.home and not os.path.isdir(home):
@@ -64,14 +67,19 @@ def make_request(host: Host, asked: ShellRequest) -> ContainerRequest:
         if workdir != cwd and cwd != "/":
             host.note(f"{cwd} is the image's own inside: the shell starts in {workdir}")
     ports = _texts(options.get("publish", ()))
+    if asked.rootfs:
+        from rootless.container.host_copy import check_directory
+
+        asked = asked._replace(rootfs=check_directory(asked.rootfs, host, root=asked.root))
     tmpfs = _texts(options.pop("tmpfs", ()))
     if not asked.home and home not in ("", "/"):
         tmpfs = (home, *tmpfs)
     network = _texts(options.pop("network", ())) or (() if ports else ("host",))
     return ContainerRequest(
-        image=asked.image,
+        image=asked.image or asked.rootfs,
         command=asked.command or ANY_SHELL,
         as_caller=True,
+        rootfs=asked.rootfs,
         user="0:0" if asked.root else None,
         userns="host" if asked.root else "keep-id",
         group_add=(KEEP_GROUPS,),
@@ -95,6 +103,11 @@ def make_request(host: Host, asked: ShellRequest) -> ContainerRequest:
         device=(*_devices(), *_texts(options.pop("device", ()))),
         **options,  # type: ignore[arg-type]  # fields of the request, by the table of options
     )
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Tell whether a path has the same meaning in a copy of a directory: only where that is /."""
+    return directory == "/" and path.startswith("/")
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -122,6 +135,8 @@ def _working_directory(host: Host) -> str:
 
 
 def _own_volumes(host: Host, asked: ShellRequest, home: str) -> list[str]:
+    if asked.rootfs:
+        return []
     volumes = [_bind(_TMP)]
     if not asked.home:
         return volumes
@@ -136,7 +151,7 @@ def _with_places(
     volumes: list[str], given: tuple[str, ...], asked: ShellRequest, cwd: str
 ) -> list[str]:
     """Add what variables name and where the caller is, unless something shows it already."""
-    wanted = [cwd]
+    wanted = [] if asked.rootfs else [cwd]
     if asked.project:
         wanted.append(asked.project)
     targets = {text.split(":")[1] for text in given if text.count(":")}

@@ -330,6 +330,10 @@ def _clone_into(flags: int, group: "Group | None") -> int:
 def make_root(host: "Host", view: ContainerView) -> Root:
     """Describe the root file system; the layers are checked to be there. Raises HostError."""
     record, paths = view.record, view.paths
+    if directory := record.request.get("rootfs"):
+        from rootless.container.host_copy import make_root as make_copy
+
+        return make_copy(view, str(directory))
     lower = []
     for chain_id in reversed(record.chain_ids):
         if not has_layer(host.layout, record.map_key, chain_id):

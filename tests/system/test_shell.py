@@ -217,3 +217,38 @@ def test_without_a_home(person: tuple[Command, str]) -> None:
     done = rpod("shell", "--home=false", image, "sh", "-c", "ls -A $HOME; touch $HOME/f")
     assert done.lines == []
     assert not os.path.exists(f"{rpod.account.home}/f")
+
+
+def test_a_copy_of_the_host_is_thrown_away(person: tuple[Command, str], project: str) -> None:
+    rpod, _ = person
+    write(person, f"{project}/file", "before\n")
+    script = "id -un; pwd; echo after > file; rm -rf sub; cat file; ls; ls -d /usr/bin /proc/self"
+    done = rpod("shell", "--rootfs", "/", "sh", "-c", script, cwd=project)
+    assert done.lines == [rpod.account.name, project, "after", "file", "/proc/self", "/usr/bin"]
+    with open(f"{project}/file", encoding="utf-8") as file:
+        assert file.read() == "before\n"
+    assert sorted(os.listdir(project)) == ["file", "sub"]
+
+
+def test_a_copy_shows_nothing_that_the_caller_may_not_see(person: tuple[Command, str]) -> None:
+    rpod, _ = person
+    script = "cat /etc/shadow; ls /root; touch /proc/sys/kernel/x; ls /dev/shm /dev/null"
+    done = rpod("shell", "--rootfs", "/", "sh", "-c", f"{script}; true")
+    assert done.lines[0] == "/dev/null"
+    assert done.err.count("Permission denied") + done.err.count("No such file") >= 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--rootfs", "/nowhere"), "--rootfs /nowhere: not a directory"),
+        (("--rootfs", "/root"), "you may not read it"),
+        (("--rootfs", "/", "--as-root"), "--rootfs and --as-root: "),
+        (("--rootfs", "/", "--keep", "x"), "--rootfs and --keep do not go together"),
+    ],
+)
+def test_a_copy_that_cannot_be(person: tuple[Command, str], argv: list[str], said: str) -> None:
+    rpod, _ = person
+    done = rpod("shell", *argv, "true", check=False)
+    assert done.code == 125
+    assert said in done.err

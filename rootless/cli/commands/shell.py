@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rootless.container.request import ContainerRequest
     from rootless.host.paths import Host
 
-_OWN = ("keep", "as_root", "home", "project", "image", "command")
+_OWN = ("keep", "as_root", "home", "rootfs", "project", "image", "command")
 _HERE = "."
 
 
@@ -24,7 +24,7 @@ def shell(invocation: "Invocation") -> int:
     asked = _asked(invocation)
     host.one_id_is_enough = not asked.root
     keep = invocation.text("keep")
-    if asked.image in ("", _HERE):
+    if not asked.rootfs and asked.image in ("", _HERE):
         if keep and not invocation.text("project"):
             from rootless.container.shell_keep import image_of
 
@@ -42,9 +42,17 @@ def shell(invocation: "Invocation") -> int:
 def _asked(invocation: "Invocation") -> ShellRequest:
     """Return what the command line says. Raises UsageError."""
     options = {name: value for name, value in invocation.given.items() if name not in _OWN}
+    image, rootfs = invocation.text("image"), invocation.text("rootfs")
+    command = invocation.texts("command")
+    if rootfs:
+        if invocation.text("keep"):
+            raise UsageError("--rootfs and --keep do not go together: the copy is thrown away")
+        command = (image, *command) if image else ()
+        image = ""
     return ShellRequest(
-        image=invocation.text("image"),
-        command=invocation.texts("command"),
+        image=image,
+        command=command,
+        rootfs=rootfs,
         root=invocation.flag("as_root"),
         home=invocation.flag("home"),
         tty=os.isatty(0) and os.isatty(1),

@@ -82,7 +82,7 @@ def test_noun_has_commands(noun: str) -> None:
 def test_run_offers_exactly_the_fields_of_a_request() -> None:
     (run,) = (command for command in RUN_COMMANDS if command.name == "run")
     offered = {option.field for option in run.options} | {one.name for one in run.arguments}
-    of_shell = {"as_caller"}
+    of_shell = {"as_caller", "rootfs"}
     assert offered == set(ContainerRequest._fields) - of_shell
 
 
