@@ -1,0 +1,137 @@
+"""A host that moves: other routes and name servers; clients of its ports on other machines."""
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support import machines
+from tests.support.command import Command
+from tests.support.inside import inside
+from tests.support.machines import SERVICE, WEB_PORT, Machine
+from tests.support.registry import free_port
+from tests.system.test_network_options import ask_udp, udp_server
+
+pytestmark = [
+    pytest.mark.rpod_only,
+    pytest.mark.skipif(os.getuid() != 0, reason="only root may simulate machines"),
+]
+needs_pasta = pytest.mark.skipif(shutil.which("pasta") is None, reason="pasta is not installed")
+NETWORKS = [
+    pytest.param("slirp4netns", id="slirp4netns"),
+    pytest.param("app", id="user-defined"),
+    pytest.param("pasta", id="pasta", marks=needs_pasta),
+]
+
+
+@pytest.fixture
+def host(rpod: Command, image: str) -> Iterator[Machine]:
+    with machines.machine(rpod) as found:
+        yield found
+        found.command("rm", "--force", "--all", "--time", "0", check=False)
+        found.command("network", "prune", "--force", check=False)
+
+
+def until(function: Callable[[], str], expected: str, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while expected not in (seen := function()):
+        assert time.monotonic() < deadline, f"{expected!r} is not in {seen!r}"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_new_connections_go_the_new_way(host: Machine, image: str, network: str) -> None:
+    rpod, (first, second) = host.command, host.worlds
+    rpod("network", "create", "app")
+    rpod("run", "-d", "--name", "c", f"--network={network}", image, "sleep", "1000")
+
+    def ask() -> str:
+        service = ("nc", "-w", "3", SERVICE, str(WEB_PORT))
+        return rpod("exec", "c", "timeout", "3", *service, check=False).out
+
+    until(ask, f"{first.name} sees {first.host}")
+    # A VPN comes up, and goes down with its interface.
+    host.go_through(second)
+    until(ask, f"{second.name} sees {second.host}")
+    machines.ip(host.pid, "link", "set", second.interface, "down")
+    host.go_through(first)
+    until(ask, f"{first.name} sees {first.host}")
+
+
+@pytest.mark.parametrize("network", NETWORKS[:2])
+def test_names_are_asked_for_where_the_host_asks_now(
+    host: Machine, image: str, network: str
+) -> None:
+    rpod, (first, second) = host.command, host.worlds
+    rpod("network", "create", "app")
+    rpod("run", "-d", "--name", "c", f"--network={network}", image, "sleep", "1000")
+
+    def resolve() -> str:
+        return rpod("exec", "c", "nslookup", "www.example.org.", check=False).out
+
+    until(resolve, first.answer)
+    host.go_through(second)
+    until(resolve, second.answer)
+    host.go_through(first)
+    until(resolve, first.answer)
+
+
+# --- clients on other machines
+
+
+@contextlib.contextmanager
+def published(host: Machine, image: str, network: str) -> Iterator[int]:
+    """Publish a server that tells its client's address, TCP and UDP; give the host's port."""
+    look = "cat /proc/net/tcp /proc/net/tcp6 | grep ':0050 .* 01 ' | awk '{print $3}'"
+    port = free_port()
+    options = ("--name", "web", f"--network={network}", "-p", f"{port}:80", "-p", f"{port}:80/udp")
+    host.command("network", "create", "--ipv6", "app")
+    host.command("run", "-d", *options, image, "nc", "-ll", "-p", "80", "-e", "sh", "-c", look)
+    with inside(host.command, "web", udp_server(80)):
+        yield port
+
+
+def ask_tcp(where: str, port: int) -> str:
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            with socket.create_connection((where, port), timeout=3) as client:
+                text = client.recv(200).decode()
+            if text:
+                return text
+        time.sleep(0.1)
+    return ""
+
+
+def written_out(address: str) -> str:
+    """Return an address as proc(5), net/tcp and net/tcp6, has it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    data = socket.inet_pton(family, address)
+    words = (data[at : at + 4][::-1].hex() for at in range(0, len(data), 4))
+    return "".join(words).upper()
+
+
+@pytest.mark.parametrize("network", NETWORKS[:2])
+@pytest.mark.parametrize("is_six", [False, True], ids=["ipv4", "ipv6"])
+def test_server_sees_clients_of_other_machines(
+    host: Machine, image: str, network: str, is_six: bool
+) -> None:
+    with published(host, image, network) as port:
+        for world in host.worlds:
+            where = world.host6 if is_six else world.host
+            client = world.address6 if is_six else world.address
+            seen = world.call(lambda where=where: ask_tcp(where, port))  # type: ignore[misc]
+            assert written_out(client) in seen
+            told = world.call(lambda where=where: ask_udp(where, port).decode())  # type: ignore[misc]
+            assert told == f"hello from {client}"
+
+
+@needs_pasta
+def test_pasta_publishes_datagrams(host: Machine, image: str) -> None:
+    with published(host, image, "pasta") as port:
+        world = host.worlds[0]
+        told = world.call(lambda: ask_udp(world.host, port).decode())
+        assert told == f"hello from {world.address}"
