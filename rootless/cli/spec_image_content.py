@@ -109,6 +109,25 @@ COMMANDS = (
         ),
     ),
     Command(
+        "image squash",
+        "Write an image to a file that runs where it lies",
+        "publish:squash",
+        (
+            text("compression", "gzip, lz4, zstd or xz", default="zstd",
+                 choices=("gzip", "lz4", "zstd", "xz")),
+            flag("force", "Replace the file", short="f"),
+        ),
+        (
+            Argument("image", objects=IMAGES),
+            Argument("file", 1, 1, "FILE.sqfs", FILES),
+        ),
+        description="The file is a squashfs with the image's configuration behind it; `rpod run "
+        "FILE.sqfs` mounts it, without unpacking, where squashfuse and /dev/fuse are there, and "
+        "unpacks it once otherwise. Other programs read it as a squashfs. `rpod run` takes SIF "
+        "files (FILE.sif), too.",
+        examples=("rpod image squash debian:12 debian.sqfs", "rpod run --rm ./debian.sqfs true"),
+    ),
+    Command(
         "image scp",
         "Copy an image to another machine, or from it, over ssh",
         "image_scp:scp",

@@ -275,6 +275,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "image umount": (_CONTENT, "image unmount"),
     "image tree": (_CONTENT, "image tree"),
     "image publish": (_CONTENT, "image publish"),
+    "image squash": (_CONTENT, "image squash"),
     "image scp": (_CONTENT, "image scp"),
     "image send": (_CONTENT, "image send"),
     "image receive": (_CONTENT, "image receive"),

@@ -7,7 +7,7 @@ import os
 
 from rootless.container.starting import make_root
 from rootless.linux.userns import IdMaps, run_in_userns
-from rootless.sandbox.drivers import COPY
+from rootless.sandbox.drivers import COPY, SQUASH
 from rootless.sandbox.plan import Config
 from storage import lightjson as json
 from storage.containers import find_container
@@ -16,6 +16,7 @@ from storage.layer_diff import CHANGED, diff_trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.container.single_file import Mount
     from rootless.host.paths import Host
 
 # What rpod itself puts into every root file system to mount there.
@@ -31,23 +32,35 @@ def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
     root = make_root(host, found)
     after = [root.rootfs] if root.driver == COPY else [root.upper, *root.lower]
     opened: list[bytes] = []
+    mount: Mount | None = None
 
     def prepare() -> None:
         # With the caller's own id: root of the namespace may not be allowed through their home.
-        for path in [*root.lower, *after]:
+        nonlocal mount
+        if root.driver == SQUASH:
+            from rootless.container.single_file import prepare_mount
+
+            point, mount = prepare_mount(root)
+            opened.append(os.fsencode(point))
+        for path in [*root.lower, *after][len(opened) :]:
             fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
             opened.append(b"/proc/self/fd/%d/." % fd)
+        if root.driver == SQUASH:
+            opened[-1] = opened[0]
 
     def work(_: object) -> object:
+        take_away = mount() if mount is not None else None
         count = len(root.lower)
         changes = diff_trees(tuple(opened[:count]), tuple(opened[count:]))
+        if take_away is not None:
+            take_away()
         return [(change.kind, os.fsdecode(change.path)) for change in changes]
 
     config = Config(json.loads(read_file(found.paths.config)))
     places = _OWN | {entry.text("destination") for entry in config.parts("mounts")}
     record = found.record
     maps = IdMaps(record.uid_map, record.gid_map)
-    result = run_in_userns(work, maps, prepare=prepare)
+    result = run_in_userns(work, maps, prepare=prepare, new_mounts=root.driver == SQUASH)
     assert isinstance(result, list)
     return _without_own([(str(kind), str(path)) for kind, path in result], places)
 

@@ -11,7 +11,7 @@ from rootless.container.inside import Job
 from rootless.errors import HostError
 from rootless.images import default_key
 from rootless.linux.userns import IdMaps, run_in_userns
-from rootless.sandbox.drivers import OVERLAY
+from rootless.sandbox.drivers import OVERLAY, SQUASH
 from rootless.sandbox.plan import Config
 from storage import lightjson as json
 from storage.committing import Commit, store_layer, write_commit
@@ -57,7 +57,7 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     """
     found = find_container(host.layout, text)
     record = found.record
-    if record.driver != OVERLAY:
+    if record.driver not in (OVERLAY, SQUASH):
         raise HostError(
             f"commit container {record.name}: with the storage driver {record.driver} its changes"
             " are not kept apart from its image",

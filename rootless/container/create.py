@@ -34,7 +34,10 @@ from storage.oci.config import ImageConfig
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.images import OnEvent
+    from rootless.linux.userns import IdMaps
 
+# As in storage.squashfs, which is loaded for such files alone.
+_FILES = (".sqfs", ".sqsh", ".squashfs", ".sif", ".simg")
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
 
 
@@ -54,23 +57,26 @@ def create(
     _note_what_is_less(host, request)
     if request.name and not request.replace:
         _check_free(host, request.name)
-    image, config = _image(host, request, on_event)
+    found = _image(host, request, on_event)
     if request.userns.partition(":")[0] == "auto":
         # The ids are this container's alone from the choice until its record says so.
         with Lock(host.layout.lock("userns")):
-            namespace = _auto_namespace(host, request, image, on_event)
-            return _create(host, request, image, config, namespace, on_event)
+            namespace = _auto_namespace(host, request, found, on_event)
+            return _create(host, request, found, namespace, on_event)
     namespace = _choose_namespace(host, request)
-    return _create(host, request, image, config, namespace, on_event)
+    return _create(host, request, found, namespace, on_event)
 
 
 def _image(
     host: Host, request: ContainerRequest, on_event: "OnEvent | None"
-) -> tuple[ImageRecord, ImageConfig]:
+) -> tuple[ImageRecord, ImageConfig] | None:
+    """Return the image and its configuration; None when the request names a file that is one."""
     if request.rootfs:
         from rootless.container.host_copy import no_image
 
         return no_image(request.rootfs)
+    if request.image.endswith(_FILES) and _is_file(request.image):
+        return None
     image = images.obtain(host, request.image, pull_settings(request), on_event)
     return image, images.config_of(host, image)
 
@@ -84,30 +90,30 @@ def _choose_namespace(host: Host, request: ContainerRequest) -> UserNamespace:
 
 
 def _auto_namespace(
-    host: Host, request: ContainerRequest, image: ImageRecord, on_event: "OnEvent | None"
+    host: Host,
+    request: ContainerRequest,
+    found: tuple[ImageRecord, ImageConfig] | None,
+    on_event: "OnEvent | None",
 ) -> UserNamespace:
     from rootless.container.idmap_options import auto_namespace, check_auto
 
     check_auto(request)
     maps = host.id_maps()
-    key = map_key(maps.uids, maps.gids)
     # How many ids it takes is written in the image's own files.
-    images.ensure_unpacked(host, image, maps, key, on_event)
+    image, _, key, _ = _unpack(host, request, found, maps, on_event)
     return auto_namespace(host, request, read_accounts(_layers(host, request, image, key), maps))
 
 
 def _create(
     host: Host,
     request: ContainerRequest,
-    image: ImageRecord,
-    config: ImageConfig,
+    found: tuple[ImageRecord, ImageConfig] | None,
     namespace: UserNamespace,
     on_event: "OnEvent | None",
 ) -> ContainerRecord:
     """Make a container in a user namespace that has been chosen."""
     unpack_maps = storage_maps(namespace, host.id_maps())
-    key = map_key(unpack_maps.uids, unpack_maps.gids)
-    images.ensure_unpacked(host, image, unpack_maps, key, on_event)
+    image, config, key, driver = _unpack(host, request, found, unpack_maps, on_event)
     if namespace.maps.is_single:
         accounts = read_accounts(_layers(host, request, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
@@ -127,12 +133,35 @@ def _create(
         networks_lock = Lock(host.layout.lock("networks"), shared=True)
         with images_lock, volumes_lock, networks_lock:
             around = _surroundings(host, request, config, image, namespace, key, made)
-            record = _record(host, request, image, config, around, key)
+            record = _record(host, request, image, config, around, (key, driver))
             write_bundle(host, request, config, around, record, unpack_maps.is_single)
     except BaseException:
         _remove_volumes(host, made)
         raise
     return _give_name(host, record, is_generated=request.name is None)
+
+
+def _unpack(
+    host: Host,
+    request: ContainerRequest,
+    found: tuple[ImageRecord, ImageConfig] | None,
+    maps: "IdMaps",
+    on_event: "OnEvent | None",
+) -> tuple[ImageRecord, ImageConfig, str, str]:
+    """Return the image, its configuration, the key of its layers, and a driver or ""."""
+    if found is None:
+        from rootless.container.single_file import prepare_file
+
+        return prepare_file(host, request.image, maps)
+    image, config = found
+    key = map_key(maps.uids, maps.gids)
+    images.ensure_unpacked(host, image, maps, key, on_event)
+    return image, config, key, ""
+
+
+def _is_file(text: str) -> bool:
+    """Tell a file from the name of an image that ends like one."""
+    return text.startswith(("/", "./", "../")) or os.path.exists(text)
 
 
 def _remove_volumes(host: Host, names: list[str]) -> None:
@@ -331,9 +360,12 @@ def _record(
     image: ImageRecord,
     config: ImageConfig,
     around: spec.Surroundings,
-    key: str,
+    place: tuple[str, str],
 ) -> ContainerRecord:
+    """Return the record; `place` is the key of the layers, and a driver instead of the host's."""
     from rootless.host.probe import storage_driver
+
+    key, driver = place
 
     signal_text = request.stop_signal or config.stop_signal
     if spec.runs_systemd(request, config):
@@ -354,7 +386,7 @@ def _record(
         chain_ids=image.chain_ids,
         uid_map=around.namespace.maps.uids,
         gid_map=around.namespace.maps.gids,
-        driver=storage_driver(host),
+        driver=driver or storage_driver(host),
         network=around.network.mode,
         ports=_ports(host, request, config, around),
         mounts=tuple(user_mounts.to_record(*source) for source in around.sources),

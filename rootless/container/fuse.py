@@ -10,6 +10,7 @@ import os
 
 from rootless.errors import HostError
 from rootless.linux import syscalls
+from rootless.sandbox.drivers import SQUASH
 from rootless.sandbox.root import Root
 
 PROGRAM = "fuse-overlayfs"
@@ -41,6 +42,10 @@ def mount(root: Root, namespaces: Namespaces) -> int:
 
     Returns a pipe that ends when the server has: then all is on disk. Raises HostError.
     """
+    if root.driver == SQUASH:
+        from rootless.container.squash import mount as mount_squash
+
+        return mount_squash(root, namespaces)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     life, held = os.pipe2(os.O_CLOEXEC)
     helper = os.fork()

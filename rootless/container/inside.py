@@ -21,7 +21,7 @@ from rootless.linux import syscalls
 from rootless.linux.procfs import is_same_process
 from rootless.linux.userns import IdMaps, apply_maps, become_root
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.drivers import FUSE
+from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
 from rootless.sandbox.mounts import BindMount, late_readonly
 from rootless.sandbox.plan import Config
 from rootless.sandbox.root import Root, enter
@@ -176,7 +176,9 @@ class Inside:
                 if message == b"u":
                     record = view.record
                     apply_maps(job.pid, IdMaps(record.uid_map, record.gid_map))
-                    outside = fuse.Namespaces(job.pid) if root.driver == FUSE else None
+                    outside = (
+                        fuse.Namespaces(job.pid) if root.driver in MOUNTED_FROM_OUTSIDE else None
+                    )
                 elif message == b"f" and outside is not None:
                     os.close(fuse.mount(root, outside))
                 ours.send(b"m")
@@ -223,7 +225,7 @@ def _mount(root: Root, binds: list[BindMount], channel: Channel) -> None:
         there.append(bind)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     _take_root()
-    if root.driver == FUSE:
+    if root.driver in MOUNTED_FROM_OUTSIDE:
         channel.send(b"f")
         channel.expect(b"m")
     host = enter(root.mount())

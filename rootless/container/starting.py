@@ -26,7 +26,7 @@ from rootless.linux.procfs import start_time
 from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
-from rootless.sandbox.drivers import FUSE
+from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
 from rootless.sandbox.targets import StepError
@@ -392,7 +392,8 @@ def bring_up(
     else:
         joining.wait_mapped()
     namespaces = _open_namespaces(view, container.pid)
-    mount_root = _fuse_mount(root, container) if root.driver == FUSE else None
+    from_outside = root.driver in MOUNTED_FROM_OUTSIDE
+    mount_root = _fuse_mount(root, container) if from_outside else None
     channel.send(b"m")
     container.network = _start_network(host, view, container, namespaces)
     while True:

@@ -27,6 +27,10 @@ _PACKAGES = {
     ),
     "fusermount3": ("fuse3", "fuse3", "fuse3", "fuse3", "fuse3"),
 }
+for _name in ("squashfuse", "squashfuse_ll"):
+    _PACKAGES[_name] = ("squashfuse",) * 5
+for _name in ("mksquashfs", "unsquashfs"):
+    _PACKAGES[_name] = ("squashfs-tools", "squashfs-tools", "squashfs", *("squashfs-tools",) * 2)
 _PACKAGES["newgidmap"] = _PACKAGES["newuidmap"]
 
 _INSTALLERS = (

@@ -11,7 +11,7 @@ from rootless.linux import syscalls as sc
 from rootless.linux.userns import become_root
 from rootless.sandbox import init
 from rootless.sandbox.channel import Channel
-from rootless.sandbox.drivers import FUSE
+from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
 from rootless.sandbox.operations import Operation
 from rootless.sandbox.process import (
     Process,
@@ -103,7 +103,7 @@ def _build(plan: Plan, channel: Channel) -> None:
     # Changing the id may have cleared it (prctl(2)).
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0)
-    if plan.root.driver == FUSE:
+    if plan.root.driver in MOUNTED_FROM_OUTSIDE:
         channel.send(b"f")
         channel.expect(b"m")
     root_fd = plan.root.mount()

@@ -3,3 +3,5 @@
 OVERLAY = "overlay"
 FUSE = "fuse-overlayfs"
 COPY = "copy"
+SQUASH = "squashfs"
+MOUNTED_FROM_OUTSIDE = (FUSE, SQUASH)

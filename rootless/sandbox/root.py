@@ -9,7 +9,7 @@ import errno
 import os
 
 from rootless.linux import syscalls as sc
-from rootless.sandbox.drivers import COPY, OVERLAY
+from rootless.sandbox.drivers import COPY, OVERLAY, SQUASH
 from rootless.sandbox.targets import StepError
 
 PLAIN = "plain"
@@ -42,11 +42,17 @@ class Root:
         self._fds = [os.open(self.rootfs, flags)]
         if self.driver == OVERLAY:
             self._fds += [os.open(path, flags) for path in (self.upper, self.work, *self.lower)]
+        elif self.driver == SQUASH:
+            self._fds += [os.open(path, flags) for path in (self.upper, self.work)]
 
     def mount(self) -> int:
         """Mount the root and return a descriptor of its top directory."""
+        if self.driver == SQUASH:
+            # The squashfs has been mounted on `rootfs` from outside; the overlay goes on top of it.
+            self._fds[0] = self._open_top()
+            self._fds.append(self._fds[0])
         rootfs, *parts = (f"/proc/self/fd/{fd}" for fd in self._fds)
-        if self.driver == OVERLAY:
+        if self.driver in (OVERLAY, SQUASH):
             upper, work, *lower = parts
             try:
                 mount_overlay(rootfs, lower, upper=upper, work=work)
@@ -62,8 +68,12 @@ class Root:
             sc.move_mount(clone, self._fds[0])
             os.close(clone)
         # fuse-overlayfs has been mounted here by a process that joined this namespace.
-        for fd in self._fds:
+        for fd in set(self._fds):
             os.close(fd)
+        return self._open_top()
+
+    def _open_top(self) -> int:
+        """Open the directory `rootfs`, with what has been mounted on it."""
         return os.open(self.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._bundle)
 
 

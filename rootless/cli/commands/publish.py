@@ -1,4 +1,4 @@
-"""image publish: images for other users to read."""
+"""image publish, image squash: images for others to read, images as one file."""
 
 from rootless.cli.output import write
 
@@ -18,4 +18,19 @@ def publish(invocation: "Invocation") -> int:
         remove=invocation.flag("remove"),
     )
     write("".join(f"{name}\n" for name in names))
+    return 0
+
+
+def squash(invocation: "Invocation") -> int:
+    """Write an image to one file."""
+    from rootless.squashing import squash as write_file
+
+    path = write_file(
+        invocation.host(),
+        invocation.text("image"),
+        invocation.text("file"),
+        compression=invocation.text("compression"),
+        force=invocation.flag("force"),
+    )
+    write(f"{path}\n")
     return 0

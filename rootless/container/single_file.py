@@ -1,0 +1,257 @@
+"""`run FILE.sqfs` and `run FILE.sif`: a container whose image is one file, mounted where it lies.
+
+Where it cannot be mounted (no /dev/fuse, no squashfuse) the file is unpacked once into the store,
+like a layer. What has to be known of the root before it is mounted, the accounts and the mode of /,
+lies in a layer directory that stands for the file: its stub.
+"""
+
+import os
+
+from rootless.container import squash
+from rootless.container.merged import read_merged
+from rootless.errors import HostError, UsageError
+from rootless.host import probe
+from rootless.host.paths import Host
+from rootless.host.programs import find_program, install_command
+from rootless.linux import syscalls
+from rootless.linux.userns import IdMaps, run_in_userns
+from rootless.sandbox.drivers import OVERLAY, SQUASH
+from rootless.sandbox.root import Root
+from storage.digest import digest_of
+from storage.image_record import ImageRecord
+from storage.images import rfc3339_now
+from storage.layers import LayerBuilder, has_layer, layer_lock, map_key
+from storage.oci.checks import parse_json
+from storage.oci.config import ImageConfig
+from storage.oci.descriptor import OCI_MANIFEST
+from storage.platform import host_platform
+from storage.record import NamedTuple
+from storage.scratch import Scratch
+from storage.squashfs import SquashFile, open_squash_file
+from storage.unpack import UnpackResult
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Mount = Callable[[], Callable[[], None]]
+
+STUB_KEY = "squash"
+_ACCOUNTS = ("etc/passwd", "etc/group")
+_RUNSCRIPT = "/.singularity.d/runscript"
+_ENVIRONMENT = "/.singularity.d/env"
+_SHELL = "/bin/sh"
+# What apptainer does before it runs something in an image of its own.
+_WITH_ENVIRONMENT = (
+    _SHELL,
+    "-c",
+    f'for s in {_ENVIRONMENT}/*.sh; do [ -f "$s" ] && . "$s"; done; exec "$@"',
+    "sh",
+)
+
+
+# unsquashfs(1): its exit status when some files could not be made.
+_UNSQUASHFS_PARTLY = 2
+_NO_DEVICES = "you're not superuser"
+
+
+class Prepared(NamedTuple):
+    """An image to make a container of; `driver` is empty where the host's own one is to be used."""
+
+    image: ImageRecord
+    config: ImageConfig
+    key: str
+    driver: str
+
+
+def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
+    """Make a file ready to be the root of containers.
+
+    Raises InvalidArchive, HostError, StoreUnusable, DiskFull.
+    """
+    path = os.path.abspath(text)
+    fd, file = open_squash_file(path)
+    try:
+        chain_id = digest_of(f"squashfs {path} {file.identity}".encode())
+        why_not = why_not_mounted(host)
+        key = map_key(maps.uids, maps.gids) if why_not else STUB_KEY
+        with layer_lock(host.layout, chain_id):
+            if not has_layer(host.layout, key, chain_id):
+                if why_not:
+                    host.note(f"unpacking {path} once, as it cannot be mounted: {why_not}")
+                    _unpack(host, file, maps, key, chain_id)
+                else:
+                    make_stub(host, fd, file, maps, chain_id)
+    finally:
+        os.close(fd)
+    config = _config_of(file, host.layout.layer_diff(key, chain_id))
+    return Prepared(_record(file, chain_id, config), config, key, "" if why_not else SQUASH)
+
+
+def why_not_mounted(host: Host) -> str:
+    """Return why a squashfs cannot be the root of a container here, or ""."""
+    if not any(find_program(name, host.environ) for name in squash.PROGRAMS):
+        return f"squashfuse is not installed ({install_command('squashfuse')})"
+    if problem := probe.open_device(probe.FUSE):
+        return problem
+    driver = probe.storage_driver(host)
+    return "" if driver == OVERLAY else f"the storage driver is {driver}"
+
+
+def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str) -> None:
+    """Keep what has to be known of a root before it is mounted. Raises HostError, StoreUnusable."""
+    with Scratch(host.layout, "squash") as scratch:
+        point = f"{scratch.path}/root"
+        os.mkdir(point, 0o700)
+        seen = run_in_userns(lambda _: look(fd, file, point), maps, new_mounts=True)
+    assert isinstance(seen, dict)
+    with LayerBuilder(host.layout, STUB_KEY, chain_id) as builder:
+        files = seen["files"]
+        assert isinstance(files, dict)
+        for name, text in files.items():
+            path = f"{builder.diff}/{name}"
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            with open(path, "wb") as copy:
+                copy.write(str(text).encode("latin-1"))
+        os.chmod(builder.diff, int(str(seen["mode"])))
+        with open(squash.source_path(builder.diff), "wb") as record:
+            record.write(squash.source_record(file))
+        builder.publish(UnpackResult(chain_id, file.size_bytes, 0, (), ()))
+
+
+def look(fd: int, file: SquashFile, point: str) -> dict[str, object]:
+    """Mount a file in the namespaces of this process and read it. Raises HostError."""
+    take_away = mount_here(os.dup(fd), file.offset, point)
+    try:
+        files = {
+            name: data.decode("latin-1")
+            for name in _ACCOUNTS
+            if (data := read_merged([point], name)) is not None
+        }
+        for path in (_RUNSCRIPT, f"{_ENVIRONMENT}/rpod", _SHELL):
+            directory = os.path.dirname(path)
+            if os.path.isdir(point + directory) and (
+                path.endswith("/rpod") or read_merged([point], path, limit_bytes=1) is not None
+            ):
+                files[path[1:]] = ""
+        return {"mode": os.stat(point).st_mode & 0o7777, "files": files}
+    except OSError as error:
+        raise HostError(
+            f"read {file.path}: squashfuse cannot: the file is damaged, or has a compression that"
+            " it was not built for",
+            remedy="make it again",
+        ) from error
+    finally:
+        take_away()
+
+
+def mount_here(source: int, offset: int, point: str) -> "Callable[[], None]":
+    """Mount a squashfs in the namespaces of this process; return what takes it away again."""
+    connection = squash.mount_fuse(point)
+    server = squash.serve(source, connection, offset)
+
+    def take_away() -> None:
+        syscalls.umount2(point, syscalls.MNT_DETACH)
+        os.waitpid(server, 0)
+
+    return take_away
+
+
+def prepare_mount(root: Root) -> "tuple[str, Mount]":
+    """Open what a mount of `root` alone needs; return its path, and what mounts it.
+
+    What that returns takes the mount away again. The caller is in a mount namespace of their own.
+    """
+    source, offset = squash.open_source(root.lower[0]), squash.offset_of(root.lower[0])
+    bundle = os.open(os.path.dirname(root.rootfs), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    point = f"/proc/self/fd/{bundle}/{root.name}"
+
+    return point, lambda: mount_here(source, offset, point)
+
+
+def _unpack(host: Host, file: SquashFile, maps: IdMaps, key: str, chain_id: str) -> None:
+    program = find_program("unsquashfs", host.environ)
+    if program is None:
+        raise HostError(
+            f"use {file.path} as an image: it can neither be mounted nor unpacked here",
+            remedy=install_command("unsquashfs"),
+        )
+    with LayerBuilder(host.layout, key, chain_id) as builder:
+        words = [program, "-no-progress", "-quiet", "-force", "-dest", builder.diff]
+        words += ["-processors", str(len(os.sched_getaffinity(0)))]
+        words += ["-offset", str(file.offset), file.path]
+        # As root of a namespace it would insist on owners that a single id cannot give.
+        said = run_tool(words) if maps.is_single else run_in_userns(lambda _: run_tool(words), maps)
+        if said:
+            raise HostError(
+                f"unpack {file.path}: {said}", remedy="see whether the file is whole, the disk full"
+            )
+        builder.publish(UnpackResult(chain_id, file.size_bytes, 0, (), ()))
+
+
+def run_tool(words: list[str]) -> str:
+    """Run one of squashfs-tools; return what it complained about last, "" when nothing is amiss."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, writer, 2),
+    ]
+    child = os.posix_spawn(words[0], words, {"PATH": "/usr/bin:/bin"}, file_actions=actions)
+    os.close(writer)
+    said = b""
+    while chunk := os.read(reader, 4096):
+        said = (said + chunk)[-65536:]
+    os.close(reader)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+    if status == _UNSQUASHFS_PARTLY:
+        # Device nodes are left out as from any layer; anything else that is missing counts.
+        lines = [line for line in lines if _NO_DEVICES not in line]
+        return lines[-1] if lines else ""
+    return (lines[-1] if lines else f"exit status {status}") if status else ""
+
+
+def _config_of(file: SquashFile, diff: str) -> ImageConfig:
+    if file.config:
+        return ImageConfig.from_json(parse_json(file.config, file.path), file.path)
+    settings: dict[str, object] = {}
+    has_shell = os.path.lexists(diff + _SHELL)
+    if os.path.lexists(diff + _RUNSCRIPT):
+        settings["Cmd"] = [_RUNSCRIPT]
+    elif has_shell:
+        settings["Cmd"] = [_SHELL]
+    if has_shell and os.path.isdir(diff + _ENVIRONMENT):
+        settings["Entrypoint"] = list(_WITH_ENVIRONMENT)
+    platform = host_platform()
+    document: dict[str, object] = {
+        "architecture": platform.architecture,
+        "os": "linux",
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    return ImageConfig.from_json(document, file.path)
+
+
+def _record(file: SquashFile, chain_id: str, config: ImageConfig) -> ImageRecord:
+    if not config.architecture:
+        raise UsageError(f"use {file.path} as an image: its configuration has no architecture")
+    return ImageRecord(
+        image_id=chain_id.removeprefix("sha256:"),
+        manifest_digest=chain_id,
+        config_digest=chain_id,
+        media_type=OCI_MANIFEST,
+        diff_ids=(chain_id,),
+        chain_ids=(chain_id,),
+        layer_digests=(),
+        layer_media_types=(),
+        size_bytes=file.size_bytes,
+        created=config.created,
+        architecture=config.architecture,
+        os=config.os,
+        variant=config.variant,
+        labels=config.labels,
+        added_at=rfc3339_now(),
+        view_digest=chain_id,
+        names=(file.path,),
+    )
