@@ -7,13 +7,15 @@ import pytest
 
 from tests.support.command import Command
 
-pytestmark = pytest.mark.rpod_only  # not compared: podman's checks need systemd
+# podman 4.3 runs checks from timers of a systemd session, which podman-here has not.
+needs_timer = pytest.mark.rpod_only
 
 
 def start(rpod: Command, image: str, *options: str, command: str = "sleep 100") -> None:
     rpod("run", "-d", "--name", "h", *options, image, "sh", "-c", command)
 
 
+@needs_timer
 def test_status_follows_the_check(rpod: Command, image: str) -> None:
     start(rpod, image, "--health-cmd", "test -f /ok", "--health-interval", "300ms",
           "--health-retries", "2")  # fmt: skip
@@ -39,6 +41,7 @@ def test_failures_do_not_count_in_the_start_period(rpod: Command, image: str) ->
     assert rpod("inspect", "-f", "{{.State.Health.Status}}", "h").out == "starting\n"
 
 
+@needs_timer
 def test_check_that_takes_too_long_fails_and_is_killed(rpod: Command, image: str) -> None:
     start(rpod, image, "--health-cmd", '["sleep", "50"]', "--health-interval", "disable",
           "--health-timeout", "1s", "--health-retries", "1")  # fmt: skip
@@ -48,6 +51,7 @@ def test_check_that_takes_too_long_fails_and_is_killed(rpod: Command, image: str
     assert "sleep 50" not in rpod("top", "h").out
 
 
+@needs_timer
 @pytest.mark.parametrize(("action", "code"), [("kill", "137"), ("stop", "137")])
 def test_unhealthy_container_is_ended_when_asked(
     rpod: Command, image: str, action: str, code: str
@@ -57,6 +61,7 @@ def test_unhealthy_container_is_ended_when_asked(
     assert rpod("wait", "h", timeout_s=15).out == f"{code}\n"
 
 
+@needs_timer
 def test_unhealthy_container_is_restarted_when_asked(rpod: Command, image: str) -> None:
     start(rpod, image, "--health-cmd", "false", "--health-interval", "200ms", "--stop-timeout",
           "0", "--health-retries", "1", "--health-on-failure", "restart",
@@ -67,6 +72,7 @@ def test_unhealthy_container_is_restarted_when_asked(rpod: Command, image: str) 
         time.sleep(0.1)
 
 
+@needs_timer
 def test_start_up_check_holds_the_others_back(rpod: Command, image: str) -> None:
     start(rpod, image, "--health-cmd", "echo regular", "--health-interval", "200ms",
           "--health-startup-cmd", "test -f /up", "--health-startup-interval", "200ms")  # fmt: skip
@@ -76,6 +82,7 @@ def test_start_up_check_holds_the_others_back(rpod: Command, image: str) -> None
     rpod("wait", "--condition", "healthy", "h", timeout_s=10)
 
 
+@pytest.mark.rpod_only  # podman 4.3 has no --health-max-log-size
 def test_output_of_a_check_is_kept_in_part(rpod: Command, image: str) -> None:
     start(rpod, image, "--health-cmd", "seq 1 100000", "--health-interval", "disable",
           "--health-max-log-size", "20")  # fmt: skip
@@ -95,9 +102,12 @@ def test_container_without_a_check_cannot_be_checked(rpod: Command, image: str) 
     "options",
     [
         ("--health-cmd", "true", "--health-interval", "soon"),
-        ("--health-cmd", "true", "--health-timeout", "10ms"),
+        # podman 4.3 takes both
+        pytest.param(
+            ("--health-cmd", "true", "--health-timeout", "10ms"), marks=pytest.mark.rpod_only
+        ),
         ("--health-cmd", "true", "--health-retries", "0"),
-        ("--health-cmd", ""),
+        pytest.param(("--health-cmd", ""), marks=pytest.mark.rpod_only),
         ("--health-cmd", "true", "--no-healthcheck"),
         ("--health-on-failure", "explode"),
     ],
@@ -120,7 +130,9 @@ def test_events_tell_the_life_of_a_container(rpod: Command, image: str) -> None:
     rpod("rm", "life")
     done = rpod("events", "--since", "1m", "--stream=false", "--filter", "container=life",
                 "--format", "{{.Status}} {{.ContainerExitCode}}")  # fmt: skip
-    assert done.lines == ["create 0", "start 0", "died 3", "remove 0"]
+    # podman tells of these steps too.
+    told = [line for line in done.lines if line not in ("init 0", "attach 0", "cleanup 0")]
+    assert told == ["create 0", "start 0", "died 3", "remove 0"]
     lines = rpod("events", "--since", "1m", "--stream=false", "--format", "json",
                  "--filter", "label=kind=x", "--filter", "event=died").lines  # fmt: skip
     event = json.loads(lines[-1])
@@ -139,6 +151,7 @@ def test_events_are_followed(rpod: Command, image: str) -> None:
         follower.communicate()
 
 
+@pytest.mark.rpod_only  # podman 4.3 finds nothing and exits with 0
 def test_unknown_filter_of_events_is_refused(rpod: Command) -> None:
     done = rpod("events", "--stream=false", "--filter", "colour=red", check=False)
     assert done.code == 125

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, is_podman
 from tests.support.oci import sha256
 from tests.support.registry import Registry
 
@@ -123,7 +123,6 @@ def test_key_in_the_policy_itself(
 
 
 @pytest.mark.parametrize("how", ["unsigned", "other-key", "other-name", "other-image", "damaged"])
-@pytest.mark.rpod_only  # podman refuses in other words
 def test_image_without_a_good_signature_is_refused(
     fresh_rpod: Command,
     registry: Registry,
@@ -160,7 +159,7 @@ def test_image_without_a_good_signature_is_refused(
     place.demand(requirement)
     done = fresh_rpod("pull", "-q", PLAIN, name, check=False)
     assert done.code == 125, done.told
-    assert "policy.json" in done.err
+    assert is_podman() or "policy.json" in done.err
     assert fresh_rpod("image", "exists", name, check=False).code == 1
 
 
@@ -224,20 +223,24 @@ def attach(registry: Registry, name: str, digest: str, keys: Keys) -> None:
     )
 
 
-@pytest.mark.rpod_only  # podman refuses in other words
+@pytest.mark.rpod_only  # Debian's podman has them disabled
 def test_sigstore_signature_by_a_key(
     fresh_rpod: Command, registry: Registry, docker_archive: str, keys: Keys, place: Place
 ) -> None:
     name = registry.push(f"docker-archive:{docker_archive}", f"sigstore/{os.urandom(4).hex()}:1")
     place.demand({"type": "sigstoreSigned", "keyPath": keys.sigstore})
-    assert "it has none" in fresh_rpod("pull", PLAIN, name, check=False).err
+    done = fresh_rpod("pull", PLAIN, name, check=False)
+    assert done.code == 125, done.told
+    assert is_podman() or "it has none" in done.err
     found = json.loads(registry.skopeo("inspect", "--tls-verify=false", f"docker://{name}"))
     attach(registry, name, "sha256:" + "0" * 64, keys)
     attach(registry, name, found["Digest"], keys)
     fresh_rpod("pull", "-q", PLAIN, name)
     subprocess.run(["cp", keys.good, f"{place.lookaside}/wrong"], check=True)
     place.demand({"type": "sigstoreSigned", "keyPath": f"{place.lookaside}/wrong"})
-    assert "cannot be read" in fresh_rpod("pull", "-q", PLAIN, name, check=False).err
+    done = fresh_rpod("pull", "-q", PLAIN, name, check=False)
+    assert done.code == 125, done.told
+    assert is_podman() or "cannot be read" in done.err
 
 
 def test_transparency_logs_are_not_ignored(
@@ -251,7 +254,6 @@ def test_transparency_logs_are_not_ignored(
     assert "rekorPublicKeyPath" in done.err
 
 
-@pytest.mark.rpod_only  # podman refuses in other words
 def test_files_are_held_against_the_policy(
     fresh_rpod: Command, docker_archive: str, signed: str, keys: Keys, place: Place
 ) -> None:
@@ -261,7 +263,7 @@ def test_files_are_held_against_the_policy(
     for words in (["load", "-i", docker_archive], ["pull", f"docker-archive:{docker_archive}"]):
         done = fresh_rpod(*words, check=False)
         assert done.code == 125
-        assert "the policy rejects it" in done.err
+        assert is_podman() or "the policy rejects it" in done.err
     assert fresh_rpod("load", input=data, check=False).code == 125
     assert fresh_rpod("import", docker_archive, check=False).code == 125
     assert fresh_rpod("images", "-q").out == ""
