@@ -135,7 +135,7 @@ class Group:
     """A container's cgroup while it is being made."""
 
     __slots__ = ("_about", "_asked", "_manager", "_serial", "_settings", "_unit", "born",
-                 "directory", "environ", "fd", "mode", "uid", "view")  # fmt: skip
+                 "directory", "environ", "fd", "mode", "note", "uid", "view")  # fmt: skip
 
     def __init__(self, host: "Host", view: "ContainerView", raw: dict[str, object]) -> None:
         annotations = raw.get("annotations")
@@ -146,6 +146,7 @@ class Group:
         self.mode = str(words.get(_MODE, "enabled"))
         self.uid, self.environ, self.view = host.uid, host.environ, view
         self.directory = ""
+        self.note = ""
         self.born = False
         self.fd = -1
         self._unit = f"rpod-{view.record.id}.scope"
@@ -231,7 +232,12 @@ class Group:
         except (OSError, DBusError) as error:
             text = getattr(error, "text", "") or getattr(error, "strerror", "") or str(error)
             if not self._must() and not self._asked:
-                return ""  # nothing was promised
+                # Nothing was promised, but less is there than is usual.
+                self.note = (
+                    f"the user's systemd made no {self._unit[:17]}... ({text}): this container has"
+                    " no cgroup of its own, so no limits, stats of its own or pause"
+                )
+                return ""
             raise LimitError(
                 f"ask the user's systemd for {self._unit}: {text}",
                 remedy="look at systemctl --user status; or use --cgroups=disabled without limits",

@@ -13,6 +13,7 @@ from rootless.container.client import Client
 from rootless.container.logfile import LogWriter, timestamp
 from rootless.container.monitor import Monitor
 from rootless.container.running import Container
+from rootless.linux import signals as signal
 from rootless.linux.footprint import release_start_memory
 from storage import event_log
 from storage.containers import (
@@ -42,7 +43,7 @@ def keep(
     """Serve the container to its end; `host` is looked up again when it is None."""
     record, paths = view.record, view.paths
     log = LogWriter(paths.log) if record.log_driver != "none" else None
-    monitor = Monitor(container, log)
+    monitor = Monitor(container, log, (record.stop_signal, record.stop_timeout_s))
     if record.health is not None:
         from rootless.container.health_timer import HealthTimer
 
@@ -79,7 +80,7 @@ def keep(
         # all, must not stand in the way. Whatever became of the record, the clients are told how
         # the command ended; the next command that looks removes what is left.
         container.release_lock()
-        if record.restart:
+        if record.restart and not monitor.asked_to_stop:
             from rootless.container.restart import pursue
 
             pursue(view, code)
@@ -109,6 +110,7 @@ def hand_over(host: "Host", view: ContainerView, container: Container) -> None:
     }
     program = [sys.executable, "-I", "-S", "-c", _BOOT, search_path, json.dumps(words)]
     environment = {key: os.environ[key] for key in ("HOME", "PATH") if key in os.environ}
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the next program takes it
     try:
         os.execve(program[0], program, environment)
     except OSError:

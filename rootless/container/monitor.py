@@ -35,9 +35,12 @@ _LAST_OUTPUT_S = 1.0
 
 
 class Monitor:
-    """State of one running container; `serve` returns its exit code."""
+    """State of one running container; `serve` returns its exit code.
 
-    def __init__(self, container: Container, log: LogWriter | None) -> None:
+    `stop` is the signal that asks the container to end, and its grace time in seconds.
+    """
+
+    def __init__(self, container: Container, log: LogWriter | None, stop: tuple[int, int]) -> None:
         self.container = container
         self.log = log
         self.log_error = ""
@@ -52,6 +55,8 @@ class Monitor:
         self.ended = False
         self.status = 0
         self.deadline_s = container.deadline_s
+        self.stop_signal, self.stop_timeout_s = stop
+        self.asked_to_stop = False
         self.timer: Timer | None = None
         self.on_publish: Callable[[bytes], bytes] | None = None
         self.watch(self.listener.fileno(), self._accept)
@@ -64,6 +69,7 @@ class Monitor:
             os.set_blocking(container.stdin, False)
         if container.uses is not None:
             container.uses.watch(self)
+        self._watch_signals()
 
     def watch(
         self, fd: int, handler: "Callable[[int, int], None]", events: int = select.POLLIN
@@ -78,6 +84,17 @@ class Monitor:
     def add_client(self, client: Client) -> None:
         self.clients.append(client)
         self.watch(client.fileno(), self._client_event)
+
+    def _watch_signals(self) -> None:
+        """Take SIGTERM, which a service manager sends when the machine goes down, as a request.
+
+        It may have been blocked since before this program began (`keeper.hand_over`).
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.watch(reader, self._stop)
+        signal.set_wakeup_fd(writer)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
     # --- the loop
 
@@ -162,6 +179,16 @@ class Monitor:
                 del self.outputs[fd]
                 self.forget(fd)
                 os.close(fd)
+
+    def _stop(self, fd: int, event: int) -> None:
+        """Ask the container to end, and see to it after its grace time."""
+        os.read(fd, 64)
+        if self.asked_to_stop or self.ended:
+            return
+        self.asked_to_stop = True
+        last_s = time.monotonic() + self.stop_timeout_s
+        self.deadline_s = min(self.deadline_s or last_s, last_s)
+        signal.pidfd_send_signal(self.container.pidfd, self.stop_signal)
 
     def _init_ended(self, fd: int, event: int) -> None:
         try:

@@ -57,6 +57,8 @@ def pursue(view: ContainerView, code: int) -> None:
     if not wants_restart(view.record.restart, state, code) or os.fork():
         return
     try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         ran_s = time.monotonic() - _monotonic_start(state)
         count = 0 if ran_s > _STEADY_S else state.restart_count

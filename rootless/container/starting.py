@@ -256,6 +256,8 @@ def enter_cgroup(group: "Group | None", raw: dict[str, object], container: Conta
     if not group.born:
         group.adopt(container.pid)
     container.cgroup = group.directory
+    if group.note:
+        container.notes.append(group.note)
 
 
 def _set_affinity(raw: dict[str, object], pid: int) -> None:

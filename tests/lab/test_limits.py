@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -165,9 +167,6 @@ def test_delegated_cgroup_without_manager(session_rpod: Command, image: str) -> 
 
 
 def test_hanging_manager_is_an_error_in_time(session_rpod: Command, image: str) -> None:
-    import socket
-    import tempfile
-
     with tempfile.TemporaryDirectory() as runtime:
         os.mkdir(f"{runtime}/systemd")
         with socket.socket(socket.AF_UNIX) as listener:
@@ -182,3 +181,19 @@ def test_hanging_manager_is_an_error_in_time(session_rpod: Command, image: str) 
     assert done.returncode == 125
     assert "systemd" in done.stderr
     assert time.monotonic() - began_s < 120
+
+
+def test_manager_that_dies_is_said_where_no_limit_was_asked(
+    session_rpod: Command, image: str
+) -> None:
+    with tempfile.TemporaryDirectory() as runtime:
+        os.mkdir(f"{runtime}/systemd")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{runtime}/systemd/private")
+        variables = {"XDG_RUNTIME_DIR": runtime}
+        done = session_rpod("run", "--rm", image, "echo", "hello", env=variables)
+        limited = session_rpod("run", "--memory=64m", image, "true", env=variables, check=False)
+    assert done.out == "hello\n"
+    assert "no cgroup of its own" in done.err
+    assert limited.code == 125
+    assert "systemd" in limited.err

@@ -84,3 +84,32 @@ def test_filter_finds_containers_by_policy(rpod: Command, image: str) -> None:
     assert rpod(
         "ps", "-a", "--filter", "restart-policy=always", "--format", "{{.Names}}"
     ).lines == ["a"]
+
+
+@pytest.mark.rpod_only  # conmon does not take it so
+def test_a_monitor_that_is_asked_to_end_asks_the_container(rpod: Command, image: str) -> None:
+    """What a service manager does to everybody when the machine goes down."""
+    script = "trap 'sleep 0.3; echo bye; exit 7' USR1; while :; do sleep 0.1; done"
+    rpod("run", "-d", "--name", "r", "--restart", "always", "--stop-signal", "USR1", image,
+         "sh", "-c", script)  # fmt: skip
+    monitor = rpod("inspect", "-f", "{{.State.ConmonPid}}", "r").out.strip()
+    rpod.shell(f"kill {monitor}")
+    assert rpod("wait", "r").out == "7\n"
+    time.sleep(0.5)
+    assert (count(rpod, "r"), status(rpod, "r")) == (0, "exited")
+    assert rpod("logs", "r").out == "bye\n"
+    rpod("start", "--all", "--filter", "should-start-on-boot=true")
+    assert status(rpod, "r") == "running"
+    rpod("stop", "r")
+    rpod("start", "--all", "--filter", "should-start-on-boot=true")
+    rpod("rm", "-f", "-t", "0", "r")
+
+
+@pytest.mark.rpod_only
+def test_what_ignores_the_request_is_killed_after_its_time(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "r", "--stop-timeout", "1", image, "sleep", "100")
+    monitor = rpod("inspect", "-f", "{{.State.ConmonPid}}", "r").out.strip()
+    began_s = time.monotonic()
+    rpod.shell(f"kill {monitor}; kill {monitor}")
+    assert rpod("wait", "r").out == "137\n"
+    assert time.monotonic() - began_s < 5
