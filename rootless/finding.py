@@ -1,7 +1,7 @@
 """What registries have: repositories by a term, tags of a repository."""
 
 from rootless.host.paths import Host
-from rootless.images import PullSettings, options_for, pull_options
+from rootless.images import PullSettings, default_key, options_for, pull_options
 from rootless.registries import load_registries
 from rootless.shortnames import load_short_names
 from storage.errors import RegistryError
@@ -64,3 +64,24 @@ def tags(host: Host, name: str, settings: PullSettings) -> tuple[str, list[str]]
     options = options_for(source, pull_options(settings))
     found = list_tags(source.reference, options=options, environment=host.environ)
     return reference.name, found
+
+
+def is_current(host: Host, name: str, settings: PullSettings) -> bool:
+    """Ask the registry whether a pull would bring what the store has; nothing is fetched.
+
+    Raises InvalidReference, RegistryError and its kinds.
+    """
+    from storage.platform import host_platform
+    from storage.registry.unchanged import find_unchanged
+
+    reference = parse_reference(name)
+    source = find_sources(load_registries(host.environ), reference)[0]
+    found = find_unchanged(
+        host.layout,
+        reference,
+        map_key=default_key(host),
+        platform=host_platform(),
+        options=options_for(source, pull_options(settings)),
+        environment=host.environ,
+    )
+    return found is not None

@@ -286,6 +286,11 @@ def pull(
     return found._replace(names=(str(reference),))
 
 
+def find_local(host: Host, name: str) -> ImageRecord:
+    """Return an image of the store. Raises ImageNotFound."""
+    return find_image(host.layout, name)
+
+
 def options_for(source: "Source", options: "PullOptions") -> "PullOptions":
     """Return how to talk to a place: what the command line says comes before the configuration."""
     if source.insecure and options.tls_verify is None:

@@ -10,7 +10,6 @@ _SIGNING = "rpod neither makes nor removes signatures"
 
 # By the first word of the command, or by the whole of it.
 COMMANDS = {
-    "auto-update": _NOT_YET,
     "build": _NOT_YET,
     "container checkpoint": f"{_ROOT} (CRIU)",
     "container cleanup": "there is nothing to clean up: mounts and networks end with the container",

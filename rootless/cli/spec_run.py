@@ -93,8 +93,8 @@ _LIFE = (
     text("pidfile", "Write the process id to a file", metavar="FILE", objects=FILES),
     text("systemd", "Prepare for systemd as the command: true where it is, always, or false",
          default="true", choices=("true", "always", "false")),
-    text("sdnotify", "Who says that the service is ready: container, conmon (rpod itself), ignore",
-         default="container", choices=("container", "conmon", "ignore")),
+    text("sdnotify", "When the service is ready: the container says it, conmon (it runs), healthy,"
+         " ignore", default="container", choices=("container", "conmon", "healthy", "ignore")),
     text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",
          metavar="DRIVER", choices=("k8s-file", "json-file", "none")),
 )  # fmt: skip

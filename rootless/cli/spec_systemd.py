@@ -1,6 +1,6 @@
 """Commands that make units of systemd."""
 
-from rootless.cli.table import CONTAINERS, DIRECTORIES, Argument, Command, flag, number, text
+from rootless.cli.table import CONTAINERS, DIRECTORIES, FILES, Argument, Command, flag, number, text
 
 COMMANDS = (
     Command(
@@ -19,12 +19,16 @@ COMMANDS = (
                           "on-abort", "always")),
             number("restart-sec", "Seconds before it does so"),
             number("stop-timeout", "Seconds before a stop becomes a kill", short="t"),
+            flag("at-boot", "One unit for all containers whose restart policy wants it"),
         ),
-        (Argument("container", 1, 1, "CONTAINER", CONTAINERS),),
+        (Argument("container", 0, 1, "CONTAINER", CONTAINERS),),
         description="Put it into ~/.config/systemd/user, then: systemctl --user enable --now NAME; "
         "loginctl enable-linger starts it at boot. Quadlet files (rpod quadlet) are easier to "
-        "keep.",
-        examples=("rpod generate systemd --new --files --name web",),
+        "keep. With --at-boot it is rpod-restart.service, for no container in particular: it "
+        "starts those with --restart=always, and those with --restart=unless-stopped that were "
+        "not stopped.",
+        examples=("rpod generate systemd --new --files --name web",
+                  "rpod generate systemd --at-boot --files"),
     ),
     Command(
         "quadlet",
@@ -41,5 +45,23 @@ COMMANDS = (
         "told. As a program in /etc/systemd/user-generators it is called by systemd with DIR "
         "(contrib/systemd/rpod-user-generator).",
         examples=("rpod quadlet --dry-run", "rpod quadlet && systemctl --user start web"),
+    ),
+    Command(
+        "auto-update",
+        "Restart services whose images have changed",
+        "auto_update:auto_update",
+        (
+            text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
+            flag("dry-run", "Only say what would be updated"),
+            text("format", "json, or a Go template", metavar="FORMAT"),
+            flag("rollback", "Go back to the old image when the restart fails", default=True),
+            flag("tls-verify", "Demand HTTPS and a certificate that can be verified",
+                 default=None),
+        ),
+        description="Looks at running containers with the label io.containers.autoupdate=registry "
+        "(AutoUpdate= in a Quadlet file), or local, that a service of yours has started. When the "
+        "restart fails, or the new container turns unhealthy, the image's name goes back to the "
+        "old image and the service is restarted on it.",
+        examples=("rpod auto-update --dry-run",),
     ),
 )  # fmt: skip

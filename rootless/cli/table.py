@@ -211,6 +211,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "container unpause": (_LIMITS, "unpause"),
     "generate systemd": (_SYSTEMD, "generate systemd"),
     "quadlet": (_SYSTEMD, "quadlet"),
+    "auto-update": (_SYSTEMD, "auto-update"),
     "ps": (_LIST, "ps"),
     "images": (_LIST, "images"),
     "inspect": (_LIST, "inspect"),

@@ -55,7 +55,10 @@ def notify(text: str, environ: "Mapping[str, str]" = os.environ) -> None:
 
 
 def tell_started(mode: str, *, detached: bool) -> None:
-    """Say that the container runs; with `container` it says itself when it is ready."""
+    """Say that the container runs.
+
+    With `container` it says itself when it is ready, with `healthy` its first check that passes.
+    """
     words = [f"MAINPID={os.getpid()}"] if detached else []
     if mode == "conmon":
         words.append("READY=1")

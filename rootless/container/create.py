@@ -354,6 +354,12 @@ def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.S
     return spec.Source(mount, path, name)
 
 
+def _unit_label(host: Host) -> dict[str, str]:
+    """Return the label that names the unit of systemd that makes this container."""
+    unit = host.environ.get("PODMAN_SYSTEMD_UNIT")
+    return {"PODMAN_SYSTEMD_UNIT": unit} if unit else {}
+
+
 def _record(
     host: Host,
     request: ContainerRequest,
@@ -390,7 +396,7 @@ def _record(
         network=around.network.mode,
         ports=_ports(host, request, config, around),
         mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
-        labels=config.labels | labels_of(request),
+        labels=config.labels | labels_of(request) | _unit_label(host),
         annotations={},
         stop_signal=parse_signal(signal_text) if signal_text else int(signal.SIGTERM),
         stop_timeout_s=request.stop_timeout,
@@ -430,6 +436,11 @@ def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[
     # Nearly every container has no checks, and pays nothing for them.
     given = (request.health_cmd, request.health_interval, request.health_startup_cmd)
     if not config.healthcheck and given == (None, None, None):
+        if request.sdnotify == "healthy":
+            raise UsageError(
+                'sdnotify policy "healthy" requires a healthcheck to be set',
+                remedy="add --health-cmd",
+            )
         return None
     from rootless.container.health_options import details_without_check, make_health
 

@@ -81,6 +81,10 @@ def _check(host: Host, found: ContainerView) -> int:
     event_log.container_event(
         host.layout.run_root, "health_status", found.record, health_status=now
     )
+    if now == HEALTHY and found.record.request.get("sdnotify") == "healthy":
+        from rootless.container.activation import notify
+
+        notify("READY=1")  # again after later checks: that changes nothing
     if action and (now != before or action != "none"):
         _act(host, found, action)
     return _PASSED if code == 0 else _FAILED

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rootless.host.paths import Host
 
 _EXIT_CODE_S = 300
+# What health checks need, and who is told that the container is healthy.
+_KEPT = ("HOME", "PATH", "NOTIFY_SOCKET")
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[1].split(':');"
     "from rootless.container.keeper import main; main(sys.argv[2])"
@@ -109,7 +111,7 @@ def hand_over(host: "Host", view: ContainerView, container: Container) -> None:
         "container": container.give(),
     }
     program = [sys.executable, "-I", "-S", "-c", _BOOT, search_path, json.dumps(words)]
-    environment = {key: os.environ[key] for key in ("HOME", "PATH") if key in os.environ}
+    environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the next program takes it
     try:
         os.execve(program[0], program, environment)

@@ -24,6 +24,10 @@ _TEXTS = {
     "Pull": "pull", "LogDriver": "log-driver", "IP": "ip", "IP6": "ip6",
     "HealthCmd": "health-cmd", "HealthInterval": "health-interval",
     "HealthRetries": "health-retries", "HealthTimeout": "health-timeout",
+    "HealthStartupCmd": "health-startup-cmd", "HealthStartupInterval": "health-startup-interval",
+    "HealthStartupRetries": "health-startup-retries",
+    "HealthStartupSuccess": "health-startup-success",
+    "HealthStartupTimeout": "health-startup-timeout",
     "HealthStartPeriod": "health-start-period", "HealthOnFailure": "health-on-failure",
 }  # fmt: skip
 _LISTS = {
@@ -138,9 +142,9 @@ class _Maker:
         values = dict(self._keys)
         name = values.get("ContainerName", f"systemd-{self._stem}")
         notify = values.get("Notify", "false").lower()
-        if notify == "healthy":
-            raise UsageError(f"read {self._path}: Notify=healthy is not possible yet")
         mode = "container" if notify in _TRUE else "conmon"
+        if notify == "healthy":
+            mode = notify
         image = values.get("Image", "")
         if not image:
             raise UsageError(f"read {self._path}: [Container] needs Image=")

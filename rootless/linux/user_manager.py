@@ -87,6 +87,14 @@ class UserManager:
 
     def wait_scope(self, serial: int) -> None:
         """Return when the scope stands and the process is in it. Raises OSError, DBusError."""
+        self._wait_job(serial)
+
+    def restart_unit(self, name: str) -> None:
+        """Restart a unit, or start it, and wait until it has. Raises OSError, DBusError."""
+        target = self._target("RestartUnit")
+        self._wait_job(self._connection.send(target, "ss", (name, "replace")))
+
+    def _wait_job(self, serial: int) -> None:
         job = self._connection.reply(serial)[0]
         while True:
             body = self._connection.signal("JobRemoved")

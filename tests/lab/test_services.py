@@ -1,5 +1,7 @@
 """Services in a real user session: Quadlet, generate systemd, readiness, sockets, notes."""
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import registries
 from tests.support.command import Command
 
 RUNTIME = f"/run/user/{os.getuid()}"
@@ -87,6 +90,87 @@ def test_generated_unit_runs(rpod: Command, image: str) -> None:
         systemctl("stop", "container-job.service", check=False)
         os.unlink(f"{UNITS}/container-job.service")
         systemctl("daemon-reload")
+
+
+@contextlib.contextmanager
+def quadlet_service(rpod: Command, name: str, text: str) -> Iterator[str]:
+    """Make a service from a Quadlet file, and take it away again."""
+    environment = {"XDG_CONFIG_HOME": os.path.expanduser("~/.config")}
+    path = f"{QUADLET}/{name}.container"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    rpod("quadlet", env=environment)
+    try:
+        yield f"{name}.service"
+    except AssertionError:
+        sys.stderr.write(systemctl("status", "-n", "30", f"{name}.service", check=False))
+        raise
+    finally:
+        systemctl("stop", f"{name}.service", check=False)
+        os.unlink(path)
+        rpod("quadlet", env=environment)
+
+
+def test_readiness_waits_for_health(rpod: Command, image: str) -> None:
+    text = (
+        f"[Container]\nImage={image}\nExec=sh -c 'sleep 4; touch /up; sleep 1000'\nPull=never\n"
+        "Notify=healthy\nHealthCmd=test -e /up\nHealthInterval=1s\nHealthRetries=100\n"
+        "[Service]\nTimeoutStartSec=200\n"
+    )
+    with quadlet_service(rpod, "slow", text) as unit:
+        systemctl("start", unit)
+        form = "{{.State.Health.Status}}"
+        assert rpod("inspect", "-f", form, "systemd-slow").out == "healthy\n"
+
+
+@pytest.fixture(scope="module")
+def registry_host() -> Iterator[str]:
+    with registries.docker_registry() as running:
+        yield running.host
+
+
+def publish(rpod: Command, base: str, name: str, script: str) -> None:
+    """Push an image whose command is `script` under a name."""
+    rpod("rm", "--force", "maker")
+    rpod("create", "--name", "maker", base)
+    rpod("commit", "--quiet", "--change", f"CMD {json.dumps(['sh', '-c', script])}", "maker", name)
+    rpod("rm", "maker")
+    rpod("push", "--quiet", "--tls-verify=false", name)
+
+
+def test_auto_update_and_rollback(rpod: Command, image: str, registry_host: str) -> None:
+    name = f"{registry_host}/app:latest"
+    text = (
+        f"[Container]\nImage={name}\nAutoUpdate=registry\nNotify=healthy\n"
+        "HealthCmd=test -e /up\nHealthInterval=1s\nHealthRetries=5\nHealthOnFailure=kill\n"
+        "PodmanArgs=--tls-verify=false\n[Service]\nTimeoutStartSec=200\n"
+    )
+    update = ("auto-update", "--tls-verify=false", "--format", "{{.Unit}} {{.Updated}}")
+    publish(rpod, image, name, "echo one; touch /up; sleep 1000")
+    with quadlet_service(rpod, "app", text) as unit:
+        systemctl("start", unit)
+        assert rpod(*update).lines == [f"{unit} false"]
+        publish(rpod, image, f"{registry_host}/other", "true")
+        publish(rpod, image, name, "echo two; touch /up; sleep 1000")
+        rpod("rmi", "--force", f"{registry_host}/other")
+        assert rpod(*update, "--dry-run").lines == [f"{unit} pending"]
+        assert rpod("logs", "systemd-app").out == "one\n"
+        assert rpod(*update, timeout_s=200).lines == [f"{unit} true"]
+        assert rpod("logs", "systemd-app").out == "two\n"
+        publish(rpod, image, name, "echo three; sleep 1000")
+        done = rpod(*update, timeout_s=200)
+        assert done.lines == [f"{unit} rolled back"], done.told
+        assert rpod("logs", "systemd-app").out == "two\n"
+        assert systemctl("is-active", unit) == "active"
+
+
+def test_auto_update_names_what_is_missing(rpod: Command, image: str) -> None:
+    label = "io.containers.autoupdate=registry"
+    rpod("run", "-d", "--name", "lone", "--label", label, image, "sleep", "1000")
+    done = rpod("auto-update", check=False)
+    assert done.code == 125
+    assert "PODMAN_SYSTEMD_UNIT" in done.err
+    assert "failed" in done.out
 
 
 def test_socket_is_passed_to_the_container(session_rpod: Command, image: str) -> None:

@@ -31,15 +31,22 @@ def program() -> str:
 
 
 def generate(invocation: "Invocation") -> int:
-    """Print or write a unit for a container."""
+    """Print or write a unit for a container, or for all that restart at boot."""
     from rootless.container.query import find_view
 
     host = invocation.host()
+    if invocation.flag("at_boot") == bool(invocation.text("container")):
+        raise UsageError("generate systemd: name a container, or use --at-boot")
+    if invocation.flag("at_boot"):
+        return _hand_out(invocation, "rpod-restart.service", _restart_unit(host))
     found = find_view(host, invocation.text("container"))
     record = found.record
     own = record.name if invocation.flag("name") or invocation.flag("new") else record.id
     unit = f"{invocation.text('container_prefix')}{invocation.text('separator')}{own}.service"
-    text = _unit(invocation, host, found, unit)
+    return _hand_out(invocation, unit, _unit(invocation, host, found, unit))
+
+
+def _hand_out(invocation: "Invocation", unit: str, text: str) -> int:
     if not invocation.flag("files"):
         write(text)
         return 0
@@ -50,6 +57,23 @@ def generate(invocation: "Invocation") -> int:
     return 0
 
 
+def _own_words(host: "Host") -> list[str]:
+    return [program(), "--root", host.layout.store] if _is_elsewhere(host) else [program()]
+
+
+def _restart_unit(host: "Host") -> str:
+    """Return the unit that does at boot what a daemon does elsewhere: restart policies."""
+    from rootless.container.quadlet import command_line
+
+    start = [*_own_words(host), "start", "--all", "--filter", "should-start-on-boot=true"]
+    return "\n".join(
+        ["[Unit]", "Description=rpod containers that their restart policy starts at boot",
+         "Documentation=man:rpod-generate-systemd(1)", "Wants=network-online.target",
+         "After=network-online.target", "", "[Service]", "Type=oneshot", "RemainAfterExit=yes",
+         f"ExecStart={command_line(start)}", "", "[Install]", "WantedBy=default.target", ""]
+    )  # fmt: skip
+
+
 def _unit(invocation: "Invocation", host: "Host", found: "ContainerView", unit: str) -> str:
     from rootless.container.quadlet import command_line
 
@@ -58,7 +82,7 @@ def _unit(invocation: "Invocation", host: "Host", found: "ContainerView", unit: 
     if grace_s is None:
         grace_s = record.stop_timeout_s
     name = record.name if invocation.flag("name") or invocation.flag("new") else record.id
-    own = [program(), "--root", host.layout.store] if _is_elsewhere(host) else [program()]
+    own = _own_words(host)
     lines = [] if invocation.flag("no_header") else [f"# {unit}", "# made by rpod generate systemd"]
     lines += ["", "[Unit]", f"Description=rpod {unit}",
               "Documentation=man:rpod-generate-systemd(1)", "Wants=network-online.target",

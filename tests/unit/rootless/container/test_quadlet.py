@@ -81,3 +81,9 @@ def test_first_directory_wins(tmp_path: Path) -> None:
     (tmp_path / "b" / "z.txt").write_text("")
     found = quadlet_files([f"{tmp_path}/a", f"{tmp_path}/b", f"{tmp_path}/none"])
     assert found == [f"{tmp_path}/a/x.container", f"{tmp_path}/b/y.volume"]
+
+
+def test_readiness_by_health() -> None:
+    text = service("[Container]\nImage=i\nNotify=healthy\nHealthCmd=true\nHealthStartupCmd=x\n")
+    assert "--sdnotify=healthy" in line(text, "ExecStart")
+    assert "--health-startup-cmd x" in line(text, "ExecStart")

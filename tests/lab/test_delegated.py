@@ -1,0 +1,233 @@
+"""All controllers delegated (the drop-in that an error prints): each limit as the kernel has it.
+
+`contrib/lab/test` lets root write the drop-in first.
+"""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.support.command import Command
+
+ROOT = "/sys/fs/cgroup"
+SERVICE = f"{ROOT}/user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service"
+DEVICE = "/dev/vda"
+
+
+@pytest.fixture(autouse=True)
+def all_delegated() -> None:
+    with open(f"{SERVICE}/cgroup.controllers", encoding="ascii") as file:
+        missing = {"cpu", "cpuset", "io", "memory", "pids"} - set(file.read().split())
+    if missing:
+        pytest.skip(f"not delegated to this account: {', '.join(sorted(missing))}")
+
+
+def group_of(rpod: Command, name: str = "box") -> str:
+    return ROOT + rpod("inspect", "--format", "{{.State.CgroupPath}}", name).out.strip()
+
+
+def content(directory: str, name: str) -> str:
+    with open(f"{directory}/{name}", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def own_path(pid: str) -> str:
+    return content(f"/proc/{pid}", "cgroup").removeprefix("0::")
+
+
+def number_of(device: str) -> str:
+    status = os.stat(device)
+    return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+
+
+def test_every_limit_has_its_file(session_rpod: Command, image: str) -> None:
+    session_rpod(
+        "run", "-d", "--name", "box",
+        "--memory=64m", "--memory-swap=96m", "--memory-reservation=32m",
+        "--cpu-quota=30000", "--cpu-period=200000", "--cpu-shares=512",
+        "--cpuset-cpus=0", "--cpuset-mems=0", "--pids-limit=33",
+        f"--device-read-bps={DEVICE}:1mb", f"--device-write-bps={DEVICE}:2mb",
+        f"--device-read-iops={DEVICE}:300", f"--device-write-iops={DEVICE}:400",
+        "--cgroup-conf=memory.high=60000000", "--cgroup-conf=cpu.idle=0",
+        image, "sleep", "1000",
+    )  # fmt: skip
+    box = group_of(session_rpod)
+    found = {
+        name: content(box, name)
+        for name in (
+            "memory.max", "memory.swap.max", "memory.low", "memory.high", "cpu.max", "cpu.weight",
+            "cpuset.cpus", "cpuset.mems", "pids.max", "io.max",
+        )
+    }  # fmt: skip
+    page = 4096
+    assert found == {
+        "memory.max": f"{64 << 20}", "memory.swap.max": f"{32 << 20}", "memory.low": f"{32 << 20}",
+        "memory.high": f"{60000000 // page * page}", "cpu.max": "30000 200000", "cpu.weight": "20",
+        "cpuset.cpus": "0", "cpuset.mems": "0", "pids.max": "33",
+        "io.max": f"{number_of(DEVICE)} rbps=1048576 wbps=2097152 riops=300 wiops=400",
+    }  # fmt: skip
+    shown = session_rpod("exec", "box", "grep", "Cpus_allowed_list", "/proc/1/status").out
+    assert shown.split() == ["Cpus_allowed_list:", "0"]
+    session_rpod("update", "--cpuset-cpus=0-1", "box")
+    assert content(box, "cpuset.cpus") == "0-1"
+
+
+def test_weight_of_block_devices(session_rpod: Command, image: str) -> None:
+    options = ("--blkio-weight=500",)
+    done = session_rpod("run", "-d", "--name", "box", *options, image, "sleep", "9", check=False)
+    if done.code:
+        # A kernel without iocost and without bfq has nothing that could weigh.
+        assert "io.weight" in done.err, done.told
+        return
+    box = group_of(session_rpod)
+    names = [name for name in ("io.weight", "io.bfq.weight") if os.path.exists(f"{box}/{name}")]
+    assert any("4950" in content(box, name) or "500" in content(box, name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--cpuset-cpus=0,63", "not available: 63"),
+        ("--cpuset-mems=7", "not available: 7"),
+        ("--cpuset-cpus=1-0", "runs backwards"),
+        ("--cpuset-cpus=a", "not a list"),
+        ("--device-read-bps=/dev/vda", "DEVICE:VALUE"),
+        ("--device-read-bps=/dev/vda:0", "more than 0"),
+        ("--device-read-bps=/dev/vda:-1", "more than 0"),
+        ("--device-read-bps=/dev/null:1mb", "not a block device"),
+        ("--device-write-iops=/dev/vda:1mb", "not a number of operations"),
+        ("--blkio-weight=5", "between 10 and 1000"),
+        ("--cgroup-conf=memory.high=lots", "memory.high"),
+        ("--cgroup-conf=memory.nonsense=1", "memory.nonsense"),
+        ("--cgroup-conf=cgroup.procs=1", "not FILE=VALUE"),
+        ("--cgroup-conf=../x.y=1", "not FILE=VALUE"),
+        ("--memory=64x", "not a size"),
+        ("--memory=-5", "not a size"),
+        ("--memory=5m", "minimum is 6m"),
+        ("--memory-swap=64m", "--memory is needed"),
+        ("--cpu-quota=5", "minimum is 1000"),
+        ("--cpu-period=5", "between 1000 and 1000000"),
+        ("--cpu-shares=1", "between 2 and 262144"),
+        ("--cpus=0.001", "minimum is 0.01"),
+        ("--cpus=-1", "not a number"),
+        ("--pids-limit=-2", "-1 for no limit"),
+        ("--shm-size=1x", "shm-size"),
+        ("--ulimit=nofile=9:5", "nofile"),
+    ],
+)
+def test_bad_limit_is_refused(session_rpod: Command, image: str, option: str, words: str) -> None:
+    done = session_rpod("run", "--rm", "--network=none", option, image, "true", check=False)
+    assert done.code == 125, done.told
+    assert words in done.err, done.told
+    assert len(done.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("option", ["--memory=0", "--memory=-1", "--cpus=0", "--pids-limit=0",
+                                    "--pids-limit=-1", "--cpu-quota=-1"])  # fmt: skip
+def test_no_limit_is_none(session_rpod: Command, image: str, option: str) -> None:
+    files = ("memory.max", "cpu.max", "pids.max")
+    script = f"cd /sys/fs/cgroup; cat {' '.join(files)}"
+    done = session_rpod("run", "--rm", "--network=none", option, image, "sh", "-c", script)
+    name = {"mem": "memory.max", "cpu": "cpu.max", "pid": "pids.max"}[option[2:5]]
+    assert done.lines[files.index(name)].split()[0] == "max"
+
+
+def test_limit_above_that_of_a_cgroup_above(session_rpod: Command, image: str) -> None:
+    subprocess.run(
+        ["systemctl", "--user", "set-property", "--runtime", "tight.slice", "MemoryMax=50M",
+         "TasksMax=40"],
+        check=True, env={**os.environ, "XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"},
+    )  # fmt: skip
+    parent = "--cgroup-parent=tight.slice"
+    session_rpod("run", "-d", "--name", "box", parent, "--memory=20m", image, "sleep", "1000")
+    assert "/tight.slice/rpod-" in group_of(session_rpod)
+    for option in ("--memory=90m", "--pids-limit=90"):
+        done = session_rpod("run", "--rm", parent, option, image, "true", check=False)
+        assert done.code == 125
+        assert "tight.slice" in done.err, done.told
+    refused = session_rpod("update", "--memory=90m", "box", check=False)
+    assert refused.code == 125
+    assert content(group_of(session_rpod), "memory.max") == f"{20 << 20}"
+
+
+def test_monitor_stays_with_no_monitor(session_rpod: Command, image: str) -> None:
+    session_rpod("run", "-d", "--name", "box", "--cgroups=no-monitor", "--memory=64m", image,
+                 "sleep", "1000")  # fmt: skip
+    form = "{{.State.Pid}} {{.State.ConmonPid}}"
+    pid, monitor = session_rpod("inspect", "--format", form, "box").out.split()
+    assert ROOT + own_path(pid) == group_of(session_rpod)
+    assert own_path(monitor) == own_path("self")
+    assert content(group_of(session_rpod), "memory.max") == f"{64 << 20}"
+    assert session_rpod("exec", "box", "cat", "/proc/self/cgroup").out == "0::/\n"
+
+
+def test_no_cgroup_where_none_is_wanted(session_rpod: Command, image: str) -> None:
+    session_rpod("run", "-d", "--name", "box", "--cgroups=disabled", image, "sleep", "1000")
+    pid = session_rpod("inspect", "--format", "{{.State.Pid}}", "box").out.strip()
+    assert own_path(pid) == own_path("self")
+    done = session_rpod("run", "--cgroups=disabled", "--memory=64m", image, "true", check=False)
+    assert done.code == 125
+    assert "--cgroups=disabled" in done.err
+
+
+def test_split_divides_the_service_of_the_caller(session_rpod: Command, image: str) -> None:
+    """The unit is the caller's: it keeps its name around everything, and nobody leaves it."""
+    words = " ".join(
+        [*session_rpod.prefix, "run", "--rm", "--cgroups=split", "--memory=64m", image, "sh", "-c",
+         "'cat /proc/self/cgroup /sys/fs/cgroup/memory.max'"]
+    )  # fmt: skip
+    done = subprocess.run(
+        ["systemd-run", "--user", "--pipe", "--wait", "-q", "-p", "Delegate=yes", "--unit=splits",
+         *(f"--setenv={name}={value}" for name, value in session_rpod.environment.items()),
+         "sh", "-c", f"{words}; cat /proc/self/cgroup"],
+        capture_output=True, text=True, check=False,
+        env={**session_rpod.environment, "XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["0::/", f"{64 << 20}"], done.stderr
+    assert "/splits.service" in lines[2]
+
+
+def test_cgroup_removed_by_somebody_else(session_rpod: Command, image: str) -> None:
+    """The unit is stopped behind rpod's back: the container has ended, and starts again."""
+    session_rpod("run", "-d", "--name", "box", "--memory=64m", image, "sleep", "1000")
+    name = session_rpod("inspect", "--format", "{{.Id}}", "box").out.strip()
+    subprocess.run(
+        ["systemctl", "--user", "stop", f"rpod-{name}.scope"], check=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"},
+    )  # fmt: skip
+    form = "{{.State.Status}}"
+    assert session_rpod("inspect", "--format", form, "box").out == "exited\n"
+    refused = session_rpod("exec", "box", "true", check=False)
+    assert refused.code == 125
+    session_rpod("start", "box")
+    assert content(group_of(session_rpod), "memory.max") == f"{64 << 20}"
+
+
+def test_exec_where_the_process_limit_is_full(session_rpod: Command, image: str) -> None:
+    script = "b() { sleep 1000 & b; }; b 2>/dev/null; sleep 1000"
+    session_rpod("run", "-d", "--name", "box", "--pids-limit=8", image, "sh", "-c",
+                 f"trap '' TERM; ({script}); sleep 1000")  # fmt: skip
+    done = session_rpod("exec", "box", "sh", "-c", "true & wait", check=False, timeout_s=20)
+    assert done.code != 0, done.told
+    assert done.err, done.told
+    assert session_rpod("rm", "-f", "-t", "0", "box", timeout_s=20).code == 0
+
+
+def test_cgroupfs_in_a_delegated_scope(session_rpod: Command, image: str) -> None:
+    script = (
+        'own=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); mkdir "$own/shell";'
+        ' echo $$ >"$own/shell/cgroup.procs"; "$@"; cut -d: -f3 /proc/self/cgroup; ls -d "$own"/*/'
+    )
+    rpod = [*session_rpod.prefix, "--cgroup-manager=cgroupfs", "run", "--rm", "--cpuset-cpus=1"]
+    done = subprocess.run(
+        ["systemd-run", "--user", "--scope", "-q", "-p", "Delegate=yes", "bash", "-c", script, "sh",
+         *rpod, image, "cat", "/sys/fs/cgroup/cpuset.cpus"],
+        capture_output=True, text=True, check=False,
+        env={**session_rpod.environment, "XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"},
+    )  # fmt: skip
+    lines = done.stdout.split()
+    assert lines[0] == "1", done.stderr
+    assert lines[1].endswith("/shell")
+    assert len(lines) == 3, lines  # nothing is left of the container's cgroup
