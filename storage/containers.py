@@ -58,6 +58,11 @@ class ContainerRecord(NamedTuple):
     networks: tuple[dict[str, object], ...] = ()
     restart: str = ""
     health: dict[str, object] | None = None
+    # Kind of namespace -> whose it is: container:ID or ns:PATH.
+    joins: dict[str, str] = {}  # noqa: RUF012 - a record is never changed
+    pod: str = ""
+    is_infra: bool = False
+    init_kind: str = ""
 
     def to_json(self) -> dict[str, object]:
         return self._asdict()

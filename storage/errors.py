@@ -13,6 +13,7 @@ StorageError                    125
 +-- PolicyRefused               policy.json does not let an image in
 +-- NotFound                    1 for `rm`-like commands, else 125
 |   +-- ImageNotFound / ContainerNotFound / VolumeNotFound / NetworkNotFound / SecretNotFound
+|   +-- PodNotFound
 +-- Ambiguous                   an id prefix that several objects share
 +-- InUse                       2: something still needs the object
 +-- NameTaken                   a name that another object has
@@ -90,6 +91,10 @@ class ImageNotFound(NotFound):
 
 
 class ContainerNotFound(NotFound):
+    pass
+
+
+class PodNotFound(NotFound):
     pass
 
 

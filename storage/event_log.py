@@ -13,6 +13,7 @@ from storage import lightjson as json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.containers import ContainerRecord
+    from storage.pods import PodRecord
 
 LIMIT_BYTES = 1 << 20
 _MODE = 0o600
@@ -34,6 +35,18 @@ def container_event(
         name=record.name,
         image=record.image_name,
         attributes={**record.labels, **attributes},
+    )
+
+
+def pod_event(run_root: str, status: str, record: "PodRecord") -> None:
+    """Write down what happened to a pod."""
+    append(
+        run_root,
+        "pod",
+        status,
+        ident=record.id,
+        name=record.name,
+        attributes=dict(record.labels),
     )
 
 

@@ -1,11 +1,11 @@
 """Files that appear whole or not at all, locks that die with their holder, a place to build.
 
-Lock order, first to last: `lists` (an index is edited), `images` (shared while an image or a
-container that needs it is recorded, exclusive while garbage is removed), `names`, `layer-<hex>` or
-`blob-<hex>`, `container-names`, `volumes`, `secrets`, `networks`, then that of one network in the
-run root and the one of all of them. A lock is held for one object, never over the network or a
-user's command, except `blob-<hex>` and `layer-<hex>`: their very purpose is that two commands do
-not do work twice.
+Lock order, first to last: that of a pod, `lists` (an index is edited), `images` (shared while an
+image or a container that needs it is recorded, exclusive while garbage is removed), `names`,
+`layer-<hex>` or `blob-<hex>`, `pod-names`, `container-names`, `volumes`, `secrets`, `networks`,
+then that of one network in the run root and the one of all of them. A lock is held for one object,
+never over the network or a user's command, except `blob-<hex>` and `layer-<hex>`: their very
+purpose is that two commands do not do work twice.
 """
 
 import errno

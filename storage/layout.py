@@ -10,6 +10,8 @@
       layers/<map key>/<chain hex>/ an unpacked layer: layer.json, diff/
       containers/<id>/              OCI runtime bundle and records of a container
       container-names/<name>        the id of the container that has the name
+      pods/<id>/                    pod.json, lock; members/<id> for each container in the pod
+      pod-names/<name>              the id of the pod that has the name
       volumes/<name>/               volume.json, _data/
       secrets/<name>/               secret.json, data
       build-cache/                  steps that builds have made: `storage.build_cache`
@@ -95,6 +97,14 @@ class ContainerPaths:
     def stopped(self) -> str:
         """Is there when the user has asked the running container to end: it stays ended."""
         return f"{self.run_dir}/stopped"
+
+    @property
+    def dependents(self) -> str:
+        """One empty file for each container that shares a namespace of this one, named by its id.
+
+        An entry is made before its container, so it may name one that never came to be.
+        """
+        return f"{self.directory}/dependents"
 
     @property
     def lock(self) -> str:
@@ -205,6 +215,21 @@ class Layout:
     @property
     def container_names_dir(self) -> str:
         return f"{self.store}/container-names"
+
+    @property
+    def pods_dir(self) -> str:
+        return f"{self.store}/pods"
+
+    def pod(self, pod_id: str) -> str:
+        return f"{self.store}/pods/{pod_id}"
+
+    def pod_member(self, pod_id: str, container_id: str) -> str:
+        """Made before the container of that id, so it may name one that never came to be."""
+        return f"{self.store}/pods/{pod_id}/members/{container_id}"
+
+    @property
+    def pod_names_dir(self) -> str:
+        return f"{self.store}/pod-names"
 
     @property
     def volumes_dir(self) -> str:

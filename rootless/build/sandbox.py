@@ -11,13 +11,13 @@ import time
 
 from rootless.container import spec
 from rootless.container.bundle import check_limits, copy_seccomp, top_mode, write_etc
-from rootless.container.create import network_mode
 from rootless.container.emulate import choose_emulation
 from rootless.container.etc import hostname_of, write_network_files
 from rootless.container.idmap import choose, fit_single_id
 from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
 from rootless.container.mounts import UserMount
+from rootless.container.network_choice import network_mode
 from rootless.container.request import ContainerRequest, asked_limits
 from rootless.container.running import Container
 from rootless.container.starting import (

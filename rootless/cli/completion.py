@@ -56,7 +56,12 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
 
         for record in list_entries(host.layout):
             yield from record.names or (record.image_id[:12],)
-    elif objects == table.VOLUMES:
+    else:
+        yield from _other_names(host, objects)
+
+
+def _other_names(host: "Host", objects: str) -> "Iterator[str]":
+    if objects == table.VOLUMES:
         from storage.volumes import list_volumes
 
         for volume in list_volumes(host.layout):
@@ -71,3 +76,8 @@ def _names(host: "Host", objects: str) -> "Iterator[str]":
 
         for secret in list_secrets(host.layout):
             yield secret.name
+    elif objects == table.PODS:
+        from storage.pods import list_pods
+
+        for pod in list_pods(host.layout):
+            yield pod.name

@@ -34,6 +34,7 @@ COMMANDS = (
             flag("latest", "Show the one made last, of any state", short="l"),
             _NO_TRUNC,
             flag("noheading", "No headings"),
+            flag("pod", "Show the pods' ids and names", short="p"),
             flag("quiet", "Only ids", short="q"),
             text("sort", "Order", default="created",
                  choices=("command", "created", "id", "image", "names", "runningfor", "status")),

@@ -12,6 +12,7 @@ from rootless.cli.table import (
     FILES,
     IMAGES,
     NETWORKS,
+    PODS,
     RUNNING,
     SECRETS,
     SIZE,
@@ -37,6 +38,8 @@ _LATEST = flag("latest", "Take the container made last", short="l")
 
 _IDENTITY = (
     text("name", "Name of the container"),
+    text("pod", "Make it in a pod; new:NAME makes the pod, too", metavar="POD", objects=PODS),
+    text("pod-id-file", "Make it in the pod whose id is in a file", metavar="FILE", objects=FILES),
     text("hostname", "Host name inside; the short id by default", short="h"),
     text("user", "User, and group, of the process: NAME|UID[:GROUP|GID]", short="u",
          metavar="USER[:GROUP]"),
@@ -172,8 +175,9 @@ _FILE_SYSTEMS = (
 )  # fmt: skip
 
 _NETWORK = (
-    many("network", "Network: slirp4netns[:OPTIONS], pasta, none, host, or the name of one made by "
-         "`network create`, with ip=, ip6=, mac=, alias=, interface_name=",
+    many("network", "Network: slirp4netns[:OPTIONS], pasta, none, host, container:NAME, ns:PATH, or"
+         " the name of one made by `network create`, with ip=, ip6=, mac=, alias=,"
+         " interface_name=",
          metavar="MODE|NAME[:OPTIONS]", aliases=("net",), objects=NETWORKS),
     many("network-alias", "Further name in the user-defined networks", metavar="NAME"),
     text("ip", "IPv4 address in the user-defined network", metavar="ADDRESS"),
@@ -197,9 +201,12 @@ _SECURITY = (
     flag("privileged", "All capabilities, devices and paths that you have yourself"),
     many("security-opt", "seccomp=FILE|unconfined, no-new-privileges, mask=, unmask=, ...",
          metavar="OPTION"),
-    text("pid", "Process namespace: private or host", default="private", metavar="MODE"),
-    text("ipc", "IPC namespace: private or host", default="private", metavar="MODE"),
-    text("uts", "Host name namespace: private or host", default="private", metavar="MODE"),
+    text("pid", "Process namespace: private, host, container:NAME or ns:PATH", default="private",
+         metavar="MODE"),
+    text("ipc", "IPC namespace: private, host, container:NAME or ns:PATH", default="private",
+         metavar="MODE"),
+    text("uts", "Host name namespace: private, host, container:NAME or ns:PATH",
+         default="private", metavar="MODE"),
     text("cgroupns", "Control group namespace: private or host", default="private",
          metavar="MODE"),
     many("sysctl", "Set a kernel parameter of the container's namespaces", metavar="NAME=VALUE",
@@ -252,7 +259,15 @@ COMMANDS = (
         "create",
         "Make a container without starting it",
         "run:create",
-        CREATE_OPTIONS,
+        (
+            *CREATE_OPTIONS,
+            text(
+                "init-ctr",
+                "Run it to its end before the pod's other containers start: always, or"
+                " once and then remove it",
+                metavar="KIND",
+            ),
+        ),
         _IMAGE_AND_COMMAND,
         interspersed=False,
         aliases=("container create",),

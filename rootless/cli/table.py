@@ -20,6 +20,7 @@ IMAGES = "images"
 VOLUMES = "volumes"
 NETWORKS = "networks"
 SECRETS = "secrets"
+PODS = "pods"
 FILES = "files"
 DIRECTORIES = "directories"
 
@@ -153,6 +154,7 @@ GROUPS = {
     "manifest": "Manage indexes of images",
     "network": "Manage networks of containers",
     "secret": "Manage secrets",
+    "pod": "Manage pods: containers that share namespaces",
     "system": "Look at rpod and this host",
     "volume": "Manage volumes",
 }
@@ -167,6 +169,7 @@ _REGISTRY = "spec_registry"
 _VOLUME = "spec_volume"
 _NETWORK = "spec_network"
 _SECRET = "spec_secret"  # noqa: S105 - a module
+_POD = "spec_pod"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -321,6 +324,24 @@ INDEX: dict[str, tuple[str, str]] = {
     "secret rm": (_SECRET, "secret rm"),
     "secret remove": (_SECRET, "secret rm"),
     "secret exists": (_SECRET, "secret exists"),
+    "pod create": (_POD, "pod create"),
+    "pod start": (_POD, "pod start"),
+    "pod stop": (_POD, "pod stop"),
+    "pod restart": (_POD, "pod restart"),
+    "pod kill": (_POD, "pod kill"),
+    "pod pause": (_POD, "pod pause"),
+    "pod unpause": (_POD, "pod unpause"),
+    "pod rm": (_POD, "pod rm"),
+    "pod remove": (_POD, "pod rm"),
+    "pod prune": (_POD, "pod prune"),
+    "pod exists": (_POD, "pod exists"),
+    "pod ps": (_POD, "pod ps"),
+    "pod ls": (_POD, "pod ps"),
+    "pod list": (_POD, "pod ps"),
+    "pod inspect": (_POD, "pod inspect"),
+    "pod logs": (_POD, "pod logs"),
+    "pod top": (_POD, "pod top"),
+    "pod stats": (_POD, "pod stats"),
     "system info": (_SYSTEM, "info"),
     "system df": (_SPACE, "system df"),
     "system check": (_SPACE, "system check"),

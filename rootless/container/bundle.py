@@ -50,7 +50,11 @@ def write_bundle(
             for directory in ("", "/rootfs", "/upper", "/work", "/etc"):
                 os.mkdir(bundle + directory, 0o711)
             os.chmod(f"{bundle}/upper", top_mode(around.layers))
-            if record.driver == COPY:
+            if record.is_infra and not record.image_id:
+                from rootless.container.pause import write_pause
+
+                write_pause(f"{bundle}/rootfs")
+            elif record.driver == COPY:
                 _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
             accounts = account_files(user, around, host.user_name, request)
             if around.namespace.emulation == "bpf":

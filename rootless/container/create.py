@@ -19,10 +19,12 @@ from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
 from rootless.container.merged import read_accounts
 from rootless.container.names import check_name, make_name
+from rootless.container.network_choice import choose_network, published_ports
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
+from rootless.sandbox.drivers import COPY
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
 from storage.errors import ContainerNotFound, NameTaken
@@ -30,6 +32,7 @@ from storage.files import Lock
 from storage.images import ImageRecord
 from storage.layers import map_key
 from storage.oci.config import ImageConfig
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +44,26 @@ _FILES = (".sqfs", ".sqsh", ".squashfs", ".sif", ".simg")
 _LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
 
 
+class Place(NamedTuple):
+    """Where a container belongs: an id that was chosen for it, its pod, and what it is there."""
+
+    container_id: str = ""
+    pod: str = ""
+    is_infra: bool = False
+
+
+_NO_PLACE = Place()
+
+
 def create(
-    host: Host, request: ContainerRequest, on_event: "OnEvent | None" = None
+    host: Host,
+    request: ContainerRequest,
+    on_event: "OnEvent | None" = None,
+    place: Place = _NO_PLACE,
 ) -> ContainerRecord:
     """Make a container from a request and return its record; the image is pulled if needed.
+
+    What belongs in a pod is made by `rootless.container.pods_join.create_in_pod`.
 
     Raises UsageError, NameTaken, ImageNotFound, RegistryError, MountSourceMissing, UnknownUser.
     """
@@ -58,13 +77,30 @@ def create(
     if request.name and not request.replace:
         _check_free(host, request.name)
     found = _image(host, request, on_event)
-    if request.userns.partition(":")[0] == "auto":
+    return create_from(host, request, found, place, on_event)
+
+
+def create_from(
+    host: Host,
+    request: ContainerRequest,
+    found: tuple[ImageRecord, ImageConfig] | None,
+    place: Place,
+    on_event: "OnEvent | None" = None,
+) -> ContainerRecord:
+    """Make a container of an image that is here. Raises what `create` does."""
+    joins = _joins(host, request)
+    if joins:
+        from rootless.container.joined import shared_user_namespace
+
+        namespace = shared_user_namespace(host, request.userns, joins)
+    elif request.userns.partition(":")[0] == "auto":
         # The ids are this container's alone from the choice until its record says so.
         with Lock(host.layout.lock("userns")):
             namespace = _auto_namespace(host, request, found, on_event)
-            return _create(host, request, found, namespace, on_event)
-    namespace = _choose_namespace(host, request)
-    return _create(host, request, found, namespace, on_event)
+            return _create(host, request, _Given(found, place, namespace, joins), on_event)
+    else:
+        namespace = _choose_namespace(host, request)
+    return _create(host, request, _Given(found, place, namespace, joins), on_event)
 
 
 def _image(
@@ -104,17 +140,25 @@ def _auto_namespace(
     return auto_namespace(host, request, read_accounts(_layers(host, request, image, key), maps))
 
 
+class _Given(NamedTuple):
+    """What a container is made of, and where it belongs."""
+
+    found: tuple[ImageRecord, ImageConfig] | None
+    place: Place
+    namespace: UserNamespace
+    joins: dict[str, str]
+
+
 def _create(
-    host: Host,
-    request: ContainerRequest,
-    found: tuple[ImageRecord, ImageConfig] | None,
-    namespace: UserNamespace,
-    on_event: "OnEvent | None",
+    host: Host, request: ContainerRequest, given: _Given, on_event: "OnEvent | None"
 ) -> ContainerRecord:
     """Make a container in a user namespace that has been chosen."""
+    found, place, namespace, joins = given
     unpack_maps = storage_maps(namespace, host.id_maps())
     image, config, key, driver = _unpack(host, request, found, unpack_maps, on_event)
-    if namespace.maps.is_single:
+    if place.is_infra and not image.image_id:
+        driver = COPY
+    if namespace.maps.is_single and not joins:
         accounts = read_accounts(_layers(host, request, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
         namespace = fit_single_id(namespace, user.uid, user.gid)
@@ -124,7 +168,32 @@ def _create(
         namespace = choose_emulation(host, request.root_emulation, namespace)
     if request.name and request.replace:
         _remove_named(host, request.name)
+    basis = _Basis(image, config, namespace, (key, driver), joins, unpack_maps.is_single)
+    if place.pod and not place.is_infra:
+        from storage.pods import pod_lock
+
+        with pod_lock(host.layout, place.pod, shared=True):
+            record = _make(host, request, basis, place)
+    else:
+        record = _make(host, request, basis, place)
+    return _give_name(host, record, is_generated=request.name is None)
+
+
+class _Basis(NamedTuple):
+    """What a container is made of."""
+
+    image: ImageRecord
+    config: ImageConfig
+    namespace: UserNamespace
+    key_and_driver: tuple[str, str]
+    joins: dict[str, str]
+    is_single: bool
+
+
+def _make(host: Host, request: ContainerRequest, basis: _Basis, place: Place) -> ContainerRecord:
+    """Let the container appear, still without its name."""
     made: list[str] = []
+    image, config, namespace, (key, driver), joins, is_single = basis
     try:
         # From the look for layers, volumes and networks until the record that keeps them is there,
         # nobody may take them for unused.
@@ -133,12 +202,59 @@ def _create(
         networks_lock = Lock(host.layout.lock("networks"), shared=True)
         with images_lock, volumes_lock, networks_lock:
             around = _surroundings(host, request, config, image, namespace, key, made)
+            if joins or place.container_id:
+                around = _share(host, around, joins, place.container_id)
             record = _record(host, request, image, config, around, (key, driver))
-            write_bundle(host, request, config, around, record, unpack_maps.is_single)
+            if joins or place.pod:
+                record = _tell_others(host, record, request, place)
+            write_bundle(host, request, config, around, record, is_single)
     except BaseException:
         _remove_volumes(host, made)
         raise
-    return _give_name(host, record, is_generated=request.name is None)
+    return record
+
+
+def _tell_others(
+    host: Host, record: ContainerRecord, request: ContainerRequest, place: Place
+) -> ContainerRecord:
+    """Let the pod, and the containers whose namespaces it shares, know before it appears."""
+    from rootless.container.joined import note_dependents
+
+    if place.pod:
+        from storage.pods import add_member
+
+        add_member(host.layout, place.pod, record.id)
+        record = record._replace(
+            pod=place.pod, is_infra=place.is_infra, init_kind=request.init_ctr or ""
+        )
+    note_dependents(host, record)
+    return record
+
+
+def _joins(host: Host, request: ContainerRequest) -> dict[str, str]:
+    """Return the namespaces that are another's: kind -> container:ID or ns:PATH."""
+    texts = (request.pid, request.ipc, request.uts, request.userns, *request.network)
+    if all(":" not in text for text in texts):
+        return {}
+    from rootless.container.joined import wanted_joins
+
+    return wanted_joins(host, request)
+
+
+def _share(
+    host: Host, around: spec.Surroundings, joins: dict[str, str], container_id: str
+) -> spec.Surroundings:
+    """Note what a container gets along with the namespaces of another, and an id that it has."""
+    from rootless.container.joined import shared_files
+
+    if container_id:
+        directory = host.layout.container(container_id).directory
+        around = around._replace(container_id=container_id, directory=directory)
+    etc, hostname = shared_files(host, joins)
+    network = around.network
+    if "network" in joins:
+        network = spec.Network(joins["network"])
+    return around._replace(joins=joins, etc=etc, hostname=hostname, network=network)
 
 
 def _unpack(
@@ -253,7 +369,7 @@ def _surroundings(
 
         inherited = inherit(host, request.volumes_from)
     mounts = user_mounts.collect(request, config.volumes, working_directory(), inherited)
-    network = _network(host, request)
+    network = choose_network(host, request)
     layers = _layers(host, request, image, key)
     return spec.Surroundings(
         container_id=container_id,
@@ -280,59 +396,6 @@ def working_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
-
-
-def _network(host: Host, request: ContainerRequest) -> spec.Network:
-    """Return the mode, with the user-defined networks where there are any."""
-    texts = request.network or (host.config.network,)
-    if len(texts) > 1 or any(_names_network(text) for text in texts):
-        from rootless.container import networks_options as options
-
-        wanted = options.attachments(host, request, options.split_networks(texts))
-        return spec.Network("bridge", tuple(entry._asdict() for entry in wanted))
-    if request.ip or request.ip6 or request.mac_address or request.network_alias:
-        from rootless.container.networks_options import check_no_network
-
-        check_no_network(request)
-    return spec.Network(network_mode(host, request))
-
-
-# What --network names besides user-defined networks.
-_MODES = ("slirp4netns", "pasta", "none", "host", "container", "ns", "private", "default", "")
-
-
-def _names_network(text: str) -> bool:
-    return text.partition(":")[0] not in _MODES
-
-
-def network_mode(host: Host, request: ContainerRequest) -> str:
-    """Return the mode of `--network`. Raises UsageError, NetworkError, InvalidNetwork."""
-    text = (request.network or (host.config.network,))[0]
-    if text in ("", "default", "private"):
-        text = _default_network(host, request)
-    if text in ("slirp4netns", "none", "host"):
-        return text
-    from slirp.settings import parse_network
-
-    mode = parse_network(text).mode
-    if mode in ("container", "ns"):
-        raise UsageError(
-            f"--network {text}: sharing another network namespace is not possible yet",
-            remedy="use slirp4netns, pasta, host or none",
-        )
-    return text
-
-
-def _default_network(host: Host, request: ContainerRequest) -> str:
-    from rootless.host.probe import network_backend
-
-    backend = network_backend(host)
-    if backend == "host" and request.publish:
-        raise UsageError(
-            "publish ports: neither slirp4netns nor pasta can be used here",
-            remedy="run `rpod doctor` for the fix, or use --network=host without -p",
-        )
-    return backend
 
 
 def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.Source:
@@ -394,7 +457,7 @@ def _record(
         gid_map=around.namespace.maps.gids,
         driver=driver or storage_driver(host),
         network=around.network.mode,
-        ports=_ports(host, request, config, around),
+        ports=published_ports(host, request, config, around),
         mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
         labels=config.labels | labels_of(request) | _unit_label(host),
         annotations={},
@@ -416,6 +479,7 @@ def _record(
         pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
         restart=_restart(request),
         health=_health(host, request, config),
+        joins=around.joins,
         request={
             field: value
             for field, value in request._asdict().items()
@@ -449,34 +513,6 @@ def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[
         for option in details_without_check(request):
             host.note(f"{option} has no effect: neither --health-cmd nor the image has a check")
     return health
-
-
-def _ports(
-    host: Host, request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
-) -> tuple[dict[str, object], ...]:
-    if not request.publish and not request.publish_all:
-        return ()
-    from slirp.ports import parse_publish_all, publish_exposed
-
-    mode = around.network.mode.partition(":")[0]
-    if mode == "host":
-        host.note("-p is left out: with --network=host every port is the host's already")
-        return ()
-    if mode == "none":
-        raise UsageError(
-            "publish ports: a container with --network=none has no network",
-            remedy="leave -p out, or use --network=slirp4netns",
-        )
-    mappings = parse_publish_all(request.publish)
-    if request.publish_all:
-        mappings += publish_exposed((*config.exposed_ports, *request.expose), mappings)
-    if mode == "slirp4netns":
-        from slirp import slirp4netns
-        from slirp.settings import parse_network
-
-        for text in slirp4netns.notes(parse_network(around.network.mode).slirp, mappings):
-            host.note(text)
-    return tuple(mapping.to_json() for mapping in mappings)
 
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:

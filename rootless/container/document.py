@@ -21,14 +21,14 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     return {
         "Id": record.id,
         "Created": record.created_at,
-        "Path": record.command[0],
+        "Path": record.command[0] if record.command else "",
         "Args": list(record.command[1:]),
         "State": _state(found),
         "Image": record.image_id,
         "ImageDigest": record.image_digest,
         "ImageName": record.image_name,
         "Rootfs": "",
-        "Pod": "",
+        "Pod": record.pod,
         "ResolvConfPath": f"{paths.etc}/resolv.conf",
         "HostnamePath": f"{paths.etc}/hostname",
         "HostsPath": f"{paths.etc}/hosts",
@@ -48,13 +48,19 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "ExecIDs": [],
         "GraphDriver": _graph_driver(found, host),
         "Mounts": list(record.mounts),
-        "Dependencies": [],
+        "Dependencies": _dependencies(record.joins),
         "NetworkSettings": _network(found, host),
         "Namespace": "",
-        "IsInfra": False,
+        "IsInfra": record.is_infra,
         "Config": _config(found, config, request, host),
         "HostConfig": _host_config(found, config, request),
     }
+
+
+def _dependencies(joins: dict[str, str]) -> list[str]:
+    prefix = "container:"
+    owners = (t.removeprefix(prefix) for t in joins.values() if t.startswith(prefix))
+    return list(dict.fromkeys(owners))
 
 
 def read_request(raw: dict[str, object]) -> ContainerRequest:

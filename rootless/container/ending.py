@@ -64,22 +64,31 @@ def stop(host: Host, text: str, timeout_s: int | None = None) -> str:
         return found.record.name
     grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
     if grace_s != 0:
-        signal_container(found, found.record.stop_signal)
-        if found.status == "paused":
-            from rootless.linux.cgroup import freeze
-
-            freeze(found.state.cgroup, frozen=False)  # it has to run to obey
-        if _wait_ended(found, grace_s):
-            event_log.container_event(host.layout.run_root, "stop", found.record)
-            return found.record.name
-        host.note(
-            f"{signal_name(found.record.stop_signal)} did not end container {found.record.name} in"
-            f" {grace_s} seconds: killing it"
-        )
-    signal_container(found, signal.SIGKILL)
-    _wait_ended(found, -1)
-    event_log.container_event(host.layout.run_root, "stop", found.record)
+        ask_to_end(found)
+    end_after(host, found, grace_s)
     return found.record.name
+
+
+def ask_to_end(found: ContainerView) -> None:
+    """Send the stop signal."""
+    signal_container(found, found.record.stop_signal)
+    if found.status == "paused":
+        from rootless.linux.cgroup import freeze
+
+        freeze(found.state.cgroup, frozen=False)  # it has to run to obey
+
+
+def end_after(host: Host, found: ContainerView, grace_s: float) -> None:
+    """Wait for a container that was asked to end, and kill it after that time; -1 for never."""
+    if grace_s == 0 or not _wait_ended(found, grace_s):
+        if grace_s != 0:
+            host.note(
+                f"{signal_name(found.record.stop_signal)} did not end container"
+                f" {found.record.name} in {grace_s:g} seconds: killing it"
+            )
+        signal_container(found, signal.SIGKILL)
+        _wait_ended(found, -1)
+    event_log.container_event(host.layout.run_root, "stop", found.record)
 
 
 def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
@@ -154,10 +163,12 @@ def remove(
     force: bool = False,
     volumes: bool = False,
     timeout_s: int | None = None,
+    of_pod: bool = False,
 ) -> str:
     """Remove a container; a running one only with `force`, which stops it first.
 
-    Its anonymous volumes stay unless `volumes` is set.
+    Its anonymous volumes stay unless `volumes` is set. The infra container of a pod goes only with
+    the pod (`of_pod`).
 
     Returns its name. Raises ContainerNotFound, InUse.
     """
@@ -167,6 +178,16 @@ def remove(
         if not force:
             raise
         return remove_damaged(host, find_id(host.layout, text))
+    if found.record.is_infra and not of_pod:
+        raise UsageError(
+            f"container {found.record.id} is the infra container of pod {found.record.pod} and"
+            " cannot be removed without removing the pod",
+            remedy=f"rpod pod rm {found.record.pod[:12]}",
+        )
+    if os.path.exists(found.paths.dependents):
+        from rootless.container.depending import check_no_dependents
+
+        check_no_dependents(host, found)
     if found.status in _ALIVE:
         if not force:
             raise InUse(

@@ -82,11 +82,19 @@ def keep(
         # all, must not stand in the way. Whatever became of the record, the clients are told how
         # the command ended; the next command that looks removes what is left.
         container.release_lock()
-        if record.restart and not monitor.asked_to_stop:
-            from rootless.container.restart import pursue
-
-            pursue(view, code)
+        _pursue_policies(view, code, asked_to_stop=monitor.asked_to_stop)
         monitor.finish(code)
+
+
+def _pursue_policies(view: ContainerView, code: int, *, asked_to_stop: bool) -> None:
+    if view.record.restart and not asked_to_stop:
+        from rootless.container.restart import pursue
+
+        pursue(view, code)
+    if view.record.pod and not view.record.is_infra:
+        from rootless.container.pods_end import after_member
+
+        after_member(view, code)
 
 
 def _publish(monitor: Monitor, view: ContainerView, payload: bytes) -> bytes:

@@ -107,10 +107,23 @@ def start(
 
 
 def _start_required(host: "Host", record: ContainerRecord) -> None:
-    """Start what `--requires` names, first of all what those require. Raises what a start does."""
+    """Start what `--requires` names and what it shares namespaces with, with all those need.
+
+    Raises what a start does.
+    """
     required = record.request.get("requires")
     for name in required if isinstance(required, list | tuple) else ():
         start(host, str(name))
+    if record.pod and not record.is_infra:
+        from rootless.container.pods_create import find_or_make_infra
+        from storage.pods import read_pod
+
+        find_or_make_infra(host, read_pod(host.layout, record.pod))
+    if record.joins:
+        from rootless.container.joined import owners
+
+        for name in owners(record.joins):
+            start(host, name)
 
 
 def _launch(

@@ -18,6 +18,7 @@ _STATES = (
 _FILTERS = (
     "id", "name", "label", "label!", "status", "exited", "ancestor", "before", "since", "volume",
     "network", "until", "command", "health", "restart-policy", "should-start-on-boot",
+    "pod",
 )  # fmt: skip
 
 
@@ -172,12 +173,20 @@ def _matches(found: ContainerView, key: str, value: str, moments: dict[str, str]
             policy == "unless-stopped" and not found.state.stopped_by_user
         )
         return starts is (value in ("true", "1"))
+    if key in ("pod", "volume", "network"):
+        return _belongs(found, key, value)
+    return record.created_at < _moment(value)
+
+
+def _belongs(found: ContainerView, key: str, value: str) -> bool:
+    """Tell whether a container has to do with a pod, volume or network."""
+    record = found.record
+    if key == "pod":
+        return _is_in_pod(found, value)
     if key == "volume":
         return any(value in (m.get("Name"), m.get("Destination")) for m in record.mounts)
-    if key == "network":
-        names = [str(entry["name"]) for entry in record.networks]
-        return value in (names or [record.network.partition(":")[0]])
-    return record.created_at < _moment(value)
+    names = [str(entry["name"]) for entry in record.networks]
+    return value in (names or [record.network.partition(":")[0]])
 
 
 def _matches_text(key: str, value: str, container_id: str, name: str, command: str) -> bool:
@@ -198,6 +207,21 @@ def _is_ancestor(found: ContainerView, value: str) -> bool:
         or value == name.rpartition("/")[2].rpartition(":")[0]
         or found.record.image_id.startswith(value.removeprefix("sha256:"))
     )
+
+
+def _is_in_pod(found: ContainerView, value: str) -> bool:
+    """Tell by the pod's id, the beginning of it, or its name: the latter is beside the store."""
+    pod = found.record.pod
+    if not pod or not value:
+        return False
+    if pod.startswith(value):
+        return True
+    from storage.layout import Layout
+    from storage.pods import pod_name_owner
+
+    # <store>/containers/<id>
+    store = found.paths.directory.rpartition("/containers/")[0]
+    return pod_name_owner(Layout(store, ""), value) == pod
 
 
 def _moment(text: str) -> str:

@@ -31,6 +31,10 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
         except FileNotFoundError:
             pass  # somebody else was first
         _remove(host, scratch.path)
+    if record.pod:
+        from storage.pods import drop_member
+
+        drop_member(host.layout, record.pod, record.id)
     event_log.container_event(host.layout.run_root, "remove", record)
     _remove_cidfile(record)
     remove_tree(paths.run_dir)

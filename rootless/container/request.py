@@ -14,6 +14,9 @@ class ContainerRequest(NamedTuple):
     command: tuple[str, ...] = ()
     # identity and environment
     name: str | None = None
+    pod: str | None = None
+    pod_id_file: str | None = None
+    init_ctr: str | None = None
     hostname: str | None = None
     user: str | None = None
     userns: str = "host"

@@ -58,6 +58,11 @@ class Surroundings(NamedTuple):
     accounts: Accounts
     network: Network
     sources: list[Source]
+    # Kind of namespace -> whose it is, container:ID or ns:PATH; what comes with that: the
+    # directory with the owner's files for /etc, and the owner's host name.
+    joins: dict[str, str] = {}  # noqa: RUF012 - never changed
+    etc: str = ""
+    hostname: str = ""
 
 
 def container_command(request: ContainerRequest, image: ImageConfig) -> list[str]:
@@ -127,6 +132,8 @@ def make_config(
     hostname = _check_hostname(request.hostname or around.container_id[:_SHORT_ID])
     if request.uts == "host" or (around.network.is_host and request.hostname is None):
         hostname = os.uname().nodename
+    if "uts" in around.joins and around.hostname:
+        hostname = around.hostname
     masked, readonly = masked_and_readonly(security, host_network=around.network.is_host)
     config: dict[str, object] = {
         "ociVersion": OCI_VERSION,
@@ -221,8 +228,11 @@ def _namespaces(request: ContainerRequest, around: Surroundings) -> list[str]:
         ("uts", request.uts),
         ("cgroup", request.cgroupns),
     ):
-        if value not in ("private", "host", "", "shareable"):
-            raise UsageError(f"--{kind}={value}: unknown namespace", remedy="use private or host")
+        if value not in ("private", "host", "", "shareable") and kind not in around.joins:
+            raise UsageError(
+                f"--{kind}={value}: unknown namespace",
+                remedy="use private, host, container:NAME or ns:PATH",
+            )
         if value != "host":
             kinds.append(kind)
     if not around.network.is_host:
@@ -278,6 +288,8 @@ def _mounts(
     for name, target in generated_files(request):
         if target not in taken:
             path = f"{around.directory}/etc/{name}"
+            if around.etc and name in NETWORK_FILES:
+                path = f"{around.etc}/{name}"
             kept.append({"destination": target, "type": "bind", "source": path, "options": options})
     kept += [user_mounts.to_json(source.mount, source.path) for source in around.sources]
     if runs_systemd(request, image):
@@ -287,6 +299,10 @@ def _mounts(
         kept = prepare_mounts(kept, taken, owns_cgroup=owns_cgroup)
     # What lies below comes later: a volume on /etc does not hide the name servers.
     return sorted(kept, key=lambda entry: str(entry["destination"]).count("/"))
+
+
+# Belong to the network namespace: who shares it shows the files of its owner.
+NETWORK_FILES = ("hosts", "resolv.conf")
 
 
 def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:
@@ -304,14 +320,11 @@ def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:
 def _annotations(
     request: ContainerRequest, image: ImageConfig, around: Surroundings, seccomp: str
 ) -> dict[str, str]:
-    result: dict[str, str] = {}
-    for text in request.annotation:
-        name, separator, value = text.partition("=")
-        if not name or not separator or name.startswith("dev.rpod."):
-            raise UsageError(f'invalid annotation "{text}"', remedy="use NAME=VALUE")
-        result[name] = value
+    result = _own_annotations(request)
     result["dev.rpod.seccomp"] = seccomp
     result["dev.rpod.keyring"] = around.container_id
+    if around.joins:
+        result[defaults.JOINED] = ",".join({**around.joins, "user": ""})
     result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
     if around.namespace.emulation:
         result["dev.rpod.root-emulation"] = around.namespace.emulation
@@ -335,6 +348,16 @@ def _annotations(
     return result
 
 
+def _own_annotations(request: ContainerRequest) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for text in request.annotation:
+        name, separator, value = text.partition("=")
+        if not name or not separator or name.startswith("dev.rpod."):
+            raise UsageError(f'invalid annotation "{text}"', remedy="use NAME=VALUE")
+        result[name] = value
+    return result
+
+
 def _devices(request: ContainerRequest) -> list[dict[str, object]]:
     if not request.device and not request.privileged:
         return []
@@ -355,7 +378,8 @@ def _resources(request: ContainerRequest) -> dict[str, object]:
 
 
 def _sysctls(request: ContainerRequest, around: Surroundings) -> dict[str, str]:
-    result = {} if around.network.is_host else dict(defaults.NETWORK_SYSCTLS)
+    is_shared = around.network.is_host or "network" in around.joins
+    result = {} if is_shared else dict(defaults.NETWORK_SYSCTLS)
     for text in request.sysctl:
         name, separator, value = text.partition("=")
         if not separator or not name:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from rootless.container.cgroups import Group
     from rootless.container.frames import StartOptions
+    from rootless.container.joined import Joined
     from rootless.container.networks_join import Joining
     from rootless.host.paths import Host
     from rootless.sandbox.process import Process
@@ -141,7 +142,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     )
     plan.streams = streams.child
     group = make_cgroup(host, view, raw, plan)
-    joining = _join_networks(host, view, raw)
+    joining = _join(host, view, raw, plan)
     channel, pid = clone_child(plan, group, joining)
     streams.close_child()
     container = Container(listen(paths.attach_socket))
@@ -267,7 +268,7 @@ def _set_affinity(raw: dict[str, object], pid: int) -> None:
         os.sched_setaffinity(pid, [int(number) for number in str(text).split(",")])
 
 
-def _take_back(container: Container, joining: "Joining | None") -> None:
+def _take_back(container: Container, joining: "Joining | Joined | None") -> None:
     """End what a start that has failed has begun."""
     signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
     if container.network is not None:
@@ -275,6 +276,23 @@ def _take_back(container: Container, joining: "Joining | None") -> None:
     if joining is not None:
         joining.abandon()
     os.waitpid(container.pid, 0)
+
+
+def _join(
+    host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
+) -> "Joining | Joined | None":
+    """Open the namespaces of others, or take part in user-defined networks."""
+    if not view.record.joins:
+        return _join_networks(host, view, raw)
+    if view.record.network == "bridge":
+        raise HostError(
+            f"start container {view.record.name}: it cannot share a namespace of a container and"
+            " be in networks of its own",
+            remedy="share the network too: --network container:NAME",
+        )
+    from rootless.container.joined import Joined
+
+    return Joined(host, view.record, plan)
 
 
 def _join_networks(host: "Host", view: ContainerView, raw: dict[str, object]) -> "Joining | None":
@@ -291,7 +309,7 @@ def _join_networks(host: "Host", view: ContainerView, raw: dict[str, object]) ->
 
 
 def clone_child(
-    plan: child.Plan, group: "Group | None" = None, joining: "Joining | None" = None
+    plan: child.Plan, group: "Group | None" = None, joining: "Joining | Joined | None" = None
 ) -> tuple[Channel, int]:
     """Make the process that becomes the container, in its new namespaces."""
     ours, theirs = Channel.pair()
@@ -380,7 +398,7 @@ def bring_up(
     container: Container,
     channel: Channel,
     root: Root,
-    joining: "Joining | None" = None,
+    joining: "Joining | Joined | None" = None,
     meanwhile: "Callable[[], object] | None" = None,
 ) -> None:
     """See a child of `clone_child` through to the execution of its command.
@@ -393,6 +411,8 @@ def bring_up(
         apply_maps(container.pid, IdMaps(record.uid_map, record.gid_map), meanwhile)
     else:
         joining.wait_mapped()
+        if record.joins and meanwhile is not None:
+            meanwhile()
     namespaces = _open_namespaces(view, container.pid)
     from_outside = root.driver in MOUNTED_FROM_OUTSIDE
     mount_root = _fuse_mount(root, container) if from_outside else None
@@ -427,7 +447,9 @@ def bring_up(
         raise explain(parse_error(message))
 
 
-def _wait_network(view: ContainerView, container: Container, joining: "Joining | None") -> None:
+def _wait_network(
+    view: ContainerView, container: Container, joining: "Joining | Joined | None"
+) -> None:
     """Return once the network works and the ports are published. Raises SlirpError, HostError."""
     if container.network is not None:
         container.network.wait_ready()

@@ -44,6 +44,9 @@ TTY_GROUP = 5
 # Annotation, crun's: the process keeps the supplementary groups of the caller.
 KEEP_GROUPS = "run.oci.keep_original_groups"
 
+# Annotation: the namespaces, by commas, that the process is born in; it makes the others itself.
+JOINED = "dev.rpod.joined"
+
 # Soft and hard value wanted for each; a caller with lower hard limits keeps those.
 RLIMITS = (("RLIMIT_NOFILE", 1048576), ("RLIMIT_NPROC", 1048576))
 

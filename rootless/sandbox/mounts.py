@@ -109,6 +109,25 @@ class KernelMount(Operation):
         os.close(target)
 
 
+class GivenMount(Operation):
+    """Show a mount that was made elsewhere: a detached tree, open_tree(2)."""
+
+    __slots__ = ("_fd", "target")
+
+    def __init__(self, fd: int, target: str) -> None:
+        self._fd = fd
+        self.target = target
+
+    def describe(self) -> str:
+        return f"show a mount of another container on {self.target}"
+
+    def execute(self) -> None:
+        target, _ = open_target(self.target, directory=True)
+        sc.move_mount(self._fd, target)
+        os.close(target)
+        os.close(self._fd)
+
+
 class BindMount(Operation):
     """Show a file or directory of the host at a path of the container."""
 

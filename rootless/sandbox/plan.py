@@ -99,10 +99,12 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
     linux = config.part("linux")
     process = make_process(config.part("process"), seccomp=seccomp)
     namespaces = {entry.text("type") for entry in linux.parts("namespaces")}
+    joined = config.part("annotations").text(defaults.JOINED).split(",")
+    own = namespaces.difference(joined)
     operations: list[Operation] = []
-    if "network" in namespaces:
+    if "network" in own:
         operations.append(LoopbackUp())
-    if "uts" in namespaces:
+    if "uts" in own:
         operations.append(Hostname(config.text("hostname"), config.text("domainname")))
     operations += _mounts(config, (process.uid, process.gid))
     operations += _devices(linux)
@@ -121,7 +123,7 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
 
         emulation.prepare(process, mode)
     plan = Plan(root, operations, process)
-    for name in namespaces:
+    for name in own:
         plan.clone_flags |= CLONE_FLAGS[name]
     process.keeps_groups = annotations.text(defaults.KEEP_GROUPS) == "1"
     plan.init = annotations.text("dev.rpod.init") == "true"

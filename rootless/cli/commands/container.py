@@ -34,6 +34,10 @@ def is_idle(view: "ContainerView") -> bool:
     return view.status not in RUNNING
 
 
+def _is_removable(view: "ContainerView") -> bool:
+    return not view.record.is_infra  # that goes with its pod
+
+
 def _is_any(view: "ContainerView") -> bool:
     return True
 
@@ -150,7 +154,7 @@ def remove(invocation: "Invocation") -> int:
             return
         _say(name)
 
-    names = chosen_containers(invocation, host, is_wanted=_is_any)
+    names = chosen_containers(invocation, host, is_wanted=_is_removable)
     return removal_exit_code(for_each(names, remove_one))
 
 
@@ -277,15 +281,16 @@ def logs(invocation: "Invocation") -> int:
         chosen_containers(invocation, host, is_wanted=_is_any),
         follow=invocation.flag("follow"),
         tail=invocation.number("tail"),
-        since=_moment(invocation, "since"),
-        until=_moment(invocation, "until"),
+        since=moment(invocation, "since"),
+        until=moment(invocation, "until"),
         timestamps=invocation.flag("timestamps"),
         names=invocation.flag("names"),
     )
     return 0
 
 
-def _moment(invocation: "Invocation", name: str) -> float | None:
+def moment(invocation: "Invocation", name: str) -> float | None:
+    """Return the time that an option gives. Raises UsageError."""
     import time
 
     from rootless.container.moments import parse_moment
@@ -338,7 +343,8 @@ def prune(invocation: "Invocation") -> int:
     ):
         return 0
     host = invocation.host()
-    views = [view for view in list_views(host, all_states=True) if is_idle(view)]
+    views = list_views(host, all_states=True)
+    views = [view for view in views if is_idle(view) and _is_removable(view)]
     views = filter_views(views, invocation.texts("filter"))
 
     def remove_one(container_id: str) -> None:

@@ -5,7 +5,7 @@ import time
 
 from rootless.cli.commands.selection import chosen_containers, exit_code, for_each, one_container
 from rootless.cli.human import size_text
-from rootless.cli.output import Row, Table, print_formatted, write
+from rootless.cli.output import Row, Table, print_formatted, write, write_json
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
     from rootless.container.stats import Stats
     from rootless.host.paths import Host
+    from storage.containers import ContainerView
 
 _SHORT_ID = 12
 _TABLE = Table(
@@ -22,7 +23,16 @@ _TABLE = Table(
     ("NET IO", False), ("BLOCK IO", False), ("PIDS", False), ("CPU TIME", False),
     ("AVG CPU %", False),
 )  # fmt: skip
+_KEYS: tuple[str, ...] = (
+    "ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "UpTime", "AvgCPU",
+)  # fmt: skip
+_POD_COLUMNS = (
+    ("POD", "Pod"), ("CID", "CID"), ("NAME", "Name"), ("CPU %", "CPUPerc"),
+    ("MEM USAGE/ LIMIT", "MemUsage"), ("MEM %", "MemPerc"), ("NET IO", "NetIO"),
+    ("BLOCK IO", "BlockIO"), ("PIDS", "PIDS"),
+)  # fmt: skip
 _HEADINGS = {
+    "Pod": "POD", "CID": "CID",
     "ID": "ID", "ContainerID": "ID", "Container": "ID", "Name": "NAME", "CPUPerc": "CPU %",
     "CPU": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemUsageBytes": "MEM USAGE / LIMIT",
     "MemPerc": "MEM %", "NetIO": "NET IO", "BlockIO": "BLOCK IO", "PIDS": "PIDS", "PIDs": "PIDS",
@@ -75,53 +85,84 @@ def _each(invocation: "Invocation", action: "Callable[[Host, str], str]", status
 def stats(invocation: "Invocation") -> int:
     """Show what containers use, again and again unless --no-stream."""
     host = invocation.host()
+    return show_stats(invocation, host, lambda: [("", v) for v in _views(invocation, host)])
+
+
+def show_stats(
+    invocation: "Invocation",
+    host: "Host",
+    views: "Callable[[], list[tuple[str, ContainerView]]]",
+) -> int:
+    """Show what the containers that `views` returns use; each with the id of its pod, or "".
+
+    Raises UsageError.
+    """
+    from rootless.container.stats import look
+
     interval_s = invocation.number("interval") or 0
     if interval_s < 1:
         raise UsageError("--interval must be at least 1 second")
     before: dict[str, Stats] = {}
     once = invocation.flag("no_stream")
     while True:
-        rows = _look(invocation, host)
+        looks = [(pod, look(view)) for pod, view in views()]
+        rows = [(pod, row) for pod, row in looks if row is not None]
         if not once and not invocation.flag("no_reset") and sys.stdout.isatty():
             write("\033[2J\033[H")
         _print(invocation, rows, before)
-        if any(row.from_proc for row in rows):
+        if any(row.from_proc for _, row in rows):
             host.note("no memory controller here: memory is added up from the processes")
         if once:
             return 0
         sys.stdout.flush()
-        before = {row.container_id: row for row in rows}
+        before = {row.container_id: row for _, row in rows}
         try:
             time.sleep(interval_s)
         except KeyboardInterrupt:
             return 0
 
 
-def _look(invocation: "Invocation", host: "Host") -> "list[Stats]":
+def _views(invocation: "Invocation", host: "Host") -> "list[ContainerView]":
     from rootless.container.query import find_view, list_views
-    from rootless.container.stats import look
 
     names: list[str] = list(invocation.texts("containers"))
     if invocation.flag("latest"):
         names = chosen_containers(invocation, host, is_wanted=lambda view: True)
     if names:
-        views = [find_view(host, name) for name in names]
-    else:
-        views = list_views(host, all_states=invocation.flag("all"))
-    return [row for row in (look(view) for view in views) if row is not None]
+        return [find_view(host, name) for name in names]
+    return list_views(host, all_states=invocation.flag("all"))
 
 
-def _print(invocation: "Invocation", rows: "list[Stats]", before: "dict[str, Stats]") -> None:
+def _print(
+    invocation: "Invocation", rows: "list[tuple[str, Stats]]", before: "dict[str, Stats]"
+) -> None:
     text = invocation.text("format")
     full = invocation.flag("no_trunc")
-    made = [_row(row, before.get(row.container_id), full=full) for row in rows]
+    made = []
+    for pod, one in rows:
+        row = _row(one, before.get(one.container_id), full=full)
+        row["Pod"] = pod if full else pod[:_SHORT_ID]
+        row["CID"] = row["ID"]
+        made.append(row)
+    is_of_pods = invocation.command.name == "pod stats"
     if text and text != "table":
+        if is_of_pods and text == "json":
+            write_json([_with_pod(row) for row in made], indent=1)
+            return
         valid = (*_HEADINGS, *_NUMBERS)
         print_formatted(made, text, headings=_HEADINGS, valid=valid, indent=1)
         return
-    keys = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "UpTime",
-            "AvgCPU")  # fmt: skip
-    _TABLE.print([[str(row[key]) for key in keys] for row in made], noheading=False, full=full)
+    table, keys = _TABLE, _KEYS
+    if is_of_pods:
+        table = Table(*((title, False) for title, _ in _POD_COLUMNS))
+        keys = tuple(key for _, key in _POD_COLUMNS)
+    table.print([[str(row[key]) for key in keys] for row in made], noheading=False, full=full)
+
+
+def _with_pod(row: Row) -> dict[str, object]:
+    document = row.document
+    assert isinstance(document, dict)
+    return {"Pod": row["Pod"], **document}
 
 
 def _row(now: "Stats", before: "Stats | None", *, full: bool) -> Row:
@@ -140,7 +181,7 @@ def _row(now: "Stats", before: "Stats | None", *, full: bool) -> Row:
         "UpTime": _go_duration(now.cpu_ns),
         "AvgCPU": f"{now.average_cpu:.2f}%",
     }
-    document = {
+    document: dict[str, object] = {
         "id": now.container_id[:_SHORT_ID],
         "name": now.name,
         "cpu_time": fields["UpTime"],

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
     from storage.containers import ContainerView
 
 _TABLE = Table(
@@ -27,11 +28,14 @@ _HEADINGS = {
     "CreatedHuman": "CREATED",
     "RunningFor": "CREATED",
     "Labels": "LABELS",
+    "Pod": "POD ID",
+    "PodName": "PODNAME",
+    "IsInfra": "IS INFRA",
 }
 FIELDS = (
     "AutoRemove", "Command", "Created", "CreatedAt", "CreatedHuman", "ExitCode", "Exited",
     "ExitedAt", "ID", "Image", "ImageID", "Label", "Labels", "Mounts", "Names", "Networks", "Pid",
-    "Ports", "RunningFor", "StartedAt", "State", "Status",
+    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status",
 )  # fmt: skip
 _SHORT_ID = 12
 _COMMAND_LETTERS = 20
@@ -60,10 +64,17 @@ def ps(invocation: "Invocation") -> int:
     text = invocation.text("format")
     if not text or text == "table":
         lines = [_cells(view, now_s, full=full) for view in views]
-        _TABLE.print(lines, noheading=invocation.flag("noheading"), full=full)
+        table = _TABLE
+        if invocation.flag("pod"):
+            table = Table(*_TABLE.columns, ("POD ID", False), ("PODNAME", False))
+            lines = [
+                (*line, _pod_id(view, full=full), _pod_name(host, view))
+                for line, view in zip(lines, views, strict=True)
+            ]
+        table.print(lines, noheading=invocation.flag("noheading"), full=full)
         return 0
     print_formatted(
-        [_row(view, now_s, full=full) for view in views],
+        [_row(host, view, now_s, full=full) for view in views],
         text,
         headings=_HEADINGS,
         valid=FIELDS,
@@ -132,7 +143,23 @@ def _health_text(view: "ContainerView") -> str:
     return f" ({health_status(view)})"
 
 
-def _row(view: "ContainerView", now_s: float, *, full: bool) -> Row:
+def _pod_id(view: "ContainerView", *, full: bool) -> str:
+    return view.record.pod if full else view.record.pod[:_SHORT_ID]
+
+
+def _pod_name(host: "Host", view: "ContainerView") -> str:
+    if not view.record.pod:
+        return ""
+    from storage.errors import StorageError
+    from storage.pods import read_pod
+
+    try:
+        return read_pod(host.layout, view.record.pod).name
+    except StorageError:
+        return ""  # it is being removed
+
+
+def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Row:
     record = view.record
     created = ago_text(record.created_at, now_s)
     exited = view.status == "exited"
@@ -154,7 +181,10 @@ def _row(view: "ContainerView", now_s: float, *, full: bool) -> Row:
         "Mounts": ",".join(mounts),
         "Names": record.name,
         "Networks": ",".join(str(entry["name"]) for entry in record.networks),
+        "IsInfra": record.is_infra,
         "Pid": view.pid,
+        "Pod": _pod_id(view, full=full),
+        "PodName": _pod_name(host, view),
         "Ports": ports_text(view),
         "RunningFor": created,
         "StartedAt": unix_time(view.state.started_at),
@@ -179,15 +209,15 @@ def _document(
         "Id": record.id,
         "Image": record.image_name,
         "ImageID": record.image_id,
-        "IsInfra": False,
+        "IsInfra": record.is_infra,
         "Labels": record.labels or None,
         "Mounts": mounts,
         "Names": [record.name],
         "Namespaces": {},
         "Networks": [entry["name"] for entry in record.networks],
         "Pid": view.pid,
-        "Pod": "",
-        "PodName": "",
+        "Pod": record.pod,
+        "PodName": fields["PodName"],
         "Ports": [
             {
                 "host_ip": port.get("host_ip") or "",

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
     from rootless.host.paths import Host
+    from rootless.images import OnEvent
     from storage.containers import ContainerRecord
 
 _NO_TERMINAL = (
@@ -50,12 +51,11 @@ def run(invocation: "Invocation") -> int:
         request = request._replace(rm=True)
     with MonitorProcess(host, attach=not request.detach) as monitor:
         from rootless.container import lifecycle
-        from rootless.container.create import create as create_container
 
         lifecycle.check_request(request)
         _warn_without_terminal(tty=request.tty, interactive=request.interactive)
         with Reporter(quiet=request.quiet) as on_event:
-            record = create_container(host, request, on_event)
+            record = _create(host, request, on_event)
         # The progress is off the terminal before the container takes it.
         result = lifecycle.run_created(host, record, request, monitor)
     if request.rmi:
@@ -63,6 +63,18 @@ def run(invocation: "Invocation") -> int:
     if request.detach:
         sys.stdout.write(f"{result.container_id}\n")
     return result.exit_code
+
+
+def _create(
+    host: "Host", request: ContainerRequest, on_event: "OnEvent | None"
+) -> "ContainerRecord":
+    if request.pod or request.pod_id_file or request.init_ctr is not None:
+        from rootless.container.pods_join import create_in_pod
+
+        return create_in_pod(host, request, on_event)
+    from rootless.container.create import create as create_container
+
+    return create_container(host, request, on_event)
 
 
 def _remove_image(host: "Host", record: "ContainerRecord") -> None:
@@ -80,12 +92,10 @@ def _remove_image(host: "Host", record: "ContainerRecord") -> None:
 
 def create(invocation: "Invocation") -> int:
     """Make a container and print its id."""
-    from rootless.container.create import create as create_container
-
     host = invocation.host()
     request = make_request(invocation, host)
     with Reporter(quiet=request.quiet) as on_event:
-        record = create_container(host, request, on_event)
+        record = _create(host, request, on_event)
     sys.stdout.write(f"{record.id}\n")
     return 0
 

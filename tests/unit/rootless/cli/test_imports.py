@@ -141,7 +141,7 @@ etc.check_network_files(request)
 class Host:
     class config:
         network = "slirp4netns"
-assert create._network(Host, request) == spec.Network("slirp4netns")
+assert create.choose_network(Host, request) == spec.Network("slirp4netns")
 """
     _, modules = loaded(["create", "i"], extra)
     assert not [name for name in modules if name.startswith("slirp")]
