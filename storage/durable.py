@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 
 
 def sync_file_system(path: str) -> None:
@@ -19,3 +20,35 @@ def sync_file_system(path: str) -> None:
         if done.returncode == 0:
             return
     os.sync()
+
+
+class GroupSync:
+    """Lets threads share what one sync of the file system writes.
+
+    A sync that begins after a thread has written its files makes them durable, whoever asked for
+    it: while one runs, those who come wait for it and then for one more, together.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._begun = 0
+        self._done = 0
+
+    def sync(self, path: str) -> None:
+        """Return when everything that was written before the call is on the disk."""
+        with self._turn:
+            wanted = self._begun + 1
+            while self._done < wanted:
+                if self._begun > self._done:
+                    self._turn.wait()
+                    continue
+                self._begun += 1
+                self._turn.release()
+                done = self._done
+                try:
+                    sync_file_system(path)
+                    done = self._begun
+                finally:
+                    self._turn.acquire()
+                    self._begun = self._done = done
+                    self._turn.notify_all()

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 
+from storage.durable import GroupSync
 from storage.files import Lock
 from storage.images import list_images
 from storage.inflate import Source
@@ -31,6 +32,7 @@ class LayerSet:
         self._chains = chain_ids(diff_ids)
         self._stack = contextlib.ExitStack()
         self._guard = threading.Lock()
+        self._disk = GroupSync()
         self._limits = layer_limits(layout)
         self._known: frozenset[tuple[str, str]] | None = None
         self._held: dict[int, tuple[LayerBuilder, UnpackResult]] = {}
@@ -86,7 +88,7 @@ class LayerSet:
                 limits=self._limits,
             )
             if not result.missing_links:
-                builder.publish(result)
+                builder.publish(result, self._disk.sync)
                 return result
             with self._guard:
                 self._held[position] = (builder, result)
@@ -107,7 +109,7 @@ class LayerSet:
                 self._layout.layer_diff(self._map_key, chain) for chain in self._chains[:position]
             ]
             added = link_across(builder.diff, lower, result.missing_links)
-            builder.publish(result._replace(size_bytes=result.size_bytes + added))
+            builder.publish(result._replace(size_bytes=result.size_bytes + added), self._disk.sync)
         sweep(self._layout)
 
     def __enter__(self) -> "LayerSet":

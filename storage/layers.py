@@ -16,6 +16,7 @@ from storage.scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from storage.unpack import UnpackResult
@@ -111,8 +112,13 @@ class LayerBuilder:
         self._chain_id = chain_id
         return self.publish(result)
 
-    def publish(self, result: "UnpackResult") -> LayerRecord:
-        """Let the layer appear under its final name. Raises StoreUnusable, DiskFull."""
+    def publish(
+        self, result: "UnpackResult", sync: "Callable[[str], None] | None" = None
+    ) -> LayerRecord:
+        """Let the layer appear under its final name. Raises StoreUnusable, DiskFull.
+
+        `sync` makes a directory durable; by default the file system that it is on.
+        """
         from storage.durable import sync_file_system
 
         record = LayerRecord(
@@ -123,7 +129,7 @@ class LayerBuilder:
         try:
             data = json.dumps({"version": _VERSION, **record._asdict()}).encode()
             write_file(f"{built}/{_RECORD}", data, sync=False)
-            sync_file_system(built)
+            (sync or sync_file_system)(built)
             os.makedirs(os.path.dirname(final), 0o711, exist_ok=True)
             os.rename(built, final)
         except OSError as error:

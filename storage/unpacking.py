@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.events import Events
 
-_THREADS = 3
+_THREADS = 4  # one or two of them wait for the disk
 
 
 def ensure_layers(

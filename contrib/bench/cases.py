@@ -172,7 +172,9 @@ def archive(command: str) -> Callable[[Context], Sample]:
             saved = context.engine.timed("save", "-q", "-o", path, source)
             if command == "save":
                 return _ms(saved)
+            # What an earlier round has loaded lost its name to this one's pull.
             context.engine.call("rmi", "-f", source)
+            context.engine.call("image", "prune", "-f")
             return _ms(context.engine.timed("load", "-q", "-i", path))
 
     return measure
