@@ -509,16 +509,20 @@ def import_image(
     *,
     changes: "Changes | None" = None,
     message: str = "",
+    platform: str | None = None,
     on_event: "OnEvent | None" = None,
 ) -> ImageRecord:
     """Make an image of one layer from a plain root file system: archive, directory or stdin.
 
-    Raises PolicyRefused, InvalidArchive, InvalidReference, StoreUnusable.
+    `platform` (OS/ARCH[/VARIANT]) is this host's by default. Raises PolicyRefused, InvalidArchive,
+    InvalidReference, StoreUnusable.
     """
     from storage.archive import import_rootfs
+    from storage.platform import parse_platform
     from storage.policy import check_source_policy
     from storage.verify import check_demands
 
+    chosen = parse_platform(platform) if platform else None
     demands = check_source_policy("tarball", path or "", "", host.environ)
     check_demands(host.layout, demands, (), "", f"tarball:{path or '-'}", None)
 
@@ -530,6 +534,7 @@ def import_image(
             reference=reference,
             changes=changes,
             message=message,
+            platform=chosen,
             events=lambda event: emit(list(event)),
         )
         return record.manifest_digest

@@ -30,6 +30,7 @@ from storage.unpack import UnpackResult, unpack_tar
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.events import Events
+    from storage.platform import Platform
 
 Config = dict[str, object]
 Changes = Callable[[Config], Config]
@@ -60,6 +61,7 @@ def import_rootfs(
     reference: str | None = None,
     changes: Changes | None = None,
     message: str = "",
+    platform: "Platform | None" = None,
     events: "Events | None" = None,
 ) -> ImageRecord:
     """Make an image from a tar archive, compressed or not, or a directory; None is stdin.
@@ -85,7 +87,9 @@ def import_rootfs(
     for note in layer.unpacked.notes:
         tell(Event(NOTE, layer.digest, text=note))
     tell(Event(UNPACK_DONE, layer.digest, layer.size, layer.size))
-    manifest_digest = _write_manifest(layout, layer, config, message or f"Imported from {where}")
+    manifest_digest = _write_manifest(
+        layout, layer, config, message or f"Imported from {where}", platform or host_platform()
+    )
     return commit_image(layout, manifest_digest=manifest_digest, name=name, map_key=map_key)
 
 
@@ -192,8 +196,9 @@ def _gzip_compressor() -> _Compressor:
     return isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
 
 
-def _write_manifest(layout: Layout, layer: _Layer, config: dict[str, object], message: str) -> str:
-    platform = host_platform()
+def _write_manifest(
+    layout: Layout, layer: _Layer, config: dict[str, object], message: str, platform: "Platform"
+) -> str:
     created = rfc3339_now()
     document: dict[str, object] = {
         "created": created,

@@ -72,10 +72,13 @@ COMMANDS = (
         "Make an image from a plain root file system",
         "image:import_",
         (
+            text("arch", "Architecture to write into the image", metavar="ARCH"),
             many("change", "Set a part of the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, "
                  "STOPSIGNAL, USER, VOLUME or WORKDIR", short="c", metavar="INSTRUCTION"),
             text("message", "Comment in the image's history", short="m"),
+            text("os", "Operating system to write into the image", metavar="OS"),
             _QUIET,
+            text("variant", "Variant of the architecture", metavar="VARIANT"),
         ),
         (
             Argument("path", 1, 1, "PATH|-", FILES),

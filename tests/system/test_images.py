@@ -176,6 +176,14 @@ def test_import_of_a_root_file_system(rpod: Command, busybox_tar: str) -> None:
     rpod("rmi", "localhost/imported:1")
 
 
+def test_import_for_another_platform(rpod: Command, busybox_tar: str) -> None:
+    name = "localhost/imported:arm"
+    rpod("import", "--os", "linux", "--arch", "arm", "--variant", "v7", busybox_tar, name)
+    found = rpod("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name)
+    assert found.out.strip() == "linux/arm"
+    rpod("rmi", name)
+
+
 def test_import_from_standard_input(rpod: Command) -> None:
     data = images.tar(images.busybox_files())
     image_id = rpod("import", "-q", "-", "localhost/imported:2", input=data).lines[-1]

@@ -154,6 +154,9 @@ def import_(invocation: "Invocation") -> int:
             invocation.text("reference") or None,
             changes=changes,
             message=invocation.text("message"),
+            platform=images.join_platform(
+                None, *(invocation.text(key) for key in ("arch", "os", "variant"))
+            ),
             on_event=on_event,
         )
     _say(f"sha256:{record.image_id}")
