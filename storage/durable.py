@@ -1,8 +1,6 @@
 """Making a whole tree durable before it appears under its final name."""
 
 import os
-import shutil
-import subprocess
 import threading
 
 
@@ -12,6 +10,9 @@ def sync_file_system(path: str) -> None:
     One syncfs(2) for thousands of new files instead of one fsync(2) for each. sync(1) of coreutils
     calls it; without that tool every file system is written. Waits as long as the disk needs.
     """
+    import shutil
+    import subprocess
+
     tool = shutil.which("sync", path="/usr/bin:/bin")
     if tool is not None:
         done = subprocess.run(
