@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 
-from storage.errors import from_os_error
+from storage.errors import StoreTooNew, StoreUnusable, from_os_error
 from storage.layout import VERSION, Layout
 
 TYPE_CHECKING = False
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def make_store(layout: Layout) -> None:
     """Make the store's directories; cheap when it exists.
 
-    Raises StoreUnusable, DiskFull.
+    Raises StoreTooNew, StoreUnusable, DiskFull.
     """
-    if os.path.exists(layout.version_file):
+    if _has_version(layout):
         return
     try:
         for path in (
@@ -52,6 +52,28 @@ def make_store(layout: Layout) -> None:
         write_file(layout.version_file, b"%d\n" % VERSION)
     except OSError as error:
         raise from_os_error(f"make the store {layout.store}", error) from error
+
+
+def _has_version(layout: Layout) -> bool:
+    """Tell whether the store is complete. Raises StoreTooNew, StoreUnusable."""
+    path = layout.version_file
+    try:
+        version = int(read_file(path, limit_bytes=64))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreUnusable(f"open the store {layout.store}: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreUnusable(
+            f"open the store {layout.store}: its file `version` is damaged",
+            remedy=f"if this rpod made the store: echo {VERSION} > {path}",
+        ) from error
+    if version > VERSION:
+        raise StoreTooNew(
+            f"open the store {layout.store}: it has format {version}, this rpod knows {VERSION}",
+            remedy="use the newer rpod that made it, or another store with --root DIR",
+        )
+    return True
 
 
 def is_store(directory: str) -> bool:

@@ -9,7 +9,7 @@ from rootless.config import Config
 from rootless.errors import HostError
 from rootless.host import paths
 from rootless.host.paths import find_run_root, make_run_root, open_host, store_directory
-from storage.errors import StoreUnusable
+from storage.errors import StoreTooNew, StoreUnusable
 
 UID = os.getuid()
 
@@ -53,6 +53,26 @@ def test_open_host_makes_both_places(tmp_path: Path) -> None:
     assert os.path.exists(host.layout.version_file)
     assert host.layout.run_root == f"{tmp_path}/runtime/rpod"
     assert os.stat(host.layout.run_root).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("2\n", StoreTooNew, "format 2"),
+        ("", StoreUnusable, "damaged"),
+        ("one\n", StoreUnusable, "damaged"),
+    ],
+)
+def test_store_of_another_format_is_left_alone(
+    tmp_path: Path, text: str, kind: type[StoreUnusable], words: str
+) -> None:
+    store = open_host(environ=environ(tmp_path)).layout
+    Path(store.version_file).write_text(text)
+    with pytest.raises(kind, match=words) as caught:
+        open_host(environ=environ(tmp_path))
+    assert store.store in caught.value.message
+    assert caught.value.remedy
+    assert Path(store.version_file).read_text() == text
 
 
 def test_open_host_variable_names_the_store(tmp_path: Path) -> None:
