@@ -16,7 +16,7 @@ from rootless.host.filesystem import existing_part, find_file_system
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, os_release, read_text
 from rootless.sandbox import capabilities
-from rootless.version import VERSION
+from rootless.version import STANDS_FOR, VERSION
 from slirp.errors import SlirpError
 from storage.containers import iter_views
 from storage.errors import StorageError
@@ -49,11 +49,15 @@ def gather(host: Host) -> dict[str, object]:
     }
 
 
-def version() -> dict[str, object]:
-    """Return the version section: podman's keys, with Python for Go."""
+def version(called: str = "rpod") -> dict[str, object]:
+    """Return the version section: podman's keys, with Python for Go.
+
+    `called` is the name by which the command was started: "podman" and "docker" get theirs.
+    """
+    known = STANDS_FOR.get(called, VERSION)
     return {
-        "APIVersion": VERSION,
-        "Version": VERSION,
+        "APIVersion": known,
+        "Version": known,
         "PythonVersion": sys.version.split()[0],
         "OsArch": f"linux/{architecture()}",
         "Os": "linux",

@@ -15,26 +15,40 @@ _COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 
 
 def short_version(invocation: "Invocation") -> int:
-    """Print the line of `rpod --version`."""
+    """Print the line of `rpod --version`, as the tool does by whose name it was started."""
     from rootless.host.info import version as gather_version
+    from rootless.version import VERSION
 
-    write(f"rpod version {gather_version()['Version']}\n")
+    called = _called()
+    known = gather_version(called)["Version"]
+    if called == "docker":
+        write(f"Docker version {known}, build rpod-{VERSION}\n")
+    else:
+        write(f"{called} version {known}\n")
     return 0
+
+
+def _called() -> str:
+    name = os.path.basename(sys.argv[0])
+    return name if name in ("podman", "docker") else "rpod"
 
 
 def version(invocation: "Invocation") -> int:
     """Print versions."""
     from rootless.host.info import version as gather_version
 
-    client = gather_version()
+    client = gather_version(_called())
+    sections: dict[str, object] = {"Client": client}
+    if _called() == "docker":
+        sections["Server"] = client
     text = invocation.text("format")
     if text == "json":
         import json
 
-        write(json.dumps({"Client": client}, separators=(",", ":")) + "\n")
+        write(json.dumps(sections, separators=(",", ":")) + "\n")
     elif text:
         # podman's fields lie both below .Client and at the top.
-        print_documents([{"Client": client, **client}], text)
+        print_documents([{**sections, **client}], text)
     else:
         lines = (
             ("Client:", "rpod"),

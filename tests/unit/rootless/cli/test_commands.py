@@ -424,3 +424,25 @@ class TestVolumes:
         anonymous = rpod("volume", "create").out
         assert rpod("volume", "prune", "-f").out == anonymous
         assert rpod("volume", "prune", "-fa").out == "v\n"
+
+
+@pytest.mark.parametrize(
+    ("called", "line"),
+    [
+        ("/usr/bin/rpod", "rpod version 0."),
+        ("/home/me/bin/podman", "podman version 5."),
+        ("docker", "Docker version 27."),
+    ],
+)
+def test_version_is_that_of_the_tool_it_is_started_as(
+    rpod: Rpod, monkeypatch: pytest.MonkeyPatch, called: str, line: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [called])
+    told = rpod("--version").out
+    assert told.startswith(line)
+    number = told.split()[2].rstrip(",")
+    assert rpod("version", "--format", "{{.Client.Version}} {{.Version}}").out.split() == [
+        number,
+        number,
+    ]
+    assert ("Server" in json.loads(rpod("version", "--format", "json").out)) == (called == "docker")
