@@ -36,6 +36,8 @@ class Config(NamedTuple):
     max_layer_size: int = 0
     max_layer_ratio: int = 0
     max_layer_files: int = 0
+    cdi_directories: tuple[str, ...] = ()
+    inject: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
 
@@ -100,6 +102,19 @@ def parse_toml(data: bytes, where: str) -> dict[str, object]:
         raise UsageError(f"read {where}: it is nested too deeply") from error
 
 
+def parse_yaml(data: bytes, where: str) -> object:
+    """Read a document of plain values. Raises UsageError."""
+    import yaml
+
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"read {where}: {text}", remedy="correct the file") from error
+    except RecursionError as error:
+        raise UsageError(f"read {where}: it is nested too deeply") from error
+
+
 def _merge(config: Config, table: dict[str, object], path: str) -> Config:
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -122,6 +137,10 @@ def _set(config: Config, key: str, value: object, where: str) -> Config:
         return config._replace(max_layer_files=_count(value, where))
     if key == "additional_stores":
         return config._replace(additional_stores=_directories(value, where))
+    if key == "cdi_directories":
+        return config._replace(cdi_directories=_directories(value, where))
+    if key == "inject":
+        return config._replace(inject=_names(value, where))
     if not isinstance(value, str):
         raise UsageError(f"{where}: must be a string, not {type(value).__name__}")
     if key == "pull":
@@ -164,6 +183,15 @@ def _directories(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         raise UsageError(f"{where}: must be a list of directories")
     return tuple(_absolute(part, where) for part in value)
+
+
+def _names(value: object, where: str) -> tuple[str, ...]:
+    """Read a list of names; in the environment they are separated by commas."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise UsageError(f"{where}: must be a list of names")
+    return tuple(value)
 
 
 def _check_choice(value: str, allowed: tuple[str, ...], where: str) -> None:

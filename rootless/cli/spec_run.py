@@ -168,8 +168,12 @@ _FILE_SYSTEMS = (
          default=True),
     number("shm-size", "Size of /dev/shm: NUMBER[b|k|m|g]; 0 has no limit", default=64 << 20,
            metavar="SIZE", kind=SIZE),
-    many("device", "Give a device of the host", metavar="PATH[:TARGET[:rwm]]", kind=COMMAS,
+    many("device", "Give a device of the host, or one by its name in the container device "
+         "interface", metavar="PATH[:TARGET[:rwm]]|VENDOR/CLASS=NAME", kind=COMMAS,
          objects=FILES),
+    text("gpus", "Give GPUs: all, how many, or device=NAME,NAME", metavar="GPUS"),
+    many("inject", "Put in what a profile of the site or your own describes", metavar="PROFILE",
+         kind=COMMAS),
     many("secret", "Give a secret, as a file or with type=env as a variable: "
          "NAME[,type=,target=,uid=,gid=,mode=]", metavar="SECRET[,OPTION...]", objects=SECRETS),
 )  # fmt: skip

@@ -16,7 +16,8 @@ from rootless.cli.table import (
 )
 
 OF_RUN = (
-    "volume", "mount", "tmpfs", "device", "env", "env_file", "unsetenv", "workdir", "network",
+    "volume", "mount", "tmpfs", "device", "gpus", "inject", "env", "env_file", "unsetenv",
+    "workdir", "network",
     "publish", "security_opt", "cap_add", "cap_drop", "ulimit", "root_emulation", "pull",
     "platform", "tls_verify", "authfile", "creds", "cert_dir", "retry", "retry_delay", "quiet",
 )  # fmt: skip

@@ -65,6 +65,10 @@ def write_bundle(
                 write_new(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
             bind_accounts(runtime_config, around.directory, accounts)
+            if request.device or request.gpus or request.inject or host.config.inject:
+                from rootless.container.injection import inject
+
+                inject(host, request, around.layers, runtime_config)
             if request.secret:
                 _place_secrets(host, request, around, runtime_config, bundle)
             check_limits(host, request, runtime_config)

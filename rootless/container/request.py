@@ -103,6 +103,8 @@ class ContainerRequest(NamedTuple):
     read_only_tmpfs: bool = True
     shm_size: int = 64 << 20
     device: tuple[str, ...] = ()
+    gpus: str | None = None
+    inject: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()
     # network
     network: tuple[str, ...] = ()

@@ -361,9 +361,10 @@ def _own_annotations(request: ContainerRequest) -> dict[str, str]:
 def _devices(request: ContainerRequest) -> list[dict[str, object]]:
     if not request.device and not request.privileged:
         return []
-    from rootless.sandbox.devices import parse_device, privileged_devices
+    from rootless.sandbox.devices import is_cdi_name, parse_device, privileged_devices
 
-    entries = [device.to_json() for text in request.device for device in parse_device(text)]
+    entries = [device.to_json() for text in request.device if not is_cdi_name(text)
+               for device in parse_device(text)]  # fmt: skip
     if request.privileged:
         entries += [device.to_json() for device in privileged_devices()]
     return entries

@@ -45,6 +45,11 @@ class Device(NamedTuple):
         return entry
 
 
+def is_cdi_name(text: str) -> bool:
+    """Tell a name of the container device interface from the path of a device node."""
+    return "=" in text and not text.startswith("/")
+
+
 def parse_device(text: str) -> list[Device]:
     """Read `HOST[:CONTAINER][:PERMISSIONS]`; a directory stands for every device in it.
 
@@ -95,9 +100,9 @@ def privileged_devices(directory: str = "/dev") -> list[Device]:
 def _split(text: str) -> tuple[str, str, str]:
     fields = text.split(":")
     source, rest = fields[0], fields[1:]
-    if "=" in source and not source.startswith("/"):
+    if is_cdi_name(text):
         raise UsageError(
-            f"--device {text}: CDI devices are not supported",
+            f"--device {text}: devices by name are for run, create and shell",
             remedy="name the device nodes: --device /dev/...",
         )
     permissions = ""

@@ -7,6 +7,7 @@ kernel inside it, and through `rootless.sandbox.targets`: a link in a hostile im
 else. Nothing here imports at run time.
 """
 
+import errno
 import os
 import stat
 
@@ -44,6 +45,37 @@ class Symlink(Operation):
             os.symlink(self.target, self.path)
         except FileExistsError:
             return
+
+
+class Link(Operation):
+    """Make a symbolic link, with the directories on the way; what is there makes way.
+
+    Only a link or a plain file of the image is replaced, in the container's own layer.
+    """
+
+    __slots__ = ("path", "target")
+
+    def __init__(self, target: str, path: str) -> None:
+        self.target = target
+        self.path = path
+
+    def describe(self) -> str:
+        return f"link {self.path} -> {self.target}"
+
+    def execute(self) -> None:
+        directory, _, name = self.path.rpartition("/")
+        parent, _ = open_target(directory or "/", directory=True)
+        try:
+            if os.fstat(parent).st_dev != os.stat("/").st_dev:
+                # The image, or a mount, leads out of the container's own files.
+                raise StepError(self.describe(), self.path, errno.EXDEV)
+            try:
+                os.symlink(self.target, name, dir_fd=parent)
+            except FileExistsError:
+                os.unlink(name, dir_fd=parent)
+                os.symlink(self.target, name, dir_fd=parent)
+        finally:
+            os.close(parent)
 
 
 class MaskPaths(Operation):

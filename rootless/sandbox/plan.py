@@ -14,6 +14,7 @@ from rootless.sandbox.child import Plan
 from rootless.sandbox.mounts import BindMount, DeviceBind, KernelMount, late_readonly
 from rootless.sandbox.operations import (
     Hostname,
+    Link,
     LoopbackUp,
     MaskPaths,
     Operation,
@@ -108,6 +109,7 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
         operations.append(Hostname(config.text("hostname"), config.text("domainname")))
     operations += _mounts(config, (process.uid, process.gid))
     operations += _devices(linux)
+    operations += _links(config.part("annotations").text("dev.rpod.links"))
     # Written before /proc/sys becomes read-only.
     operations += _sysctls(config, linux)
     operations.append(WorkingDirectory(process.cwd, process.uid, process.gid))
@@ -208,6 +210,15 @@ def _devices(linux: Config) -> list[Operation]:
             )
         )
     return operations
+
+
+def _links(text: str) -> list[Operation]:
+    """Read [[what it points to, path], ...]."""
+    if not text:
+        return []
+    from storage import lightjson as json
+
+    return [Link(str(target), str(path)) for target, path in json.loads(text)]
 
 
 def _sysctls(config: Config, linux: Config) -> list[Operation]:

@@ -44,7 +44,7 @@ def test_entry_names_the_source_only_when_it_differs() -> None:
         ("/dev/null:x", "must be absolute"),
         ("/dev/null:/a:/b:rw", "invalid device"),
         ("/dev/null:/a:rx", "invalid device"),
-        ("nvidia.com/gpu=all", "CDI devices are not supported"),
+        ("nvidia.com/gpu=all", "devices by name are for run, create and shell"),
         ("/etc/passwd", "/etc/passwd is not a device"),
         ("/dev/null:r", "cannot be limited"),
         ("/dev/null:/dev/x:m", "cannot be limited"),
