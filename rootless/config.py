@@ -115,6 +115,24 @@ def parse_yaml(data: bytes, where: str) -> object:
         raise UsageError(f"read {where}: it is nested too deeply") from error
 
 
+def parse_yaml_documents(data: bytes, where: str) -> list[object]:
+    """Read a stream of documents of plain values. Raises UsageError."""
+    import yaml
+
+    try:
+        return list(yaml.safe_load_all(data))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"multi doc yaml could not be split: {where}: {text}") from error
+
+
+def yaml_text(value: object) -> str:
+    """Return a document of plain values as text, keys in order."""
+    import yaml
+
+    return str(yaml.safe_dump(value, default_flow_style=False))
+
+
 def _merge(config: Config, table: dict[str, object], path: str) -> Config:
     for key, value in table.items():
         name = key.replace("-", "_")

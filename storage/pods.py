@@ -47,6 +47,8 @@ class PodRecord(NamedTuple):
     create_command: tuple[str, ...] = ()
     annotations: dict[str, str] = {}  # noqa: RUF012 - never changed
     version: int = 1
+    # Volumes that go with the pod.
+    volumes: tuple[str, ...] = ()
 
 
 def new_pod_id() -> str:
@@ -119,7 +121,7 @@ def _from_json(raw: object, where: str) -> PodRecord:
         raise ValueError("not an object")  # noqa: TRY004 - a wrong document, not a wrong call
     known = {key: value for key, value in raw.items() if key in PodRecord._fields}
     try:
-        for key in ("shares", "create_command"):
+        for key in ("shares", "create_command", "volumes"):
             known[key] = tuple(known.get(key, ()))
         for key in ("infra", "members"):
             known[key] = {k: tuple(v) if isinstance(v, list) else v for k, v in known[key].items()}

@@ -23,7 +23,6 @@ COMMANDS = {
     "image sign": _SIGNING,
     "image trust": "policy.json is obeyed; edit it with an editor",
     "init": _NOT_YET,
-    "kube": _NOT_YET,
     "machine": "rpod runs on Linux itself, without a virtual machine",
     "mount": "mounts belong to the container: use `rpod cp` or `rpod export`",
     "pod clone": _NOT_YET,

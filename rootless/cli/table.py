@@ -151,8 +151,10 @@ GROUPS = {
     "healthcheck": "Check the health of containers",
     "generate": "Make units of systemd",
     "image": "Manage images",
+    "kube": "Play documents of Kubernetes, and write them",
     "manifest": "Manage indexes of images",
     "network": "Manage networks of containers",
+    "play": "Play documents of Kubernetes",
     "secret": "Manage secrets",
     "pod": "Manage pods: containers that share namespaces",
     "system": "Look at rpod and this host",
@@ -170,6 +172,7 @@ _VOLUME = "spec_volume"
 _NETWORK = "spec_network"
 _SECRET = "spec_secret"  # noqa: S105 - a module
 _POD = "spec_pod"
+_KUBE = "spec_kube"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -324,6 +327,11 @@ INDEX: dict[str, tuple[str, str]] = {
     "secret rm": (_SECRET, "secret rm"),
     "secret remove": (_SECRET, "secret rm"),
     "secret exists": (_SECRET, "secret exists"),
+    "kube play": (_KUBE, "kube play"),
+    "play kube": (_KUBE, "kube play"),
+    "kube down": (_KUBE, "kube down"),
+    "kube generate": (_KUBE, "kube generate"),
+    "generate kube": (_KUBE, "kube generate"),
     "pod create": (_POD, "pod create"),
     "pod start": (_POD, "pod start"),
     "pod stop": (_POD, "pod stop"),

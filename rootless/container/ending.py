@@ -4,6 +4,7 @@ The state is the kernel's (the monitor's lock, the first process): these functio
 and wait on a pidfd; nobody is asked to agree.
 """
 
+import math
 import os
 import select
 import time
@@ -84,7 +85,7 @@ def end_after(host: Host, found: ContainerView, grace_s: float) -> None:
         if grace_s != 0:
             host.note(
                 f"{signal_name(found.record.stop_signal)} did not end container"
-                f" {found.record.name} in {grace_s:g} seconds: killing it"
+                f" {found.record.name} in {math.ceil(grace_s)} seconds: killing it"
             )
         signal_container(found, signal.SIGKILL)
         _wait_ended(found, -1)

@@ -29,7 +29,8 @@ class PodView(NamedTuple):
 
     @property
     def state(self) -> str:
-        return pod_state([found.status for found in self.members])
+        # An init container that has ended is as it should be.
+        return pod_state([one.status for one in self.members if not one.record.init_kind])
 
     @property
     def ordinary(self) -> list[ContainerView]:

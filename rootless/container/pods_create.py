@@ -48,7 +48,8 @@ class PodRequest(NamedTuple):
     """Everything that `pod create` accepts.
 
     `infra_request` has the options of the network and what else is the infra container's;
-    `members` are fields that every container gets. `replace` removes a pod of the same name.
+    `members` are fields that every container gets, `volumes` are removed with the pod.
+    `replace` removes a pod of the same name.
     """
 
     name: str = ""
@@ -66,6 +67,7 @@ class PodRequest(NamedTuple):
     infra_request: ContainerRequest = ContainerRequest()
     members: dict[str, object] = {}  # noqa: RUF012 - never changed
     create_command: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 def create_pod(host: "Host", request: PodRequest, on_event: "OnEvent | None" = None) -> PodRecord:
@@ -114,6 +116,7 @@ def _record(host: "Host", request: PodRequest) -> PodRecord:
         infra=_not_default(infra),
         members=request.members,
         create_command=request.create_command,
+        volumes=request.volumes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from rootless.container import ending
 from rootless.container.pods import stop_members, view_pod
+from rootless.container.remove import remove_volume_data
 from rootless.host.paths import Host
 from storage import event_log
 from storage.errors import ContainerNotFound, InUse, InvalidDocument
@@ -36,6 +37,8 @@ def remove_pod(host: Host, text: str, *, force: bool = False, timeout_s: int | N
         # Again: another command may have started one meanwhile.
         _end_members(host, pod, force=force, timeout_s=0)
         _remove_members(host, pod_id)
+        for name in pod.volumes:
+            _remove_volume(host, name)
         remove_pod_record(host.layout, pod_id, pod.name)
     event_log.pod_event(host.layout.run_root, "remove", pod)
     return pod_id
@@ -55,6 +58,13 @@ def _end_members(host: Host, pod: PodRecord, *, force: bool, timeout_s: int | No
     infra = [one for one in found.members if one.record.is_infra]
     stop_members(host, running, timeout_s)
     stop_members(host, infra, 0 if running and timeout_s == 0 else timeout_s)
+
+
+def _remove_volume(host: Host, name: str) -> None:
+    try:
+        remove_volume_data(host, name)
+    except InUse as error:
+        host.note(f"{error.message}: it stays")
 
 
 def _remove_members(host: Host, pod_id: str) -> None:
