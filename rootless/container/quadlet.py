@@ -1,4 +1,4 @@
-"""Quadlet files (.container, .volume, .network, .image, .build) become services of systemd.
+"""Quadlet files (.container, .pod, .kube, .volume, .network, .image, .build) become services.
 
 podman-systemd.unit(5), systemd.syntax(7). A file with a key that is not known makes no service: a
 container that lacks what was written down is worse than none.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Sections = dict[str, list[tuple[str, str]]]
 
 KINDS = {".container": "Container", ".volume": "Volume", ".network": "Network", ".image": "Image",
-         ".build": "Build"}  # fmt: skip
+         ".build": "Build", ".pod": "Pod", ".kube": "Kube"}  # fmt: skip
 MARK = "# Made by rpod quadlet from "
 _TEXTS = {
     "ContainerName": "name", "HostName": "hostname", "WorkingDir": "workdir", "UserNS": "userns",
@@ -56,6 +56,16 @@ _OTHERS = {
     "Build": {"ImageTag": "tag", "File": "file", "SetWorkingDirectory": "", "Target": "target",
               "Label": "label", "Environment": "env", "Pull": "pull", "Volume": "volume",
               "Network": "network", "Secret": "secret", "AuthFile": "authfile"},
+}  # fmt: skip
+_POD = {
+    "AddHost": "add-host", "DNS": "dns", "DNSOption": "dns-option", "DNSSearch": "dns-search",
+    "ExitPolicy": "exit-policy", "HostName": "hostname", "IP": "ip", "IP6": "ip6",
+    "Label": "label", "Network": "network", "NetworkAlias": "network-alias",
+    "PublishPort": "publish", "ShmSize": "shm-size", "UserNS": "userns", "Volume": "volume",
+}  # fmt: skip
+_KUBE = {
+    "ConfigMap": "configmap", "LogDriver": "log-driver", "Network": "network",
+    "PublishPort": "publish", "UserNS": "userns",
 }  # fmt: skip
 _SWITCH_OPTIONS = ("ipv6", "internal", "disable-dns", "all-tags", "tls-verify")
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
@@ -118,8 +128,9 @@ def make_unit(path: str, text: str, program: str) -> Unit:
     if section not in sections:
         raise UsageError(f"read {path}: there is no section [{section}]")
     maker = _Maker(path, stem, program, sections)
-    service = maker.container() if kind == ".container" else maker.once(section)
-    suffix = "" if kind == ".container" else f"-{kind[1:]}"
+    makers = {".container": maker.container, ".pod": maker.pod, ".kube": maker.kube}
+    service = makers[kind]() if kind in makers else maker.once(section)
+    suffix = "" if kind in (".container", ".kube") else f"-{kind[1:]}"
     wanted = [word for key, value in sections.get("Install", []) if key == "WantedBy"
               for word in value.split()]  # fmt: skip
     return Unit(f"{stem}{suffix}.service", maker.text(section, service), wanted)
@@ -128,12 +139,14 @@ def make_unit(path: str, text: str, program: str) -> Unit:
 class _Maker:
     """Turns the keys of one file into command lines."""
 
-    __slots__ = ("_keys", "_needs", "_path", "_program", "_sections", "_stem")
+    __slots__ = ("_bound", "_keys", "_needs", "_path", "_program", "_sections", "_stem", "_wants")
 
     def __init__(self, path: str, stem: str, program: str, sections: "Sections") -> None:
         self._path, self._stem, self._program = path, stem, program
         self._sections = sections
         self._needs: list[str] = []
+        self._bound: list[str] = []
+        self._wants: list[str] = []
         self._keys: list[tuple[str, str]] = []
 
     def container(self) -> list[str]:
@@ -163,6 +176,84 @@ class _Maker:
             "KillMode=mixed", "Delegate=yes", "SyslogIdentifier=%N",
             f"ExecStart={_line(run)}", f"ExecStop={_line(stop)}", f"ExecStopPost=-{_line(remove)}",
         ]  # fmt: skip
+
+    def pod(self) -> list[str]:
+        """Return the lines of [Service] for a pod: its main process is the infra container's."""
+        self._keys = self._sections["Pod"]
+        values = dict(self._keys)
+        name = values.get("PodName", f"systemd-{self._stem}")
+        infra, rpod = f"{name}-infra", [self._program, *self._global_words()]
+        create = [*rpod, "pod", "create", "--replace", "--infra-name", infra, "--name", name]
+        if "ExitPolicy" not in values:
+            create += ["--exit-policy", "stop"]
+        for key, value in self._keys:
+            if key not in ("PodName", "GlobalArgs", "StopTimeout"):
+                create += self._known_option(key, value, _POD)
+        self._wants = [f"{stem}.service" for stem in self._members()]
+        start = [*rpod, "start", "--attach", infra]
+        stop = [*rpod, "pod", "stop", "--ignore", "--time", values.get("StopTimeout", "10"), name]
+        remove = [*rpod, "pod", "rm", "--force", "--ignore", name]
+        return [
+            "Environment=PODMAN_SYSTEMD_UNIT=%n", "Type=notify", "NotifyAccess=all",
+            "KillMode=mixed", "Delegate=yes", "SyslogIdentifier=%N",
+            f"ExecStartPre={_line(create)}", f"ExecStart={_line(start)}",
+            f"ExecStop={_line(stop)}", f"ExecStopPost=-{_line(remove)}",
+        ]  # fmt: skip
+
+    def _members(self) -> list[str]:
+        """Return the stems of the container files beside this one that are in the pod."""
+        directory = os.path.dirname(self._path)
+        found = []
+        for path in quadlet_files([directory]):
+            stem, kind = os.path.splitext(os.path.basename(path))
+            if kind != ".container":
+                continue
+            try:
+                with open(path, encoding="utf-8") as file:
+                    values = dict(parse(file.read(), path).get("Container", []))
+            except (OSError, UsageError):
+                continue  # it is reported on its own
+            if values.get("Pod") == f"{self._stem}.pod":
+                found.append(stem)
+        return found
+
+    def kube(self) -> list[str]:
+        """Return the lines of [Service] for a file of Kubernetes: up until it is stopped."""
+        self._keys = self._sections["Kube"]
+        values = dict(self._keys)
+        directory = os.path.dirname(self._path)
+        if not values.get("Yaml"):
+            raise UsageError(f"read {self._path}: [Kube] needs Yaml=")
+        file = os.path.join(directory, values["Yaml"])
+        rpod = [self._program, *self._global_words()]
+        play = [*rpod, "kube", "play", "--replace"]
+        for key, value in self._keys:
+            if key == "ConfigMap":
+                play += ["--configmap", os.path.join(directory, value)]
+            elif key not in ("Yaml", "GlobalArgs", "KubeDownForce", "SetWorkingDirectory"):
+                play += self._known_option(key, value, _KUBE)
+        down = [*rpod, "kube", "down"]
+        if self._switch("KubeDownForce", values.get("KubeDownForce", "no")):
+            down.append("--force")
+        lines = ["Environment=PODMAN_SYSTEMD_UNIT=%n", "Type=oneshot", "RemainAfterExit=yes"]
+        if where := values.get("SetWorkingDirectory"):
+            places = {"yaml": os.path.dirname(file), "unit": directory}
+            lines.append(f"WorkingDirectory={places.get(where.lower(), where)}")
+        return [
+            *lines, "SyslogIdentifier=%N", f"ExecStart={_line([*play, file])}",
+            f"ExecStop={_line([*down, file])}", f"ExecStopPost=-{_line([*down, file])}",
+        ]  # fmt: skip
+
+    def _known_option(self, key: str, value: str, known: dict[str, str]) -> list[str]:
+        if key in ("PodmanArgs", "ServiceName"):
+            return split_words(value, self._path) if key == "PodmanArgs" else []
+        if key not in known:
+            raise self._unknown(key)
+        if key in ("Volume", "Network"):
+            value = self._depend(value, key.lower())
+        if key == "Label":
+            return [part for word in split_words(value, self._path) for part in ("--label", word)]
+        return [f"--{known[key]}", value]
 
     def once(self, section: str) -> list[str]:
         """Return the lines of [Service] for what is made once."""
@@ -197,6 +288,10 @@ class _Maker:
                  "Wants=network-online.target", "After=network-online.target"]  # fmt: skip
         for need in dict.fromkeys(self._needs):
             lines += [f"Requires={need}", f"After={need}"]
+        for pod in self._bound:
+            lines += [f"BindsTo={pod}", f"After={pod}"]
+        for member in self._wants:
+            lines += [f"Wants={member}", f"Before={member}"]
         lines += _own(self._sections, "Unit")
         own = self._sections.get("Service", [])
         lines += ["", "[Service]", *service, *(f"{key}={value}" for key, value in own)]
@@ -232,9 +327,19 @@ class _Maker:
             return ["--security-opt", f"{key.lower()}={value}"]
         if key == "AutoUpdate":
             return ["--label", f"io.containers.autoupdate={value}"]
-        if key in ("PodmanArgs", "ServiceName"):
-            return split_words(value, self._path) if key == "PodmanArgs" else []
-        raise self._unknown(key)
+        if key == "Pod":
+            return ["--pod", self._pod_of(value)]
+        return self._known_option(key, value, {})
+
+    def _pod_of(self, value: str) -> str:
+        """Return the name of a pod's file; the container's service goes with the pod's."""
+        if not value.endswith(".pod"):
+            raise UsageError(f"read {self._path}: Pod={value}: not the name of a .pod file")
+        needs = self._needs
+        self._needs = []
+        name = self._depend(value, "pod")
+        self._bound, self._needs = self._needs, needs
+        return name
 
     def _depend(self, value: str, *kinds: str) -> str:
         """Return the name that a reference to another Quadlet file stands for."""
@@ -291,6 +396,6 @@ def quadlet_files(directories: "Iterable[str]") -> list[str]:
         except OSError:
             continue
         for name in names:
-            if os.path.splitext(name)[1] in (*KINDS, ".pod", ".kube"):
+            if os.path.splitext(name)[1] in KINDS:
                 found.setdefault(name, f"{directory}/{name}")
     return sorted(found.values())

@@ -50,6 +50,9 @@ def create(invocation: "Invocation") -> int:
         infra["network"] = (host.config.network,)
     if host.config.userns and "userns" not in infra:
         infra["userns"] = host.config.userns
+    if "PODMAN_SYSTEMD_UNIT" in host.environ:
+        # The infra container is the main process of the pod's service: `rpod quadlet`.
+        infra |= {"sdnotify": "conmon", "cgroups": "split"}
     labels = ContainerRequest(
         label=invocation.texts("label"), label_file=invocation.texts("label_file")
     )

@@ -67,7 +67,55 @@ def test_wrong_file_is_refused(text: str) -> None:
         service(text)
 
 
-@pytest.mark.parametrize("name", ["/q/a.kube", "/q/a.pod", "/q/a"])
+def test_pod_becomes_a_service_that_its_containers_belong_to(tmp_path: Path) -> None:
+    (tmp_path / "app.pod").write_text("[Pod]\nPodName=app\n")
+    (tmp_path / "web.container").write_text("[Container]\nImage=i\nPod=app.pod\n")
+    (tmp_path / "other.container").write_text("[Container]\nImage=i\n")
+    text = "[Pod]\nPodName=app\nPublishPort=8080:80\nVolume=/a:/b\nLabel=x=1 y=2\n"
+    pod = make_unit(f"{tmp_path}/app.pod", text, "r")
+    assert pod.name == "app-pod.service"
+    assert line(pod.text, "ExecStartPre") == (
+        "r pod create --replace --infra-name app-infra --name app --exit-policy stop"
+        " --publish 8080:80 --volume /a:/b --label x=1 --label y=2"
+    )
+    assert line(pod.text, "ExecStart") == "r start --attach app-infra"
+    assert line(pod.text, "ExecStop") == "r pod stop --ignore --time 10 app"
+    assert "Wants=web.service\nBefore=web.service\n" in pod.text
+    assert "other.service" not in pod.text
+    web = service("[Container]\nImage=i\nPod=app.pod\n", f"{tmp_path}/web.container")
+    assert "--pod app i" in line(web, "ExecStart")
+    assert "BindsTo=app-pod.service\nAfter=app-pod.service\n" in web
+
+
+def test_kube_is_played_and_taken_down() -> None:
+    text = "[Kube]\nYaml=app.yaml\nConfigMap=maps.yaml\nKubeDownForce=yes\nNetwork=host\n"
+    unit = make_unit("/q/app.kube", text, "r")
+    assert unit.name == "app.service"
+    assert line(unit.text, "ExecStart") == (
+        "r kube play --replace --configmap /q/maps.yaml --network host /q/app.yaml"
+    )
+    assert line(unit.text, "ExecStop") == "r kube down --force /q/app.yaml"
+    assert line(unit.text, "RemainAfterExit") == "yes"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("/q/a.pod", "[Pod]\nBogus=1\n"),
+        ("/q/a.pod", "[Kube]\nYaml=x\n"),
+        ("/q/a.kube", "[Kube]\n"),
+        ("/q/a.kube", "[Kube]\nYaml=x\nBogus=1\n"),
+        ("/q/a.kube", "[Kube]\nYaml=x\nKubeDownForce=perhaps\n"),
+        ("/q/a.container", "[Container]\nImage=i\nPod=app\n"),
+        ("/q/a.container", "[Container]\nImage=i\nPod=absent.pod\n"),
+    ],
+)
+def test_wrong_pod_and_kube_files_are_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError):
+        service(text, name)
+
+
+@pytest.mark.parametrize("name", ["/q/a.pods", "/q/a"])
 def test_unknown_kind_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         service("[Container]\nImage=i\n", name)
