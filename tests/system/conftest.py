@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 
@@ -40,6 +41,18 @@ def clean(command: Command) -> None:
     volumes = command("volume", "ls", "-q", check=False).lines
     if volumes:
         command("volume", "rm", "--force", *volumes, check=False)
+
+
+@pytest.fixture(scope="session")
+def debian_rootfs(shared_dir: str) -> str:
+    """Path of a tar archive with a small Debian. Needs a mirror."""
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("not installed: mmdebstrap")
+    path = f"{shared_dir}/debian.tar"
+    command = ["mmdebstrap", "--variant=minbase", "--quiet", "bookworm", path]
+    subprocess.run(command, check=True, capture_output=True)
+    os.chmod(path, 0o644)
+    return path
 
 
 @pytest.fixture(scope="session")

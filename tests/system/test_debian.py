@@ -13,22 +13,20 @@ pytestmark = [pytest.mark.full, pytest.mark.time_limit(600)]
 
 
 @pytest.fixture(scope="module")
-def debian(session_command: Command, registry: Registry, shared_dir: str) -> Iterator[str]:
+def debian(
+    session_command: Command, registry: Registry, shared_dir: str, debian_rootfs: str
+) -> Iterator[str]:
     """Name of a Debian image in the registry, made of two layers by umoci and skopeo."""
-    for program in ("mmdebstrap", "umoci"):
-        if shutil.which(program) is None:
-            pytest.skip(f"not installed: {program}")
+    if shutil.which("umoci") is None:
+        pytest.skip("not installed: umoci")
     layout = f"{shared_dir}/debian"
     bundle = f"{shared_dir}/bundle"
-    rootfs = f"{shared_dir}/debian.tar"
-    mirror = ["mmdebstrap", "--variant=minbase", "--quiet", "bookworm", rootfs]
-    subprocess.run(mirror, check=True, capture_output=True)
     image = f"{layout}:12"
     for command in (
         ["umoci", "init", "--layout", layout],
         ["umoci", "new", "--image", image],
         ["umoci", "unpack", "--image", image, bundle],
-        ["tar", "-xf", rootfs, "-C", f"{bundle}/rootfs"],
+        ["tar", "-xf", debian_rootfs, "-C", f"{bundle}/rootfs"],
         ["umoci", "repack", "--image", image, bundle],
         ["sh", "-c", f"echo of the second layer >{bundle}/rootfs/etc/second"],
         ["umoci", "repack", "--refresh-bundle", "--image", image, bundle],
