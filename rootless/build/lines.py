@@ -17,6 +17,7 @@ _HEREDOC = re.compile(r"(\d*)<<(-?)([^<]+)\Z")
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 SIZE_LIMIT_BYTES = 32 << 20
 _LINE_LIMIT = 1 << 20
+_INSTRUCTIONS_LIMIT = 5000
 _CARET_LIMIT = 200
 
 
@@ -87,7 +88,10 @@ def read_lines(data: bytes, name: str) -> Lines:
             1 + list(directives).index("escape"),
         )
     reader = _Reader(file, escape, begin)
-    return Lines(file, directives, escape, tuple(reader.read()))
+    instructions = tuple(reader.read())
+    if len(instructions) > _INSTRUCTIONS_LIMIT:
+        raise BuildError(f"{name}: it has more than {_INSTRUCTIONS_LIMIT} instructions")
+    return Lines(file, directives, escape, instructions)
 
 
 def _decode(data: bytes, name: str) -> tuple[str, ...]:

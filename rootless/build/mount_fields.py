@@ -1,13 +1,16 @@
-"""The fields that each type of `RUN --mount` has (BuildKit, Dockerfile reference)."""
+"""The fields that each type of `RUN --mount` has (BuildKit, Dockerfile reference).
+
+z, Z and relabel are for SELinux, which is not used (docs/security.md): they change nothing.
+"""
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "bind": (
         "target", "dst", "destination", "source", "src", "from", "rw", "readwrite", "ro",
-        "readonly", "z", "Z", "relabel", "u", "bind-propagation",
+        "readonly", "z", "Z", "relabel",
     ),
     "cache": (
         "id", "target", "dst", "destination", "ro", "readonly", "rw", "readwrite", "sharing",
-        "from", "source", "src", "mode", "uid", "gid", "z", "u",
+        "from", "source", "src", "mode", "uid", "gid", "z", "Z",
     ),
     "tmpfs": ("target", "dst", "destination", "size", "mode"),
     "secret": ("id", "target", "dst", "destination", "required", "mode", "uid", "gid", "env"),
