@@ -26,6 +26,7 @@ class Config(NamedTuple):
 
     root: str = ""
     runroot: str = ""
+    node_root: str = ""
     storage_driver: str = ""
     network: str = ""
     userns: str = ""
@@ -165,7 +166,7 @@ def _set(config: Config, key: str, value: object, where: str) -> Config:
         _check_choice(value, _PULL_POLICIES, where)
     elif key == "storage_driver":
         _check_choice(value, _STORAGE_DRIVERS, where)
-    elif key in ("root", "runroot"):
+    elif key in ("root", "runroot", "node_root"):
         value = _absolute(value, where)
     values: dict[str, object] = {**config._asdict(), key: value}
     return Config(**values)  # type: ignore[arg-type]  # every other key is a string

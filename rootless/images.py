@@ -232,6 +232,26 @@ def pull(
 
     Raises InvalidReference, PolicyRefused, RegistryError and its kinds, StoreUnusable.
     """
+    request = request or PullSettings()
+    if not host.layout.shared:
+        return _pull_here(host, name, request, on_event)
+    from rootless.shared_home import fetch_once
+
+    def find() -> ImageRecord | None:
+        try:
+            found = find_image(host.layout, name)
+        except ImageNotFound:
+            return None
+        is_wanted = request.platform is None or _is_platform(found, request.platform)
+        return found if request.pull == "missing" and is_wanted else None
+
+    what = f"{name} {request.platform or ''}"
+    return fetch_once(host, what, find, lambda own: _pull_here(own, name, request, on_event))
+
+
+def _pull_here(
+    host: Host, name: str, request: "PullRequest", on_event: "OnEvent | None"
+) -> ImageRecord:
     from rootless.registries import load_registries
     from storage.platform import host_platform, parse_platform
     from storage.policy import check_policy
@@ -239,7 +259,6 @@ def pull(
     from storage.registry.registries import find_sources
     from storage.registry.unchanged import find_unchanged
 
-    request = request or PullSettings()
     reference = parse_reference(name)
     demands = check_policy(reference, host.environ)
     platform = parse_platform(request.platform) if request.platform else host_platform()
@@ -359,6 +378,11 @@ def config_of(host: Host, record: ImageRecord) -> ImageConfig:
     return image_config(host.layout, record)
 
 
+def is_unpacked(host: Host, record: ImageRecord, key: str) -> bool:
+    """Tell whether an image is unpacked here for the id map with this key."""
+    return all(has_layer(host.layout, key, chain_id) for chain_id in record.chain_ids)
+
+
 def ensure_unpacked(
     host: Host, record: ImageRecord, maps: IdMaps, key: str, on_event: "OnEvent | None" = None
 ) -> None:
@@ -369,8 +393,9 @@ def ensure_unpacked(
         return
     from storage.unpacking import ensure_layers
 
-    host.note(f"unpacking {record.names[0] if record.names else record.image_id[:12]} for this"
-              " id map, once")  # fmt: skip
+    if not host.layout.shared:  # where the reason has been given
+        name = record.names[0] if record.names else record.image_id[:12]
+        host.note(f"unpacking {name} for this id map, once")
     in_namespace(
         host,
         lambda emit: ensure_layers(
@@ -547,13 +572,36 @@ def tag(host: Host, source: str, targets: list[str]) -> list[str]:
     """Give an image further names; return them in full. Raises ImageNotFound, InvalidReference."""
     from storage.images import tag_image
 
+    if host.layout.shared:
+        from rootless.shared_home import settle
+
+        settle(host)
+        return [_tag_shared(host, source, target) for target in targets]
     return [tag_image(host.layout, source, target) for target in targets]
+
+
+def _tag_shared(host: Host, source: str, target: str) -> str:
+    from rootless.shared_home import tag_shared
+    from storage.images import find_entry, full_name, tag_image
+
+    record = find_entry(host.layout, source)
+    if record.store != host.layout.shared:
+        return tag_image(host.layout, source, target)
+    name = full_name(target)
+    tag_shared(host, record, name)
+    return name
 
 
 def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
     """Take names from an image, all of them when none is given. Raises ImageNotFound."""
-    from storage.images import untag_image
+    from storage.images import find_entry, untag_image
 
+    if host.layout.shared:
+        from rootless.shared_home import untag_shared
+
+        record = find_entry(host.layout, name, all_names=True)
+        if record.store == host.layout.shared:
+            return untag_shared(host, record, tuple(names))
     return untag_image(host.layout, name, tuple(names))
 
 
@@ -563,8 +611,14 @@ def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
     Containers of the image are the caller's to remove first. Space is freed by `collect`.
     Raises ImageNotFound, InUse.
     """
-    from storage.images import remove_image
+    from storage.images import find_entry, remove_image
 
+    if host.layout.shared:
+        from rootless.shared_home import remove_shared
+
+        record = find_entry(host.layout, name)
+        if record.store == host.layout.shared:
+            return remove_shared(host, record, name, force=force)
     return remove_image(host.layout, name, force=force)
 
 

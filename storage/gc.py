@@ -13,7 +13,7 @@ from storage.build_cache import list_steps, take_gone_steps
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
 from storage.files import Lock
-from storage.images import ImageRecord, list_entries, take_gone
+from storage.images import ImageRecord, all_digests, list_entries, take_gone
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
@@ -124,6 +124,22 @@ def _find_needs(layout: Layout) -> _Needs:
             continue
         layers.update((container.map_key, _hex(chain)) for chain in container.chain_ids)
     return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
+
+
+def remove_published(layout: Layout) -> None:
+    """Remove the blobs of images that are gone from here, as another store has them now.
+
+    Their unpacked layers stay: they are of use for what that store has. Raises StoreUnusable.
+    """
+    try:
+        with Lock(layout.lock("images")):
+            needs = _find_needs(Layout(layout.store, ""))
+            condemned = frozenset(
+                _hex(digest) for record in take_gone(layout) for digest in all_digests(record)
+            )
+            _remove_blobs(layout, needs, condemned, 0.0)
+    except OSError as error:
+        raise from_os_error(f"remove blobs in {layout.store}", error) from error
 
 
 def _unneeded_layers(

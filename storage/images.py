@@ -273,16 +273,22 @@ def tag_image(layout: Layout, text: str, target: str) -> str:
 
     Raises ImageNotFound, InvalidReference.
     """
-    reference = parse_reference(target, default_registry=LOCAL_REGISTRY)
-    if reference.digest is not None:
-        raise InvalidReference(f"tag {target!r}: a name to give cannot have a digest")
+    name = full_name(target)
     if layout.additional:
         _adopt_image(layout, find_entry(layout, text))
     with Lock(layout.lock("images"), shared=True):
         record = find_entry(layout, text)
         with Lock(layout.lock("names")):
-            set_name(layout, str(reference), record.manifest_digest)
+            set_name(layout, name, record.manifest_digest)
             _write_index(layout)
+    return name
+
+
+def full_name(text: str) -> str:
+    """Return a name to give in full; a short one is local. Raises InvalidReference."""
+    reference = parse_reference(text, default_registry=LOCAL_REGISTRY)
+    if reference.digest is not None:
+        raise InvalidReference(f"tag {text!r}: a name to give cannot have a digest")
     return str(reference)
 
 
@@ -294,7 +300,7 @@ def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple
     with Lock(layout.lock("images"), shared=True), Lock(layout.lock("names")):
         record = _own(layout, text)
         record = record._replace(names=image_names(layout, record.manifest_digest))
-        gone = tuple(_own_name(record, name) for name in names) or record.names
+        gone = tuple(own_name(record, name) for name in names) or record.names
         for name in gone:
             delete_name(layout, name)
         _write_index(layout, removing=True)
@@ -312,28 +318,47 @@ def remove_image(
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
         found = _own(layout, text)
         names = image_names(layout, found.manifest_digest)
-        by_name = found.names[:1] if found.names and found.names[0] in names else ()
-        if by_name and len(names) > 1:
-            delete_name(layout, by_name[0])
+        going, is_last = choose_names(layout, found, names, text, force=force, users=users)
+        if not is_last:
+            delete_name(layout, going[0])
             _write_index(layout, removing=True)
-            return RemoveResult(by_name, ())
-        if len(names) > 1 and not force:
-            raise InUse(
-                f"remove image {text}: it has several names: {', '.join(names)}",
-                remedy="remove it by name, or use --force to remove all names",
-            )
-        containers = (*users, *image_users(layout, found))
-        if containers:
-            shown = ", ".join(container[:12] for container in containers[:4])
-            raise InUse(
-                f"remove image {text}: used by container {shown}",
-                remedy=f"remove the container first (rpod rm {containers[0][:12]}), or use --force",
-            )
+            return RemoveResult(going, ())
         for name in names:
             delete_name(layout, name)
         _delete_record(layout, found.manifest_digest)
         _write_index(layout, removing=True)
     return RemoveResult(names, (found.image_id,))
+
+
+def choose_names(
+    layout: Layout,
+    found: ImageRecord,
+    names: tuple[str, ...],
+    text: str,
+    *,
+    force: bool,
+    users: tuple[str, ...] = (),
+) -> tuple[tuple[str, ...], bool]:
+    """Return which names of an image go when it is removed, and whether it goes with them.
+
+    Raises InUse.
+    """
+    by_name = found.names[:1] if found.names and found.names[0] in names else ()
+    if by_name and len(names) > 1:
+        return by_name, False
+    if len(names) > 1 and not force:
+        raise InUse(
+            f"remove image {text}: it has several names: {', '.join(names)}",
+            remedy="remove it by name, or use --force to remove all names",
+        )
+    containers = (*users, *image_users(layout, found))
+    if containers:
+        shown = ", ".join(container[:12] for container in containers[:4])
+        raise InUse(
+            f"remove image {text}: used by container {shown}",
+            remedy=f"remove the container first (rpod rm {containers[0][:12]}), or use --force",
+        )
+    return names, True
 
 
 def _find_shared(layout: Layout, text: str) -> ImageRecord | None:
@@ -454,7 +479,7 @@ def describe_image(layout: Layout, manifest_digest: str, map_key: str | None = N
     )
     check_layer_counts(manifest, config)
     for layer in manifest.layers:
-        if not has_blob(layout, layer.digest):
+        if not _is_kept(layout, layer.digest):
             raise BlobMissing(f"layer {layer.digest} is not in the store")
     chains = chain_ids(config.diff_ids)
     if map_key is not None:
@@ -481,6 +506,13 @@ def describe_image(layout: Layout, manifest_digest: str, map_key: str | None = N
     )
 
 
+def _is_kept(layout: Layout, digest: str) -> bool:
+    """Tell whether a blob is the user's own; one of another's store is taken over for that."""
+    if layout.shared and has_blob(Layout(layout.shared, ""), digest):
+        return True
+    return adopt_blob(layout, digest)
+
+
 def _view(layout: Layout, manifest: "Manifest", manifest_digest: str) -> str:
     if manifest.media_type == OCI_MANIFEST:
         return manifest_digest
@@ -503,7 +535,8 @@ def rfc3339_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
-def _own_name(record: ImageRecord, text: str) -> str:
+def own_name(record: ImageRecord, text: str) -> str:
+    """Return a name of an image in full. Raises ImageNotFound."""
     for candidate in local_candidates(text):
         if candidate in record.names:
             return candidate
@@ -519,6 +552,21 @@ def _delete_record(layout: Layout, manifest_digest: str) -> None:
         pass
     except OSError as error:
         raise from_os_error(f"remove {path}", error) from error
+
+
+def forget_image(layout: Layout, record: ImageRecord) -> None:
+    """Remove an image that has been published to another store; only what it alone needs goes.
+
+    Raises StoreUnusable.
+    """
+    with Lock(layout.lock("images")), Lock(layout.lock("names")):
+        for name in record.names:
+            if name_target(layout, name) == record.manifest_digest:
+                delete_name(layout, name)
+        if image_names(layout, record.manifest_digest):
+            return
+        _delete_record(layout, record.manifest_digest)
+        _write_index(layout, removing=True)
 
 
 def take_gone(layout: Layout) -> list[ImageRecord]:

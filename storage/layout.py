@@ -18,6 +18,8 @@
       networks/<name>.json          a user-defined network
       tmp/                          what is being built or thrown away; each entry has its lock
       locks/                        flock(2) files, empty
+      squash/<image id>.<kind>.sqfs an image as one file, where the store is shared by machines
+      leases/  nodes/<boot id>      there: storage.leases, and what each machine has of its own
       runroot                       boot id and path of the run root in use since this boot
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
@@ -127,10 +129,11 @@ class Layout:
     """The one place that knows where things lie.
 
     `additional` are the directories of stores that are only read: `storage.shared`. `layer_limits`
-    is what the user has set for layers: `storage.limits`.
+    is what the user has set for layers: `storage.limits`. `shared` is the additional store in which
+    the user's own images are kept because `store` is on this machine alone, empty where it is not.
     """
 
-    __slots__ = ("additional", "layer_limits", "run_root", "store")
+    __slots__ = ("additional", "layer_limits", "run_root", "shared", "store")
 
     def __init__(
         self,
@@ -138,7 +141,9 @@ class Layout:
         run_root: str,
         additional: tuple[str, ...] = (),
         layer_limits: tuple[int, ...] = (),
+        shared: str = "",
     ) -> None:
+        self.shared = shared
         self.layer_limits = layer_limits
         self.store = store
         self.run_root = run_root
@@ -233,13 +238,14 @@ class Layout:
 
     @property
     def volumes_dir(self) -> str:
-        return f"{self.store}/volumes"
+        """What is in a volume is to last, so it is where images are."""
+        return f"{self.shared or self.store}/volumes"
 
     def volume(self, name: str) -> str:
-        return f"{self.store}/volumes/{name}"
+        return f"{self.volumes_dir}/{name}"
 
     def volume_data(self, name: str) -> str:
-        return f"{self.store}/volumes/{name}/_data"
+        return f"{self.volumes_dir}/{name}/_data"
 
     @property
     def secrets_dir(self) -> str:
@@ -298,6 +304,14 @@ class Layout:
 
     def lock(self, name: str) -> str:
         return f"{self.store}/locks/{name}"
+
+    def squash_file(self, image_id: str, kind: str) -> str:
+        """One squashfs of an image; `kind` tells by whose ids the owners in it are."""
+        return f"{self.store}/squash/{image_id}.{kind}.sqfs"
+
+    @property
+    def leases_dir(self) -> str:
+        return f"{self.store}/leases"
 
     @property
     def locks_dir(self) -> str:

@@ -8,6 +8,7 @@ reader at any moment sees a whole image or none. What readers take of it they ch
 """
 
 import os
+import time
 
 from storage.blobs import open_blob
 from storage.errors import InvalidArchive, InvalidDocument, from_os_error
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CHUNK_BYTES = 1 << 20
+_UNFINISHED_AGE_S = 24 * 3600.0
 
 
-def publish(layout: Layout, directory: str, records: "Iterable[ImageRecord]") -> list[str]:
+def publish(
+    layout: Layout, directory: str, records: "Iterable[ImageRecord]", *, own: bool = False
+) -> list[str]:
     """Write images of the store, with their names, to an additional store; return new names.
 
-    The directory is made when it is not there. Raises InvalidArchive, BlobMissing, StoreUnusable,
+    The directory is made when it is not there; `own` allows one that is somebody's own store, which
+    is the caller's. Raises InvalidArchive, BlobMissing, StoreUnusable,
     DiskFull.
     """
     target = Layout(directory, "")
-    _prepare(target)
+    _prepare(target, own=own)
     published: list[str] = []
     try:
         for record in records:
@@ -42,6 +47,7 @@ def publish(layout: Layout, directory: str, records: "Iterable[ImageRecord]") ->
                 set_name(target, name, record.manifest_digest)
                 published.append(name)
         write_view(target)
+        _sweep(target)
     except OSError as error:
         raise from_os_error(f"publish to {directory}", error) from error
     return published
@@ -71,15 +77,15 @@ def withdraw(directory: str, name: str) -> str:
     return record.manifest_digest
 
 
-def _prepare(target: Layout) -> None:
+def _prepare(target: Layout, *, own: bool) -> None:
     try:
         entries = os.listdir(target.store) if os.path.exists(target.store) else []
-        if entries and not is_store(target.store):
+        if entries and not own and not is_store(target.store):
             raise InvalidArchive(
                 f"publish to {target.store}: the directory is not empty, and no store",
                 remedy="name a new directory",
             )
-        if os.path.exists(f"{target.store}/containers"):
+        if not own and os.path.exists(f"{target.store}/containers"):
             raise InvalidArchive(
                 f"publish to {target.store}: it is somebody's own store",
                 remedy="name a directory for images alone",
@@ -90,6 +96,16 @@ def _prepare(target: Layout) -> None:
         _write(target.version_file, b"%d\n" % VERSION)
     except OSError as error:
         raise from_os_error(f"make the store {target.store}", error) from error
+
+
+def _sweep(target: Layout) -> None:
+    """Remove what killed publishers have left unfinished."""
+    limit_s = time.time() - _UNFINISHED_AGE_S
+    for directory in (target.blobs_dir, target.images_dir, target.names_dir):
+        for name in os.listdir(directory):
+            path = f"{directory}/{name}"
+            if name.endswith(".tmp") and os.stat(path).st_mtime < limit_s:
+                os.unlink(path)
 
 
 def _write(path: str, data: bytes) -> None:
@@ -113,7 +129,8 @@ def _copy_blob(layout: Layout, target: Layout, digest: str) -> None:
     path = target.blob(digest)
     if os.path.exists(path):
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
+    # Several machines may do this, with the same process id.
+    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     found = hashlib.sha256()
     try:
         with (

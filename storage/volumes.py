@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 RECORD_VERSION = 1
 _RECORD = "volume.json"
 _DATA = "_data"
+_ASIDE_AGE_S = 24 * 3600.0
 # Room for the suffix of a temporary name within NAME_MAX.
 _MAX_NAME = 200
 _ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -234,7 +235,7 @@ def remove_volume(
 
         remove_tree = as_caller
     read_volume(layout, name)
-    with Scratch(layout, "volume") as scratch:
+    with _workplace(layout) as scratch:
         aside = f"{scratch.path}/{_DATA}"
         with Lock(layout.lock("volumes")):
             _check_unused(name, volume_users(layout).get(name, []) if users is None else users)
@@ -274,7 +275,7 @@ def _publish(layout: Layout, record: VolumeRecord) -> bool:
     """Let a new volume appear; False when there is one of this name."""
     target = layout.volume(record.name)
     try:
-        with Scratch(layout, "volume") as scratch:
+        with _workplace(layout) as scratch:
             fresh = f"{scratch.path}/{record.name}"
             os.mkdir(fresh, 0o700)
             os.mkdir(f"{fresh}/{_DATA}", 0o755)
@@ -287,9 +288,42 @@ def _publish(layout: Layout, record: VolumeRecord) -> bool:
     return True
 
 
+class _Aside:
+    """A directory beside volumes that other machines share: `tmp/` is on another file system."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._parent = layout.volumes_dir
+        self.path = f"{self._parent}/.{os.getpid()}-{os.urandom(6).hex()}"
+
+    def __enter__(self) -> "_Aside":
+        os.makedirs(self._parent, mode=0o700, exist_ok=True)
+        limit_s = time.time() - _ASIDE_AGE_S
+        for name in os.listdir(self._parent):
+            path = f"{self._parent}/{name}"
+            if name.startswith(".") and os.stat(path).st_mtime < limit_s:
+                self._remove(path)
+        os.mkdir(self.path, 0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove(self.path)
+
+    def _remove(self, path: str) -> None:
+        from storage.remove import remove_tree
+
+        try:
+            remove_tree(path)
+        except FileNotFoundError:
+            return
+
+
+def _workplace(layout: Layout) -> "Scratch | _Aside":
+    return _Aside(layout) if layout.shared else Scratch(layout, "volume")
+
+
 def _names(layout: Layout) -> list[str]:
     try:
-        return os.listdir(layout.volumes_dir)
+        return [name for name in os.listdir(layout.volumes_dir) if not name.startswith(".")]
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -92,7 +92,13 @@ def call(invocation: "Invocation") -> int:
     handler: Callable[[Invocation], int] = getattr(
         __import__(f"rootless.cli.commands.{module}", fromlist=[function]), function
     )
-    return handler(invocation)
+    code = handler(invocation)
+    host = invocation.opened_host
+    if host is not None and host.layout.shared:
+        from rootless.shared_home import settle
+
+        settle(host)
+    return code
 
 
 def _explain_settings(invocation: "Invocation") -> None:
@@ -110,7 +116,8 @@ def _print_notes(invocation: "Invocation") -> None:
     host = invocation.opened_host
     # info and doctor say the same in their result.
     if host is not None and not invocation.command.handler.startswith("system:"):
-        for text in host.notes:
+        # One line is as much as a batch job's output should have of it.
+        for text in ["; ".join(host.notes)] if host.layout.shared and host.notes else host.notes:
             _note(text)
 
 

@@ -271,6 +271,13 @@ def _unpack(
         return prepare_file(host, request.image, maps)
     image, config = found
     key = map_key(maps.uids, maps.gids)
+    if host.layout.shared and not images.is_unpacked(host, image, key):
+        from rootless.container.single_file import prepare_image
+
+        mounted = prepare_image(host, image, maps)
+        if mounted is not None:
+            image, key, driver = mounted
+            return image, config, key, driver
     images.ensure_unpacked(host, image, maps, key, on_event)
     return image, config, key, ""
 

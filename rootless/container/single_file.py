@@ -10,17 +10,19 @@ import os
 from rootless.container import squash
 from rootless.container.merged import read_merged
 from rootless.errors import HostError, UsageError
-from rootless.host import probe
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, install_command
+from rootless.host.squashfs_tools import run_tool, why_not_mounted
 from rootless.linux import syscalls
 from rootless.linux.userns import IdMaps, run_in_userns
-from rootless.sandbox.drivers import OVERLAY, SQUASH
+from rootless.sandbox.drivers import SQUASH
 from rootless.sandbox.root import Root
 from storage.digest import digest_of
+from storage.errors import InvalidArchive
 from storage.image_record import ImageRecord
 from storage.images import rfc3339_now
 from storage.layers import LayerBuilder, has_layer, layer_lock, map_key
+from storage.layout import Layout
 from storage.oci.checks import parse_json
 from storage.oci.config import ImageConfig
 from storage.oci.descriptor import OCI_MANIFEST
@@ -48,11 +50,6 @@ _WITH_ENVIRONMENT = (
     f'for s in {_ENVIRONMENT}/*.sh; do [ -f "$s" ] && . "$s"; done; exec "$@"',
     "sh",
 )
-
-
-# unsquashfs(1): its exit status when some files could not be made.
-_UNSQUASHFS_PARTLY = 2
-_NO_DEVICES = "you're not superuser"
 
 
 class Prepared(NamedTuple):
@@ -88,14 +85,41 @@ def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
     return Prepared(_record(file, chain_id, config), config, key, "" if why_not else SQUASH)
 
 
-def why_not_mounted(host: Host) -> str:
-    """Return why a squashfs cannot be the root of a container here, or ""."""
-    if not any(find_program(name, host.environ) for name in squash.PROGRAMS):
-        return f"squashfuse is not installed ({install_command('squashfuse')})"
-    if problem := probe.open_device(probe.FUSE):
-        return problem
-    driver = probe.storage_driver(host)
-    return "" if driver == OVERLAY else f"the storage driver is {driver}"
+def prepare_image(
+    host: Host, image: ImageRecord, maps: IdMaps
+) -> tuple[ImageRecord, str, str] | None:
+    """Take the squashfs of an image in the shared part of the store, if that can be mounted.
+
+    Returns the image with the layer that stands for the file, its key and the driver; None, with
+    a line for the user, when the image is to be unpacked. Raises StoreUnusable, DiskFull.
+    """
+    name = image.names[0] if image.names else image.image_id[:12]
+    path = Layout(host.layout.shared, "").squash_file(image.image_id, squash_kind(maps))
+    why_not = why_not_mounted(host)
+    if not why_not and not os.path.exists(path):
+        why_not = "no squashfs was made of it"
+    if why_not:
+        host.note(f"unpacking {name} once on this node: {why_not}")
+        return None
+    try:
+        fd, file = open_squash_file(path)
+    except InvalidArchive as error:
+        host.note(f"unpacking {name} once on this node: {error.message}")
+        return None
+    try:
+        chain_id = digest_of(f"squashfs {path} {file.identity}".encode())
+        if not has_layer(host.layout, STUB_KEY, chain_id):
+            with layer_lock(host.layout, chain_id):
+                if not has_layer(host.layout, STUB_KEY, chain_id):
+                    make_stub(host, fd, file, maps, chain_id)
+    finally:
+        os.close(fd)
+    return image._replace(chain_ids=(chain_id,)), STUB_KEY, SQUASH
+
+
+def squash_kind(maps: IdMaps) -> str:
+    """Return the kind of a squashfs: with a single id owners are attributes of its files."""
+    return "one" if maps.is_single else "many"
 
 
 def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str) -> None:
@@ -187,29 +211,6 @@ def _unpack(host: Host, file: SquashFile, maps: IdMaps, key: str, chain_id: str)
                 f"unpack {file.path}: {said}", remedy="see whether the file is whole, the disk full"
             )
         builder.publish(UnpackResult(chain_id, file.size_bytes, 0, (), ()))
-
-
-def run_tool(words: list[str]) -> str:
-    """Run one of squashfs-tools; return what it complained about last, "" when nothing is amiss."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-        (os.POSIX_SPAWN_DUP2, 0, 1),
-        (os.POSIX_SPAWN_DUP2, writer, 2),
-    ]
-    child = os.posix_spawn(words[0], words, {"PATH": "/usr/bin:/bin"}, file_actions=actions)
-    os.close(writer)
-    said = b""
-    while chunk := os.read(reader, 4096):
-        said = (said + chunk)[-65536:]
-    os.close(reader)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    if status == _UNSQUASHFS_PARTLY:
-        # Device nodes are left out as from any layer; anything else that is missing counts.
-        lines = [line for line in lines if _NO_DEVICES not in line]
-        return lines[-1] if lines else ""
-    return (lines[-1] if lines else f"exit status {status}") if status else ""
 
 
 def _config_of(file: SquashFile, diff: str) -> ImageConfig:

@@ -10,6 +10,7 @@ import os
 
 from rootless.errors import HostError
 from rootless.host.programs import find_program, install_command
+from rootless.host.squashfs_tools import SERVERS
 from rootless.linux import syscalls
 from rootless.linux.userns import become_root
 from rootless.sandbox.channel import Channel
@@ -22,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.fuse import Namespaces
 
-PROGRAMS = ("squashfuse_ll", "squashfuse")
 _SOURCE = "source.json"
 _FUSE = "/dev/fuse"
 
@@ -34,7 +34,7 @@ def source_path(stub: str) -> str:
 
 def find_server() -> str:
     """Return the path of the FUSE server. Raises HostError."""
-    for name in PROGRAMS:
+    for name in SERVERS:
         if path := find_program(name):
             return path
     raise HostError(

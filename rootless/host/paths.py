@@ -120,8 +120,24 @@ def open_host(
     own = os.geteuid() if uid is None else uid
     home = home_directory(own, environ)
     config = load_config(environ, home=home)
+    shared, additional = "", config.additional_stores
+    notes: tuple[str, ...] = ()
     try:
-        store = store_directory(root, config, environ, home)
+        try:
+            store = store_directory(root, config, environ, home)
+        except StoreUnusable:
+            if not prepare:
+                raise
+            store = ""
+        if config.node_root or not _is_known_local(store):
+            from rootless.host.node import find_place
+
+            is_named = bool(root or config.root or environ.get("XDG_DATA_HOME", ""))
+            place = find_place(
+                store, config, environ, uid=own, boot=boot_id(), explicit=is_named, prepare=prepare
+            )
+            store, shared, notes = place.store, place.shared, place.notes
+            additional = (*((shared,) if shared else ()), *place.additional, *additional)
         if prepare:
             make_own_store(store, own, home)
         run_root, reason = find_run_root(runroot, config, environ, uid=own, store=store)
@@ -134,19 +150,17 @@ def open_host(
         make_run_root(run_root, own)
         if reason != REMEMBERED:
             _remember_run_root(store, run_root)
-    return Host(
-        Layout(
-            store,
-            run_root,
-            config.additional_stores,
-            (config.max_layer_size, config.max_layer_ratio, config.max_layer_files),
-        ),
+    limits = (config.max_layer_size, config.max_layer_ratio, config.max_layer_files)
+    host = Host(
+        Layout(store, run_root, additional, limits, shared),
         uid=own,
         gid=os.getegid(),
         config=config,
         environ=environ,
         run_root_reason=reason,
     )
+    host.notes += notes
+    return host
 
 
 def user_name(uid: int) -> str:
@@ -328,6 +342,14 @@ def is_initial_namespace(*, uid_map: str = "/proc/self/uid_map") -> bool:
 def boot_id() -> str:
     """Return the random name of this boot (random(4))."""
     return read_text("/proc/sys/kernel/random/boot_id").strip()
+
+
+def _is_known_local(store: str) -> bool:
+    """Tell whether a command of this boot has found that the store can be used as it is."""
+    if not store:
+        return False
+    boot, separator, _ = read_text(Layout(store, "").runroot_file).partition(" ")
+    return bool(separator) and boot == boot_id()
 
 
 def _remembered_run_root(store: str, uid: int) -> str:

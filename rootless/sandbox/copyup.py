@@ -25,7 +25,9 @@ def copy_tree(source: int, target: int, *, top: bool = True) -> None:
             os.close(inner_target)
         elif stat.S_ISLNK(found.st_mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-            os.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
+            made = os.lstat(name, dir_fd=target)
+            if (made.st_uid, made.st_gid) != (found.st_uid, found.st_gid):
+                os.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
         elif stat.S_ISREG(found.st_mode):
             _copy_file(source, target, name)
     if top:
@@ -48,7 +50,7 @@ def _copy_file(source: int, target: int, name: str) -> None:
 
 def _copy_attributes(source: int, target: int) -> None:
     found = os.fstat(source)
-    os.fchown(target, found.st_uid, found.st_gid)
+    give(target, found.st_uid, found.st_gid)
     os.fchmod(target, stat.S_IMODE(found.st_mode))
     for name in os.listxattr(source):
         if name.startswith(("user.", "security.capability")) and ".overlay." not in name:
@@ -59,3 +61,10 @@ def _copy_attributes(source: int, target: int) -> None:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
                     raise
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def give(fd: int, uid: int, gid: int) -> None:
+    """Change the owner of a file that has another; some file systems refuse even the same one."""
+    found = os.fstat(fd)
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        os.fchown(fd, uid, gid)

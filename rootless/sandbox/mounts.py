@@ -8,7 +8,7 @@ import os
 import stat
 
 from rootless.linux import syscalls as sc
-from rootless.sandbox.copyup import copy_tree
+from rootless.sandbox.copyup import copy_tree, give
 from rootless.sandbox.operations import Operation
 from rootless.sandbox.targets import open_directory, open_inside, open_target
 
@@ -251,7 +251,7 @@ class BindMount(Operation):
             if os.listdir(volume):
                 return
             if made:
-                os.fchown(volume, *self.owner)
+                give(volume, *self.owner)
                 return
             image = open_directory(target)
             copy_tree(image, volume, top=True)

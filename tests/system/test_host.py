@@ -29,13 +29,20 @@ def test_doctor_fails_without_a_place_for_the_store(rpod: Command) -> None:
     assert "the home directory /nonexistent does not exist" in done.out
 
 
-def test_run_without_a_home_is_one_clear_line(rpod: Command, image: str) -> None:
-    done = rpod("run", image, "true", env={"HOME": "/nonexistent"}, check=False)
+def test_store_without_a_home_is_on_this_machine(rpod: Command, busybox_tar: str) -> None:
+    """It is said in one line, and works."""
+    home = {"HOME": "/nonexistent"}
+    done = rpod("import", busybox_tar, "localhost/homeless", env=home)
+    assert len(done.err.splitlines()) <= 2, done.told  # progress, and the note
+    assert "/nonexistent" in done.err.splitlines()[-1]
+    assert rpod("run", "--rm", "localhost/homeless", "echo", "ran", env=home).out == "ran\n"
+    rpod("rmi", "localhost/homeless", env=home)
+
+
+def test_named_store_that_cannot_be_made_is_one_clear_line(rpod: Command, image: str) -> None:
+    done = rpod("--root=/nonexistent/store", "run", image, "true", check=False)
     assert done.code == 125, done.told
-    assert done.err.splitlines()[0] == (
-        "Error: make the store /nonexistent/.local/share/rpod: "
-        "the home directory /nonexistent does not exist"
-    )
+    assert done.err.splitlines()[0].startswith("Error: make the store /nonexistent/store: ")
 
 
 def test_stale_runtime_directory_is_no_obstacle(fresh_rpod: Command) -> None:

@@ -86,3 +86,19 @@ def test_missing_additional_store_is_no_error(fresh_rpod: Command) -> None:
     archive = images.docker_archive([images.tar(images.busybox_files())], {"Cmd": ["sh"]}, "a:1")
     fresh_rpod("load", "-q", input=archive)
     assert fresh_rpod("images", "--format", "{{.Tag}}").lines == ["1"]
+
+
+def test_shared_image_is_built_upon_and_committed(
+    fresh_rpod: Command, shared: str, image: str
+) -> None:
+    fresh_rpod.environment["RPOD_ADDITIONAL_STORES"] = shared
+    before = sorted(os.walk(shared))
+    recipe = f"FROM {image}\nRUN echo built >/built\n".encode()
+    fresh_rpod("build", "--network=none", "-t", "mine", "-f", "-", "/etc/ssl", input=recipe)
+    fresh_rpod("run", "--name=one", "--network=none", "mine", "sh", "-c", "echo run >>/built")
+    fresh_rpod("commit", "one", "committed")
+    assert sorted(os.walk(shared)) == before
+    # What was made needs the shared store no more.
+    del fresh_rpod.environment["RPOD_ADDITIONAL_STORES"]
+    done = fresh_rpod("run", "--rm", "--network=none", "committed", "cat", "/built")
+    assert done.lines == ["built", "run"]

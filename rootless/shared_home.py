@@ -1,0 +1,191 @@
+"""Images of a user whose home many machines share: made on one, kept where all of them read.
+
+`host.layout.store` is this machine's alone, `host.layout.shared` lies in the home. What changes the
+shared part holds its lease; what is fetched is fetched by one process of all machines.
+"""
+
+import os
+
+from rootless.errors import RootlessError
+from rootless.host.paths import Host
+from rootless.host.squashfs_tools import why_not_mounted, write_squashfs
+from rootless.linux.userns import run_in_userns
+from storage.blobs import read_blob
+from storage.digest import short_hash
+from storage.errors import DiskFull, StorageError, StoreUnusable
+from storage.files import Lock, make_store
+from storage.gc import remove_published
+from storage.images import (
+    ImageRecord,
+    RemoveResult,
+    choose_names,
+    find_image,
+    forget_image,
+    list_entries,
+    own_name,
+)
+from storage.layers import has_layer, map_key
+from storage.layout import Layout
+from storage.leases import Lease
+from storage.names import delete_name, image_names, set_name
+from storage.scratch import Scratch
+from storage.shared import publish, withdraw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_STORE_LEASE = "store"
+SQUASH_KINDS = ("one", "many")
+
+
+def shared_layout(host: Host) -> Layout:
+    return Layout(host.layout.shared, "")
+
+
+def fetch_once(
+    host: Host,
+    name: str,
+    find: "Callable[[], ImageRecord | None]",
+    fetch: "Callable[[Host], ImageRecord]",
+) -> ImageRecord:
+    """Return what `find` finds; else fetch it, while all others on all machines wait.
+
+    `fetch` is given a host with a store of its own, which is thrown away when it fails or is
+    killed. Raises what both raise.
+    """
+    what = short_hash(name)
+    # Of one machine one process waits for the lease; the others wait without asking a server.
+    with (
+        Lock(host.layout.lock(f"blob-pull-{what}")),
+        Lease(shared_layout(host).leases_dir, f"pull-{what}"),
+    ):
+        found = find()
+        if found is not None:
+            return found
+        with Scratch(host.layout, "pull") as scratch:
+            staged = _staged(host, f"{scratch.path}/store")
+            record = fetch(staged)
+            _make_squashfs(host, staged.layout, record)
+            if not host.id_maps().is_single or why_not_mounted(host):
+                _move_layers(host, staged.layout, record)
+            _publish(host, staged.layout, [record])
+        for note in staged.notes:
+            host.note(note)
+    return find_image(host.layout, record.manifest_digest)._replace(names=record.names)
+
+
+def _staged(host: Host, directory: str) -> Host:
+    own = host.layout
+    layout = Layout(directory, own.run_root, own.additional, own.layer_limits)
+    make_store(layout)
+    return Host(
+        layout,
+        uid=host.uid,
+        gid=host.gid,
+        config=host.config,
+        environ=host.environ,
+        run_root_reason=host.run_root_reason,
+    )
+
+
+def settle(host: Host) -> None:
+    """Publish what commands have made here (build, commit, load, import), and let go of it here."""
+    own = Layout(host.layout.store, "")
+    records = [record for record in list_entries(own) if record.names]
+    if not records:
+        return
+    for record in records:
+        if not record.is_index:
+            _make_squashfs(host, host.layout, record)
+    if _publish(host, host.layout, records):
+        for record in records:
+            forget_image(host.layout, record)
+        run_in_userns(lambda _: remove_published(host.layout), host.id_maps())
+
+
+def _publish(host: Host, source: Layout, records: "Iterable[ImageRecord]") -> bool:
+    """Write images to the shared part; False, with a note, when there is no room for them there.
+
+    They are then kept on this machine. Raises InvalidArchive, BlobMissing.
+    """
+    try:
+        with Lease(shared_layout(host).leases_dir, _STORE_LEASE):
+            publish(source, host.layout.shared, records, own=True)
+    except (DiskFull, StoreUnusable) as error:
+        host.note(f"{error.message}: kept on this node only, in {host.layout.store}")
+        if source.store != host.layout.store:
+            publish(source, host.layout.store, records, own=True)
+        return False
+    return True
+
+
+def _move_layers(host: Host, source: Layout, record: ImageRecord) -> None:
+    maps = host.id_maps()
+    key = map_key(maps.uids, maps.gids)
+    for chain_id in record.chain_ids:
+        target = host.layout.layer(key, chain_id)
+        if has_layer(source, key, chain_id) and not os.path.exists(target):
+            os.makedirs(os.path.dirname(target), 0o711, exist_ok=True)
+            try:
+                os.rename(source.layer(key, chain_id), target)
+            except OSError:
+                if not os.path.exists(target):
+                    raise
+
+
+def _make_squashfs(host: Host, source: Layout, record: ImageRecord) -> None:
+    """Make the one file of an image that is unpacked here; what fails is said, and costs time."""
+    maps = host.id_maps()
+    key = map_key(maps.uids, maps.gids)
+    path = shared_layout(host).squash_file(record.image_id, "one" if maps.is_single else "many")
+    if os.path.exists(path) or not all(has_layer(source, key, one) for one in record.chain_ids):
+        return
+    layers = [source.layer_diff(key, chain) for chain in reversed(record.chain_ids)]
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        write_squashfs(host, layers, read_blob(source, record.config_digest), path)
+    except (RootlessError, StorageError, OSError) as error:
+        text = error.message if isinstance(error, RootlessError | StorageError) else str(error)
+        host.note(f"every node will unpack this image: {text}")
+
+
+def remove_shared(host: Host, record: ImageRecord, text: str, *, force: bool) -> RemoveResult:
+    """Remove a name of an image in the shared part, and with the last one the image.
+
+    Raises ImageNotFound, InUse, StoreUnusable.
+    """
+    target = shared_layout(host)
+    with Lease(target.leases_dir, _STORE_LEASE):
+        names = image_names(target, record.manifest_digest)
+        going, is_last = choose_names(host.layout, record, names, text, force=force)
+        for name in going or (text,):
+            withdraw(host.layout.shared, name)
+        if not is_last:
+            return RemoveResult(going, ())
+        for kind in SQUASH_KINDS:
+            try:
+                os.unlink(target.squash_file(record.image_id, kind))
+            except FileNotFoundError:
+                continue
+    return RemoveResult(names, (record.image_id,))
+
+
+def untag_shared(host: Host, record: ImageRecord, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Take names from an image of the shared part, all when none is given; it stays.
+
+    Raises ImageNotFound, StoreUnusable.
+    """
+    target = shared_layout(host)
+    going = tuple(own_name(record, name) for name in names) or record.names
+    with Lease(target.leases_dir, _STORE_LEASE):
+        for name in going:
+            delete_name(target, name)
+    return going
+
+
+def tag_shared(host: Host, record: ImageRecord, name: str) -> None:
+    """Give an image of the shared part another name. Raises StoreUnusable."""
+    target = shared_layout(host)
+    with Lease(target.leases_dir, _STORE_LEASE):
+        set_name(target, name, record.manifest_digest)
