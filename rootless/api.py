@@ -140,9 +140,9 @@ class Rpod:
 
     def remove_image(self, name: str, *, force: bool = False) -> None:
         """Remove a name, with the last one the image and its space. Raises ImageNotFound, InUse."""
-        from rootless import images
+        from rootless import images, naming
 
-        images.remove(self.host, name, force=force)
+        naming.remove(self.host, name, force=force)
         images.collect(self.host)
 
     # --- containers

@@ -6,10 +6,10 @@ from rootless.images import (
     in_namespace,
     options_for,
     pull_options,
-    remove,
     with_credentials,
 )
 from rootless.linux.userns import IdMaps
+from rootless.naming import remove
 from storage.blobs import has_blob
 from storage.check import (
     BLOB,

@@ -6,7 +6,7 @@ restart fails, or the new container turns unhealthy, the name goes back to the o
 
 import time
 
-from rootless import images
+from rootless import images, naming
 from rootless.container.health_state import STARTING, UNHEALTHY, health_status
 from rootless.container.query import list_views
 from rootless.errors import LimitError, UsageError
@@ -181,7 +181,7 @@ def _restart_on_new(
     if not rollback:
         raise LimitError(f"auto-update {unit}: {problem}")
     for task in tasks:
-        images.tag(host, task.view.record.image_id, [task.image])
+        naming.tag(host, task.view.record.image_id, [task.image])
     again = _restart(host, runtime, unit)
     if again:
         raise LimitError(f"auto-update {unit}: {problem}; on the old image: {again}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from rootless import images
+from rootless import images, naming
 from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
 from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
@@ -182,7 +182,7 @@ def remove(invocation: "Invocation") -> int:
         try:
             if force:
                 _remove_containers(host, name)
-            result = images.remove(host, name, force=force or wants_all)
+            result = naming.remove(host, name, force=force or wants_all)
         except ImageNotFound as error:
             if invocation.flag("ignore") or force or wants_all:
                 return
@@ -213,13 +213,13 @@ def _remove_containers(host: "Host", name: str) -> None:
 
 def tag(invocation: "Invocation") -> int:
     """Give an image further names."""
-    images.tag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
+    naming.tag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
     return 0
 
 
 def untag(invocation: "Invocation") -> int:
     """Take names from an image."""
-    images.untag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
+    naming.untag(invocation.host(), invocation.text("image"), list(invocation.texts("names")))
     return 0
 
 
@@ -265,7 +265,7 @@ def prune_images(
 
     def remove_one(name: str) -> None:
         try:
-            gone.extend(images.remove(host, name, force=True).deleted)
+            gone.extend(naming.remove(host, name, force=True).deleted)
         except (ImageNotFound, InUse):
             # Another command was faster, or began to use it just now.
             return

@@ -70,14 +70,14 @@ def remove_entry(invocation: "Invocation") -> int:
 
 def remove(invocation: "Invocation") -> int:
     """Remove indexes."""
-    from rootless import images
+    from rootless import images, naming
     from storage.lists import find_list
 
     host = invocation.host()
 
     def remove_one(name: str) -> None:
         find_list(host.layout, name)
-        result = images.remove(host, name, force=True)
+        result = naming.remove(host, name, force=True)
         write("".join(f"Untagged: {one}\n" for one in result.untagged))
         write("".join(f"Deleted: {one}\n" for one in result.deleted))
 
@@ -120,9 +120,9 @@ def push(invocation: "Invocation") -> int:
     if path := invocation.text("digestfile"):
         write_digest(path, digest)
     if invocation.flag("rm"):
-        from rootless import images
+        from rootless import images, naming
 
-        images.remove(host, name, force=True)
+        naming.remove(host, name, force=True)
         images.collect(host)
     return 0
 

@@ -79,11 +79,11 @@ def _create(
 
 def _remove_image(host: "Host", record: "ContainerRecord") -> None:
     """Remove the image of a container that is gone, unless something else needs it."""
-    from rootless import images
+    from rootless import images, naming
     from storage.errors import ImageNotFound, InUse
 
     try:
-        images.remove(host, record.image_name)
+        naming.remove(host, record.image_name)
     except (ImageNotFound, InUse) as error:
         host.note(f"--rmi: {error.message}")
         return

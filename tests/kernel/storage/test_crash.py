@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from rootless import images
+from rootless import images, naming
 from storage.errors import ImageNotFound, StorageError
 from tests.conftest import InAccount
 from tests.kernel.storage import layers, views
@@ -95,7 +95,7 @@ def _load_and_remove(store: str, path: str) -> list[str]:
     def remove() -> None:
         for _ in range(12):
             try:
-                images.remove(host, "big:1")
+                naming.remove(host, "big:1")
             except StorageError:
                 time.sleep(0.01)
             images.collect(host)

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import threading
 
-from rootless import images
+from rootless import images, naming
 from rootless.host.paths import Host, open_host
 from rootless.linux.userns import run_in_userns
 from storage.archive import load_archive
@@ -129,7 +129,7 @@ def tree_of(root: str) -> Tree:
 def remove_image(store: str, name: str) -> tuple[int, int, list[str]]:
     """Remove an image and its garbage; return blobs, layers, and what is left in the store."""
     host = host_of(store)
-    images.remove(host, name)
+    naming.remove(host, name)
     result = images.collect(host)
     left = _left(host)
     for directory in (host.layout.blobs_dir, *_key_directories(host)):
