@@ -1,7 +1,13 @@
-"""image scp: a script stands for ssh, and starts the command with another home directory."""
+"""image scp: over a real sshd of the account; for what goes wrong a script stands for ssh."""
 
+import contextlib
 import os
+import shutil
+import socket
 import stat
+import subprocess
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -41,6 +47,82 @@ def far(command: Command) -> Command:
     place = command.environment["FAR"]
     settings = {"XDG_DATA_HOME": f"{place}/data", "XDG_CONFIG_HOME": f"{place}/config"}
     return Command(command.account, {**command.environment, **settings})
+
+
+SSHD = "/usr/sbin/sshd"
+SETTINGS = """Port {port}
+ListenAddress 127.0.0.1
+HostKey {place}/host
+AuthorizedKeysFile {place}/user.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+SetEnv PATH={path} XDG_DATA_HOME={place}/data XDG_CONFIG_HOME={place}/config XDG_RUNTIME_DIR={run}
+"""
+
+
+@pytest.fixture
+def sshd(near: Command, account_dir: str) -> Iterator[str]:
+    """Run sshd as the account on a high port; the result is USER@HOST:PORT for ssh://."""
+    if not os.access(SSHD, os.X_OK):
+        pytest.skip("openssh-server is not installed")
+    account, place = near.account, f"{account_dir}/far"
+    os.unlink(f"{place}/bin/ssh")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # ssh(1) looks for its files in the home of passwd(5), whatever HOME says.
+    home = f"{account.home}/.ssh"
+    near.shell(f"""set -e; cd {place}; umask 077; mkdir -p {home}
+        for one in host user; do ssh-keygen -q -t ed25519 -N '' -f $one; done
+        cp user {home}/id_ed25519
+        echo "[127.0.0.1]:{port} $(cut -d' ' -f1-2 host.pub)" >{home}/known_hosts""")
+    settings = SETTINGS.format(
+        port=port, place=place, path=near.environment["PATH"], run=account.runtime_dir
+    )
+    near.shell(f"cat >{place}/sshd_config <<'END'\n{settings}END")
+    command = [*near.dropping(), SSHD, "-D", "-e", "-f", f"{place}/sshd_config"]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield f"{account.name}@127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(home)
+
+
+def _wait_for(port: int) -> None:
+    deadline_s = time.monotonic() + 10
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.05)
+    raise AssertionError("sshd does not answer")
+
+
+def test_images_go_over_a_real_sshd(near: Command, sshd: str) -> None:
+    near("image", "scp", "-q", "localhost/app:1", f"ssh://{sshd}::")
+    there = far(near)
+    assert digest(there, "localhost/app:1") == digest(near, "localhost/app:1")
+    # The lower layer is there already: only the other one crosses the wire.
+    done = near("image", "scp", "localhost/app:2", f"ssh://{sshd}::")
+    assert done.err.count("skipped: already exists") == 1
+    near("rmi", "-af")
+    near("image", "scp", "-q", f"ssh://{sshd}::localhost/app:2")
+    assert near("run", "--rm", "--network=none", "localhost/app:2", "cat", "/own").out == "2"
+    refused = near("image", "scp", f"ssh://{sshd}::localhost/none:1", check=False)
+    assert refused.code == 125
+    assert "localhost/none:1" in refused.err
+
+
+def test_a_host_that_is_not_known_is_not_trusted(near: Command, sshd: str) -> None:
+    os.unlink(f"{near.account.home}/.ssh/known_hosts")
+    done = near("image", "scp", "-q", "localhost/app:1", f"ssh://{sshd}::", check=False)
+    assert done.code == 125, done.told
+    assert far(near)("images", "-q").out == ""
 
 
 def digest(command: Command, name: str) -> str:
