@@ -121,3 +121,12 @@ def check_schema_version(fields: dict[str, object], where: str) -> None:
         )
     if version != 2 or isinstance(version, bool):
         raise InvalidDocument(f"{where}.schemaVersion: 2 is expected, found {version!r:.40}")
+
+
+def check_one_meaning(fields: dict[str, object], where: str) -> None:
+    """Refuse what some tools read as an index, others as a manifest. Raises InvalidDocument.
+
+    OCI image-spec, manifest, "mediaType"; CVE-2021-41190.
+    """
+    if "manifests" in fields and ("layers" in fields or "config" in fields):
+        raise InvalidDocument(f"{where}: it is an index and a manifest at once")

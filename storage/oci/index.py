@@ -1,7 +1,7 @@
 """OCI image-spec, image index; docker manifest list."""
 
 from storage.oci.checks import as_object, get_list, get_string_map, get_text
-from storage.oci.descriptor import OCI_INDEX, Descriptor, check_schema_version
+from storage.oci.descriptor import OCI_INDEX, Descriptor, check_one_meaning, check_schema_version
 from storage.record import NamedTuple
 
 
@@ -17,6 +17,7 @@ class Index(NamedTuple):
         """Check an index. Raises InvalidDocument."""
         fields = as_object(raw, where)
         check_schema_version(fields, where)
+        check_one_meaning(fields, where)
         return cls(
             get_text(fields, "mediaType", where) or OCI_INDEX,
             tuple(

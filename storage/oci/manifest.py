@@ -11,6 +11,7 @@ from storage.oci.descriptor import (
     OCI_LAYER_ZSTD,
     OCI_MANIFEST,
     Descriptor,
+    check_one_meaning,
     check_schema_version,
     layer_compression,
 )
@@ -33,6 +34,7 @@ class Manifest(NamedTuple):
         """Check an image manifest. Raises InvalidDocument."""
         fields = as_object(raw, where)
         check_schema_version(fields, where)
+        check_one_meaning(fields, where)
         config = Descriptor.from_json(fields.get("config"), f"{where}.config")
         if config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
             raise InvalidDocument(

@@ -103,6 +103,19 @@ def test_what_cannot_be_mounted_over_is_named(
     assert len(done.err.splitlines()) <= 2, done.told
 
 
+@pytest.mark.parametrize("path", ["/../../../../../../etc", "/out", "/out/../../../etc"])
+def test_a_volume_of_the_image_gets_nothing_of_the_host(rpod: Command, path: str) -> None:
+    """CVE-2022-23648: what the image has there is copied into the volume, followed on the host."""
+    link = symlink("out", "../../../../../../../../etc")
+    layer = images.tar([*images.busybox_files(), link])
+    config = {"Cmd": ["sh"], "Volumes": {path: {}}}
+    name = "localhost/volumes-out:1"
+    rpod("load", "-q", input=images.docker_archive([layer], config, name))
+    done = rpod("run", "--rm", "--network=none", name, "ls", "-A", "/etc", check=False)
+    assert not {"debian_version", "os-release", "shadow", "subuid"} & set(done.lines), done.told
+    rpod("rmi", "-f", name)
+
+
 @pytest.mark.rpod_only
 @pytest.mark.parametrize(
     "config",
