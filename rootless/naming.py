@@ -1,0 +1,61 @@
+"""Names of images: given, taken away, and with the last one the image."""
+
+from rootless.host.paths import Host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.images import RemoveResult
+
+
+def tag(host: Host, source: str, targets: list[str]) -> list[str]:
+    """Give an image further names; return them in full. Raises ImageNotFound, InvalidReference."""
+    from storage.images import tag_image
+
+    if host.layout.shared:
+        from rootless.shared_home import settle
+
+        settle(host)
+        return [_tag_shared(host, source, target) for target in targets]
+    return [tag_image(host.layout, source, target) for target in targets]
+
+
+def _tag_shared(host: Host, source: str, target: str) -> str:
+    from rootless.shared_home import tag_shared
+    from storage.images import find_entry, full_name, tag_image
+
+    record = find_entry(host.layout, source)
+    if record.store != host.layout.shared:
+        return tag_image(host.layout, source, target)
+    name = full_name(target)
+    tag_shared(host, record, name)
+    return name
+
+
+def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
+    """Take names from an image, all of them when none is given. Raises ImageNotFound."""
+    from storage.images import find_entry, untag_image
+
+    if host.layout.shared:
+        from rootless.shared_home import untag_shared
+
+        record = find_entry(host.layout, name, all_names=True)
+        if record.store == host.layout.shared:
+            return untag_shared(host, record, tuple(names))
+    return untag_image(host.layout, name, tuple(names))
+
+
+def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
+    """Remove a name, and with the last one the image; `force` takes all names from an id.
+
+    Containers of the image are the caller's to remove first. Space is freed by `collect`.
+    Raises ImageNotFound, InUse.
+    """
+    from storage.images import find_entry, remove_image
+
+    if host.layout.shared:
+        from rootless.shared_home import remove_shared
+
+        record = find_entry(host.layout, name)
+        if record.store == host.layout.shared:
+            return remove_shared(host, record, name, force=force)
+    return remove_image(host.layout, name, force=force)
