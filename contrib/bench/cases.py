@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import material
+import traffic
 from engine import BenchError, Engine, Timed, pss_mib
 
 from tests.support import images, registry
@@ -45,6 +46,7 @@ class Case(NamedTuple):
     rounds: int = 15
     quick_rounds: int = 5
     needs_registry: bool = False
+    rpod_only: bool = False
 
 
 def _ms(timed: Timed) -> Sample:
@@ -314,6 +316,45 @@ def build(kind: str, files: int = 10) -> Callable[[Context], Sample]:
     return measure
 
 
+def _traffic_cases() -> Iterator[Case]:
+    """Give throughput, latency and connections for each way that bytes can take."""
+    for load, unit, least, budget in (
+        (traffic.throughput, "Gb/s", True, 1.0),
+        (traffic.latency, "us", False, 1.0),
+        (traffic.connections, "1/s", True, 1.0),
+    ):
+        slirp = "slirp4netns:port_handler=slirp4netns"
+        # podman 4.3 has no pasta, and podman-here no netavark for networks of its own.
+        ways = (
+            ("loopback", traffic.loopback(load), None, False),
+            ("port", traffic.published(load, "slirp4netns"), budget, False),
+            ("port-by-slirp", traffic.published(load, slirp), None, False),
+            ("port-by-pasta", traffic.published(load, "pasta"), None, True),
+            ("outgoing", traffic.outgoing(load), budget, False),
+            ("containers", traffic.between_containers(load), None, True),
+        )
+        kind = {"Gb/s": "rate", "us": "delay", "1/s": "connects"}[unit]
+        for way, measure, limit, alone in ways:
+            yield Case(
+                f"{kind}-{way}",
+                unit,
+                lambda context, measure=measure: measure(context.engine, context.quick),  # type: ignore[misc]
+                limit,
+                least=least,
+                rounds=3,
+                quick_rounds=1,
+                rpod_only=alone,
+            )
+    yield Case(
+        "network-start",
+        "ms",
+        lambda context: traffic.network_start(context.engine, context.quick),
+        rounds=9,
+        quick_rounds=3,
+        rpod_only=True,
+    )
+
+
 CASES = (
     Case("run-slirp", "ms", run_once("slirp4netns"), 0.40),
     Case("run-none", "ms", run_once("none"), 0.40),
@@ -392,4 +433,5 @@ CASES = (
         quick_rounds=1,
     ),
     Case("memory-network", "MiB", memory_network, absolute=True, rounds=3, quick_rounds=1),
+    *_traffic_cases(),
 )
