@@ -7,8 +7,9 @@ a killed command leaves is a pod whose infra container is made by its first star
 import os
 import time
 
-from rootless.container.create import Place, create_from
+from rootless.container.create import Place, create_from, working_directory
 from rootless.container.logfile import timestamp
+from rootless.container.mounts import collect
 from rootless.container.names import check_name, make_name
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
@@ -100,6 +101,8 @@ def _record(host: "Host", request: PodRequest) -> PodRecord:
         from rootless.container.restart import parse_policy
 
         parse_policy(request.restart)
+    if volumes := request.members.get("volume"):
+        request = request._replace(members={**request.members, "volume": _absolute(volumes)})
     pod_id = new_id()
     infra = _infra_request(request, name, pod_id) if request.infra else ContainerRequest()
     return PodRecord(
@@ -118,6 +121,19 @@ def _record(host: "Host", request: PodRequest) -> PodRecord:
         create_command=request.create_command,
         volumes=request.volumes,
     )
+
+
+def _absolute(volumes: object) -> tuple[str, ...]:
+    """Check what every container is to mount; a source beginning with a dot begins here."""
+    assert isinstance(volumes, tuple)
+    texts = []
+    for text in volumes:
+        source, colon, rest = str(text).partition(":")
+        if source.startswith("."):
+            source = os.path.normpath(f"{working_directory()}/{source}")
+        texts.append(source + colon + rest)
+    collect(ContainerRequest(volume=tuple(texts)), (), working_directory(), [])
+    return tuple(texts)
 
 
 def _choose_name(host: "Host", request: PodRequest) -> str:

@@ -3,19 +3,23 @@
 Everything is decided before anything is made; what fails on the way is taken back.
 """
 
+import os
+
 from rootless.container import pods_start
 from rootless.container.pods import stop
 from rootless.container.pods_create import create_pod
 from rootless.container.pods_join import create_in_pod
 from rootless.container.pods_remove import remove_pod
+from rootless.container.remove import remove_volume_data
 from rootless.errors import UsageError
 from rootless.kube.documents import WORKLOADS, Document
 from rootless.kube.sources import Sources, drop_secret, keep_secret, make_claim
 from rootless.kube.translate import PlayOptions, PodPlan, plan_pod, pod_name_of
 from rootless.kube.volumes import fill_volume
-from storage.errors import NameTaken, NotFound
+from storage.errors import InUse, NameTaken, NotFound
 from storage.pods import find_pod_id, pod_name_owner
 from storage.record import NamedTuple
+from storage.volumes import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,11 +68,12 @@ def play(
     sources = Sources(host, [*documents, *(config_maps or ())])
     pods = [one for one in documents if one.kind in ("Pod", *WORKLOADS)]
     _free_names(host, [pod_name_of(one) for one in pods], replace=replace)
-    secrets = [keep_secret(host, one) for one in documents if one.kind == "Secret"]
-    plans = [plan_pod(one, sources, options, position=at) for at, one in enumerate(pods)]
-    volumes = [make_claim(host, one) for one in documents if one.kind == "PersistentVolumeClaim"]
     played: list[PlayedPod] = []
+    fresh = _Fresh(host)
     try:
+        plans = [plan_pod(one, sources, options, position=at) for at, one in enumerate(pods)]
+        claims = [one for one in documents if one.kind == "PersistentVolumeClaim"]
+        volumes = [fresh.claim(one) for one in claims]
         for plan in plans:
             played.append(_make(host, plan, on_event))
         if start:
@@ -77,11 +82,35 @@ def play(
     except BaseException:
         for one in played:
             _take_back(host, one.pod_id)
+        fresh.take_back()
+        sources.take_back()
         raise
-    for plan in plans:
-        for note in plan.notes:
-            host.note(note)
+    secrets = [keep_secret(host, one) for one in documents if one.kind == "Secret"]
+    for note in (note for plan in plans for note in plan.notes):
+        host.note(note)
     return Played(volumes, secrets, played)
+
+
+class _Fresh:
+    """The volumes of claims that were not there before."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+        self._names: list[str] = []
+
+    def claim(self, document: Document) -> str:
+        """Make the volume of a claim, and return its name."""
+        if not os.path.exists(self._host.layout.volume(check_name(document.name))):
+            self._names.append(document.name)
+        return make_claim(self._host, document)
+
+    def take_back(self) -> None:
+        """Remove them, but those that something else has begun to use."""
+        for name in self._names:
+            try:
+                remove_volume_data(self._host, name)
+            except InUse:
+                continue
 
 
 def _free_names(host: "Host", names: list[str], *, replace: bool) -> None:
@@ -127,8 +156,6 @@ def down(host: "Host", documents: list[Document], *, force: bool = False) -> Tak
 
     What is not there is no error.
     """
-    from rootless.container.remove import remove_volume_data
-
     result = TakenDown([], [], [], [])
     pods = [one for one in documents if one.kind in ("Pod", *WORKLOADS)]
     ids = []

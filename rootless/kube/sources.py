@@ -21,6 +21,7 @@ class Sources:
 
     def __init__(self, host: "Host", documents: list[Document]) -> None:
         self._host = host
+        self._made: list[str] = []
         self._maps = {d.name: config_data(d) for d in documents if d.kind == "ConfigMap"}
         self._secrets = {d.name: secret_values(d) for d in documents if d.kind == "Secret"}
 
@@ -54,10 +55,27 @@ class Sources:
     def key_secret(self, secret: str, key: str, value: bytes) -> str:
         """Keep one key as a secret of its own and return its name: containers copy it."""
         name = f"{secret}.{key}"
+        if name not in self._made and not self._is_kept(name):
+            self._made.append(name)
         create_secret(
             self._host.layout, name, value or b"\n", labels={_LABEL: secret}, replace=True
         )
         return name
+
+    def _is_kept(self, name: str) -> bool:
+        try:
+            find_secret(self._host.layout, name)
+        except StorageError:
+            return False
+        return True
+
+    def take_back(self) -> None:
+        """Forget the keys that were kept: what was to have them has not come to be."""
+        for name in self._made:
+            try:
+                remove_secret(self._host.layout, find_secret(self._host.layout, name))
+            except StorageError:
+                continue
 
 
 def config_data(document: Fields) -> dict[str, bytes]:

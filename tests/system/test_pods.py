@@ -245,6 +245,7 @@ def test_listing_and_inspect(pods: Command, image: str) -> None:
         (["pod", "create", "--infra=false", "--share", "net"], "without an infra container"),
         (["pod", "create", "--infra=false", "-p", "1:1"], "must have an infra container"),
         (["pod", "create", "--exit-policy", "x"], "exit"),
+        (["pod", "create", "-v", "/nowhere:/x"], "nowhere"),
         (["pod", "create", "--network", "none", "-p", "1:1"], ""),
         (["pod", "start", "nope"], "no such pod"),
         (["pod", "kill", "-s", "BAD", "app"], "invalid signal"),
