@@ -208,7 +208,7 @@ COMMANDS = (
     ),
     Command(
         "pod prune",
-        "Remove all pods in which nothing runs",
+        "Remove all pods that have ended",
         "pod:prune",
         (flag("force", "Do not ask", short="f"),),
         examples=("rpod pod prune -f",),

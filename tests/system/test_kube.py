@@ -106,6 +106,7 @@ def document(text: str, image: str, directory: str, port: int = 1) -> bytes:
     return text.encode()
 
 
+@rpod_only  # podman 4.3 panics at a volume of a secret that the file has
 def test_pod_with_everything(kube: Command, image: str, account_dir: str) -> None:
     port = free_port()
     os.makedirs(f"{account_dir}/shown")
@@ -121,20 +122,15 @@ def test_pod_with_everything(kube: Command, image: str, account_dir: str) -> Non
     assert lines == ["1000", "hello hunter2", "line", "prepared"]
     assert kube("exec", "app-main", "cat", "/vault/password").out == "hunter2"
     assert kube("exec", "app-side", "cat", "/shared/note").out == "prepared\n"
-    told = kube("inspect", "app-main").out
-    if not is_podman():
-        assert "hunter2" not in told
-        status = "{{.State.Health.Status}}"
-        wait_for(lambda: kube("inspect", "-f", status, "app-main").out == "healthy\n")
+    assert "hunter2" not in kube("inspect", "app-main").out
+    form = "{{.State.Health.Status}}"
+    wait_for(lambda: kube("inspect", "-f", form, "app-main").out == "healthy\n")
     assert kube("kube", "play", "-", input=data, check=False).code == 125
     down = kube("kube", "down", "-", input=data)
     assert down.lines[:4] == ["Pods stopped:", pod["Id"], "Pods removed:", pod["Id"]]
     assert kube("ps", "-aq").out == ""
-    volumes = kube("volume", "ls", "-q").lines
-    assert "claim" in volumes
-    if not is_podman():
-        assert volumes == ["claim"]
-        assert kube("secret", "ls", "-q").out == ""
+    assert kube("volume", "ls", "-q").lines == ["claim"]
+    assert kube("secret", "ls", "-q").out == ""
 
 
 def test_deployment_is_replaced_and_taken_down(kube: Command, image: str) -> None:

@@ -215,7 +215,8 @@ def test_listing_and_inspect(pods: Command, image: str) -> None:
     listed = json.loads(pods("pod", "ps", "--format", "json").out)
     assert [one["Name"] for one in listed] == ["app"]
     assert pods("pod", "ps", "--format", "{{.Name}} {{.NumberOfContainers}}").out == "app 2\n"
-    rows = pods("ps", "--filter", "pod=app", "--format", "{{.Names}} {{.PodName}}").lines
+    form = ("--pod", "--format", "{{.Names}} {{.PodName}}")
+    rows = pods("ps", "--filter", "pod=app", *form).lines
     assert sorted(rows) == [f"{document['Id'][:12]}-infra app", "one app"]
     assert "PODNAME" in pods("ps", "--pod").lines[0]
     of_one = json.loads(pods("inspect", "one").out)[0]
@@ -245,7 +246,6 @@ def test_listing_and_inspect(pods: Command, image: str) -> None:
         (["pod", "create", "--infra=false", "--share", "net"], "without an infra container"),
         (["pod", "create", "--infra=false", "-p", "1:1"], "must have an infra container"),
         (["pod", "create", "--exit-policy", "x"], "exit"),
-        (["pod", "create", "-v", "/nowhere:/x"], "nowhere"),
         (["pod", "create", "--network", "none", "-p", "1:1"], ""),
         (["pod", "start", "nope"], "no such pod"),
         (["pod", "kill", "-s", "BAD", "app"], "invalid signal"),
@@ -287,12 +287,21 @@ def test_volume_of_the_pod_is_in_every_container(pods: Command, image: str) -> N
     assert pods("run", "--rm", "--pod", "app", image, "cat", "/common/file").out == "left\n"
 
 
-def test_prune_leaves_what_runs(pods: Command, image: str) -> None:
-    for name in ("idle", "busy"):
+def test_prune_takes_what_has_ended(pods: Command, image: str) -> None:
+    for name in ("new", "ended", "busy"):
         pods("pod", "create", "--name", name)
-    pods("pod", "start", "busy")
+    for name in ("ended", "busy"):
+        pods("pod", "start", name)
+    pods("pod", "stop", "ended")
     pods("pod", "prune", "-f")
-    assert pods("pod", "ps", "--format", "{{.Name}}").out == "busy\n"
+    assert sorted(pods("pod", "ps", "--format", "{{.Name}}").lines) == ["busy", "new"]
+
+
+@rpod_only  # podman makes the pod, and fails with its infra container
+def test_volume_that_is_not_there_is_refused(pods: Command, image: str) -> None:
+    done = pods("pod", "create", "-v", "/nowhere:/x", check=False)
+    assert (done.code, "/nowhere" in done.err) == (125, True)
+    assert pods("pod", "ps", "-q").out == ""
 
 
 def test_pod_in_a_user_defined_network(pods: Command, image: str) -> None:

@@ -221,8 +221,8 @@ def remove(invocation: "Invocation") -> int:
 
 
 def prune(invocation: "Invocation") -> int:
-    """Remove the pods in which nothing runs."""
-    from rootless.container.pods import ALIVE, list_views
+    """Remove the pods that have ended."""
+    from rootless.container.pods import EXITED, STOPPED, list_views
     from rootless.container.pods_remove import remove_pod
 
     if not invocation.flag("force") and not confirm(
@@ -230,11 +230,7 @@ def prune(invocation: "Invocation") -> int:
     ):
         return 0
     host = invocation.host()
-    idle = [
-        found.record.id
-        for found in list_views(host)
-        if not any(one.status in ALIVE for one in found.members)
-    ]
+    ended = [found.record.id for found in list_views(host) if found.state in (EXITED, STOPPED)]
 
     def remove_one(pod_id: str) -> None:
         try:
@@ -242,7 +238,7 @@ def prune(invocation: "Invocation") -> int:
         except PodNotFound:
             return  # somebody else was faster
 
-    return exit_code(for_each(idle, remove_one))
+    return exit_code(for_each(ended, remove_one))
 
 
 def exists(invocation: "Invocation") -> int:
