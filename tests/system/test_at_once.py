@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support import images
+from tests.support.accounts import Account
 from tests.support.command import Command
 from tests.support.images import File
 from tests.support.registry import Registry
+from tests.system.conftest import check_nothing_left, make_command, traces
 
 pytestmark = pytest.mark.rpod_only
 
@@ -48,6 +51,45 @@ def test_pulls_runs_and_prunes_at_once(fresh_rpod: Command, names: list[str]) ->
     assert fresh_rpod("system", "check").out == ""
     fresh_rpod("pull", "-q", names[0])
     assert fresh_rpod("run", "--rm", "--network=none", names[0], "echo", "ran").out == "ran\n"
+
+
+@pytest.fixture
+def elsewhere(account_without_ids: Account) -> Iterator[Command]:
+    """Another user, who has no subordinate ids, with a store of their own."""
+    command = make_command(account_without_ids, account_without_ids.environment())
+    before = traces(account_without_ids)
+    yield command
+    command("rmi", "-af", check=False)
+    check_nothing_left(command, before)
+
+
+@pytest.mark.time_limit(120)
+def test_two_users_with_two_stores_each_pull_and_prune_at_once(
+    fresh_rpod: Command, elsewhere: Command, names: list[str], account_dir: str
+) -> None:
+    home = elsewhere.account.home
+    places = [
+        (fresh_rpod, ()),
+        (fresh_rpod, (f"--root={account_dir}/second",)),
+        (elsewhere, ()),
+        (elsewhere, (f"--root={home}/second",)),
+    ]
+    words = [("pull", "-q", names[0]), ("image", "prune", "-af"), ("pull", "-q", names[1]),
+             ("system", "prune", "-af"), ("pull", "-q", names[0])]  # fmt: skip
+    running = [
+        (one, command.spawn(*where, *one, stderr=subprocess.PIPE))
+        for one in words
+        for command, where in places
+    ]
+    assert len(running) == 20
+    for one, process in running:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, (one, said)
+    for command, where in places:
+        assert command(*where, "system", "check").out == ""
+        command(*where, "pull", "-q", names[0])
+        ran = command(*where, "run", "--rm", "--network=none", names[0], "echo", "ran")
+        assert ran.out == "ran\n"
 
 
 def test_killed_pulls_are_made_good(fresh_rpod: Command, names: list[str]) -> None:

@@ -1,10 +1,13 @@
 """Transfers that break off, pulls that are killed, pulls that meet."""
 
+import contextlib
+import itertools
 import os
 import random
 import signal
 import threading
 import time
+from functools import partial
 
 from storage.errors import RegistryInterrupted, RegistryProtocolError
 from storage.registry.options import Credentials
@@ -171,7 +174,7 @@ def _slowly(handler: FakeHandler) -> None:
     handler.close_connection = True
 
 
-def _killed_pull(store: str, name: str, image: Image) -> int:
+def _killed_pull(store: str, name: str, image: Image, wanted: int = len(_LAYER) // 3) -> int:
     """Start a pull, kill all of it when a part of the layer is there; return the bytes there."""
     options = QUICK._replace(read_timeout_s=30.0)
     pid = os.fork()
@@ -183,7 +186,6 @@ def _killed_pull(store: str, name: str, image: Image) -> int:
             os._exit(0)
     path = layout_of(store).partial(image.layers[0])
     deadline_s = time.monotonic() + 20
-    wanted = len(_LAYER) // 3
     while not os.path.exists(path) or os.stat(path).st_size < wanted:
         assert time.monotonic() < deadline_s, "the layer did not begin to arrive"
         time.sleep(0.01)
@@ -203,6 +205,56 @@ def test_a_killed_pull_is_gone_on_with_by_the_next(
     assert _ranges(fake, image) == ["", f"bytes={arrived}-"]
     assert partials(account_dir) == {}
     assert os.listdir(layout_of(account_dir).tmp_dir) == []
+
+
+_CUTS = (1, 510, 1, 512, 4095, 65_536, 1, 131_073, 200_000, 262_144, 777_777, 1_000_000)
+
+
+def test_a_network_that_breaks_anywhere_costs_no_byte_twice(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    for cut in _CUTS:
+        fake.fault(image.layers[0], partial(FakeHandler.break_off, after_bytes=cut), times=1)
+    options = QUICK._replace(retries=len(_CUTS))
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name, options)))
+    begun = [0, *itertools.accumulate(_CUTS)]
+    assert _ranges(fake, image) == [f"bytes={start}-" if start else "" for start in begun]
+
+
+def _part(handler: FakeHandler, count: int) -> None:
+    """Send so many of the bytes that are asked for at once, the rest never."""
+    start = int(handler.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+    body = handler.body
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(len(body) - start))
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        handler.wfile.write(body[start : start + count])
+        handler.wfile.flush()
+        time.sleep(20)
+    handler.close_connection = True
+
+
+def test_pulls_that_are_killed_one_after_the_other_fetch_no_byte_twice(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    step = 400_000
+    arrived = [0]
+    for _ in range(6):
+        fake.fault(image.layers[0], partial(_part, count=step), times=1)
+        # Whatever has been read of the socket is on the disk; at most a chunk is not read yet.
+        least = arrived[-1] + step * 3 // 4
+        arrived.append(in_account(partial(_killed_pull, account_dir, name, image, least)))
+    assert in_account(lambda: _is_right(account_dir, pull(account_dir, name)))
+    assert _ranges(fake, image) == [f"bytes={start}-" if start else "" for start in arrived]
+    assert arrived == sorted(set(arrived))
+    assert partials(account_dir) == {}
 
 
 def test_a_killed_client_takes_its_pull_with_it(
