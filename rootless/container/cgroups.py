@@ -219,14 +219,15 @@ class Group:
             manager = UserManager(runtime_directory(self.uid, self.environ))
             try:
                 slice_name = os.path.basename(self._asked) or _SLICE
+                about = (slice_name, self._about, pid, self.view.record.stop_timeout_s)
                 try:
-                    manager.make_scope(self._unit, slice_name, self._about, pid)
+                    manager.make_scope(self._unit, *about)
                 except DBusError as error:
                     if not error.name.endswith("UnitExists"):
                         raise
                     # The last monitor still waits for a client that reads slowly.
                     self._unit = f"rpod-{self.view.record.id}-{os.getpid()}.scope"
-                    manager.make_scope(self._unit, slice_name, self._about, pid)
+                    manager.make_scope(self._unit, *about)
             finally:
                 manager.close()
         except (OSError, DBusError) as error:

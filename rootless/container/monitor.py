@@ -186,8 +186,9 @@ class Monitor:
         if self.asked_to_stop or self.ended:
             return
         self.asked_to_stop = True
-        last_s = time.monotonic() + self.stop_timeout_s
-        self.deadline_s = min(self.deadline_s or last_s, last_s)
+        if self.stop_timeout_s >= 0:  # -1: for ever
+            last_s = time.monotonic() + self.stop_timeout_s
+            self.deadline_s = min(self.deadline_s or last_s, last_s)
         signal.pidfd_send_signal(self.container.pidfd, self.stop_signal)
 
     def _init_ended(self, fd: int, event: int) -> None:

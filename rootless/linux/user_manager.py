@@ -15,6 +15,7 @@ _DESTINATION = "org.freedesktop.systemd1"
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
 _UNLIMITED = 2**64 - 1
 _RETRY_S = 0.02
+_STOP_S, _MARGIN_S = 85, 5
 TIMEOUT_S = 10.0
 
 TYPE_CHECKING = False
@@ -69,8 +70,14 @@ class UserManager:
     def close(self) -> None:
         self._connection.close()
 
-    def ask_scope(self, name: str, slice_name: str, about: str, pid: int) -> int:
-        """Ask for a scope around a process and return the call to wait for."""
+    def ask_scope(
+        self, name: str, slice_name: str, about: str, pid: int, stop_timeout_s: int = 0
+    ) -> int:
+        """Ask for a scope around a process and return the call to wait for.
+
+        `stop_timeout_s` is how long it takes to stop what is in it, -1 for no limit; systemd's
+        own 90 seconds are the least.
+        """
         properties: list[object] = [
             ("Description", ("s", about)),
             ("PIDs", ("au", [pid])),
@@ -79,6 +86,9 @@ class UserManager:
             # What a container may have is said by its own limits below the scope.
             ("TasksMax", ("t", _UNLIMITED)),
         ]
+        if stop_timeout_s < 0 or stop_timeout_s > _STOP_S:
+            usec = _UNLIMITED if stop_timeout_s < 0 else (stop_timeout_s + _MARGIN_S) * 1_000_000
+            properties.append(("TimeoutStopUSec", ("t", usec)))
         if slice_name:
             properties.append(("Slice", ("s", slice_name)))
         return self._connection.send(
@@ -103,12 +113,14 @@ class UserManager:
         if body[3] != "done":
             raise DBusError(str(body[3]), f"the job ended with {body[3]}")
 
-    def make_scope(self, name: str, slice_name: str, about: str, pid: int) -> None:
+    def make_scope(
+        self, name: str, slice_name: str, about: str, pid: int, stop_timeout_s: int = 0
+    ) -> None:
         """Make a scope, after an ended one of the same name has gone. Raises OSError, DBusError."""
         last_s = time.monotonic() + 0.5
         while True:
             try:
-                self.wait_scope(self.ask_scope(name, slice_name, about, pid))
+                self.wait_scope(self.ask_scope(name, slice_name, about, pid, stop_timeout_s))
             except DBusError as error:
                 if error.name != _EXISTS or time.monotonic() > last_s:
                     raise

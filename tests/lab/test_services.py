@@ -93,10 +93,10 @@ def test_generated_unit_runs(rpod: Command, image: str) -> None:
 
 
 @contextlib.contextmanager
-def quadlet_service(rpod: Command, name: str, text: str) -> Iterator[str]:
+def quadlet_service(rpod: Command, name: str, text: str, kind: str = "container") -> Iterator[str]:
     """Make a service from a Quadlet file, and take it away again."""
     environment = {"XDG_CONFIG_HOME": os.path.expanduser("~/.config")}
-    path = f"{QUADLET}/{name}.container"
+    path = f"{QUADLET}/{name}.{kind}"
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     rpod("quadlet", env=environment)
