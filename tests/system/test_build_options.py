@@ -1,0 +1,116 @@
+"""`build`: what the options of a step do, read back from inside the step."""
+
+import glob
+import json
+import os
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.command import Command, Done
+
+pytestmark = pytest.mark.rpod_only
+
+Build = Callable[..., Done]
+
+
+@pytest.fixture
+def build(rpod: Command, image: str) -> Build:
+    """Build from a Containerfile on standard input, on the test image."""
+
+    def run(source: str, *options: str, check: bool = True) -> Done:
+        data = source.replace("BASE", image).encode()
+        return rpod("build", "--no-cache", *options, "-", input=data, check=check)
+
+    return run
+
+
+READ_BACK = {
+    "ulimit": ("ulimit -n; ulimit -Hn", ("--ulimit=nofile=77:88",), ["77", "88"]),
+    "add-host": ("grep one.example /etc/hosts | tr '\\t' ' '", ("--add-host=one.example:1.2.3.4",),
+                 ["1.2.3.4 one.example"]),
+    "dns": ("grep nameserver /etc/resolv.conf; grep search /etc/resolv.conf",
+            ("--dns=9.8.7.6", "--dns-search=x.example"),
+            ["nameserver 9.8.7.6", "search x.example"]),
+    "env": ("echo $GIVEN", ("--env=GIVEN=value",), ["value"]),
+    "shm-size": ("df -k /dev/shm | tail -n1 | awk '{print $2}'", ("--shm-size=3m",), ["3072"]),
+    "cap-drop": ("chown 1 /tmp 2>/dev/null || echo refused", ("--cap-drop=CHOWN",), ["refused"]),
+    "cap-add": ("grep -c 'CapEff:.*2000' /proc/self/status | tr 1 y | tr 0 n",
+                ("--cap-drop=all", "--cap-add=NET_RAW"), ["y"]),
+    "network": ("ip -o link | wc -l", ("--network=none",), ["1"]),
+    "security-opt": ("grep NoNewPrivs /proc/self/status | tr '\\t' ' '",
+                     ("--security-opt=no-new-privileges",), ["NoNewPrivs: 1"]),
+    "build-arg": ("echo $A", ("--build-arg=A=given",), ["given"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "options", "seen"), READ_BACK.values(), ids=READ_BACK)
+def test_option_is_seen_by_the_step(
+    build: Build, script: str, options: tuple[str, ...], seen: list[str]
+) -> None:
+    done = build(f"FROM BASE\nARG A\nRUN {{ {script}; }} | sed 's/^/= /'\n", *options)
+    found = [line.removeprefix("= ") for line in done.lines if line.startswith("= ")]
+    assert found == seen
+
+
+@pytest.mark.parametrize(
+    "option", ["--ulimit=none=1", "--add-host=x", "--memory=zz", "--volume=/none/here:/x"]
+)
+def test_option_that_cannot_be_is_refused(build: Build, option: str) -> None:
+    done = build("FROM BASE\nRUN echo executed\n", option, check=False)
+    assert done.code == 125
+    assert "\nexecuted" not in done.out
+
+
+def test_ssh_key_is_used_and_not_shown(build: Build, rpod: Command, account_dir: str) -> None:
+    """`--ssh ID=KEY` starts an agent for the step: it signs, the key stays outside."""
+    key = f"{account_dir}/key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    for path in (key, f"{key}.pub"):
+        os.chown(path, rpod.account.uid, rpod.account.gid)
+    loader = os.path.realpath(glob.glob("/lib*/ld-linux*.so.*")[0])
+    libraries = "/host" + os.path.dirname(loader)
+    add = f"/host{loader} --library-path {libraries} /host/usr/bin/ssh-add"
+    done = build(
+        "FROM BASE\n"
+        f"RUN --mount=type=ssh,id=one,required {add} -l | sed 's/^/= /'\n"
+        'RUN [ -z "$SSH_AUTH_SOCK" ]\n',
+        f"--ssh=one={key}", "--volume=/usr:/host/usr:ro",
+    )  # fmt: skip
+    shown = [line for line in done.lines if line.startswith("= ")]
+    assert len(shown) == 1
+    assert "(ED25519)" in shown[0]
+    missing = build("FROM BASE\nRUN --mount=type=ssh,required true\n", check=False)
+    assert "ssh default: it was not given" in missing.err
+    source = "FROM BASE\nRUN --mount=type=ssh,id=one true\n"
+    none = build(source, f"--ssh=one={key}.none", check=False)
+    assert none.code == 125
+    assert f"{key}.none: No such file or directory" in none.err
+
+
+def test_progress_as_json(build: Build) -> None:
+    done = build("FROM BASE AS a\nRUN echo said; echo wrong >&2\n", "--progress=rawjson")
+    events = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    kinds = [event["kind"] for event in events]
+    assert kinds.count("start") == kinds.count("end") == 2
+    said = {event["stream"]: event["data"] for event in events if event["kind"] == "output"}
+    assert said == {1: "said\n", 2: "wrong\n"}
+    assert [event["text"] for event in events if event["kind"] == "start"][1].startswith("RUN echo")
+    quiet = build("FROM BASE\nRUN echo said\n", "--progress=quiet")
+    assert (len(quiet.lines), quiet.err) == (1, "")
+
+
+def test_cache_is_counted_and_pruned(build: Build, rpod: Command) -> None:
+    def used() -> tuple[int, int]:
+        rows = json.loads(rpod("system", "df", "--format", "json").out)
+        (row,) = (row for row in rows if row["Type"] == "Build Cache")
+        return row["Total"], row["RawSize"]
+
+    rpod("builder", "prune", "--force", "--all")
+    build("FROM BASE\nRUN --mount=type=cache,target=/c dd if=/dev/zero of=/c/f bs=64k count=16\n")
+    count, size = used()
+    assert count >= 1
+    assert size >= 1 << 20
+    rpod("builder", "prune", "--force", "--all")
+    assert used()[0] == 0
