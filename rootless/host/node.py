@@ -71,7 +71,7 @@ def find_place(
         return _without_home(store, problem, config, environ, uid, explicit=explicit)
     memory = f"{store}/nodes/{boot}"
     known = read_text(memory).rstrip("\n")
-    if known and _is_private(known, uid):
+    if known and _is_own(known, uid):
         return Place(known, store)
     if not config.node_root:
         why = why_not_local(store) if prepare else ""
@@ -235,12 +235,16 @@ def _why_full(path: str) -> str:
     return ""
 
 
-def _is_private(path: str, uid: int) -> bool:
+def _is_own(path: str, uid: int) -> bool:
+    """Tell whether a remembered directory is still there; the one above it is closed to others."""
     try:
-        status = os.lstat(path)
+        status, above = os.lstat(path), os.lstat(os.path.dirname(path))
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == uid and not status.st_mode & 0o077
+    return all(
+        stat.S_ISDIR(one.st_mode) and one.st_uid == uid and not one.st_mode & 0o022
+        for one in (status, above)
+    )
 
 
 def _remember(store: str, memory: str, node: str) -> None:

@@ -234,3 +234,20 @@ def test_home_that_is_missing_or_cannot_be_written(
 def test_local_home_stays_as_it_was(rpod: Command, image: str) -> None:
     rpod(*RUN, image, "true")
     assert not os.path.exists(f"{rpod.account.home}/.local/share/rpod/nodes")
+
+
+def test_start_asks_the_shared_file_system_little(
+    shared: Cluster, one: Machine, loaded: str
+) -> None:
+    """Every look-up there is one of a metadata server that thousands of ranks wait for."""
+    if shutil.which("strace") is None:
+        pytest.skip("missing: strace")
+    # Unpacked: whoever traces a server of FUSE and its client waits for itself.
+    two = shared.machine("two", fuse=False)
+    two(*RUN, loaded, "true")
+    log = f"{two.memory}/trace"
+    two.prefix = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", "/dev/shm/trace", *two.prefix]
+    assert two(*RUN, "--root-emulation=off", loaded, "echo", "ran").out == "ran\n"
+    with open(log, encoding="utf-8", errors="replace") as file:
+        asked = [line for line in file if shared.home in line]
+    assert 0 < len(asked) < 25, "".join(asked)
