@@ -43,7 +43,6 @@ OPTIONS = {
     "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",
     "cpp-flag": "Containerfiles are not run through a preprocessor",
     "decryption-key": "encrypted images cannot be read yet",
-    "depend": _NOT_YET,
     "device-cgroup-rule": _ROOT,
     "disable-content-trust": "there is none to disable",
     "external": "the store has no containers of other tools",

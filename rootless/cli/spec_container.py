@@ -100,6 +100,7 @@ COMMANDS = (
         (
             flag("all", "Remove every container", short="a"),
             _CIDFILE,
+            flag("depend", "Remove those that share a namespace of it first"),
             many("filter", "Take only containers that match", metavar="KEY=VALUE", kind=COMMAS),
             flag("force", "Stop running ones first, do not mind missing ones", short="f"),
             _IGNORE,

@@ -3,7 +3,7 @@
 import os
 
 from rootless.host.paths import Host
-from storage.containers import ContainerView
+from storage.containers import ContainerView, find_container
 from storage.errors import InUse
 
 
@@ -15,6 +15,11 @@ def dependents(host: Host, found: ContainerView) -> list[str]:
         return []
     # A name may be left of a container that is gone, or that never came to be.
     return sorted(name for name in names if os.path.exists(host.layout.container(name).record))
+
+
+def dependents_of(host: Host, text: str) -> list[str]:
+    """Return the ids of the containers that need one. Raises ContainerNotFound, Ambiguous."""
+    return dependents(host, find_container(host.layout, text))
 
 
 def check_no_dependents(host: Host, found: ContainerView) -> None:

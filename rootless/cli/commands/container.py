@@ -141,6 +141,11 @@ def remove(invocation: "Invocation") -> int:
 
     def remove_one(name: str) -> None:
         try:
+            if invocation.flag("depend"):
+                from rootless.container.depending import dependents_of
+
+                for container_id in dependents_of(host, name):
+                    remove_one(container_id)
             ending.remove(
                 host,
                 name,
