@@ -8,7 +8,7 @@ import os
 from rootless import images
 from rootless.container import spec
 from rootless.container.accounts import account_files
-from rootless.container.idmap import UserNamespace, storage_maps
+from rootless.container.idmap import UserNamespace, layer_maps, storage_maps
 from rootless.container.request import ContainerRequest, asked_limits
 from rootless.errors import UsageError
 from rootless.host.paths import Host
@@ -128,7 +128,7 @@ def _copy_layers(
 
     run_in_userns(
         lambda _: flatten(host.layout, record.map_key, record.chain_ids, target),
-        storage_maps(namespace, host.id_maps()),
+        layer_maps(namespace, host.id_maps()),
     )
 
 
@@ -140,7 +140,7 @@ def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -
         for name in ("upper", "work", "rootfs"):
             os.chown(f"{bundle}/{name}", 0, 0)
 
-    run_in_userns(give, storage_maps(namespace, host.id_maps()))
+    run_in_userns(give, layer_maps(namespace, host.id_maps()))
 
 
 def _write_records(directory: str, records: dict[str, bytes], *, sync: bool) -> None:

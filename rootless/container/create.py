@@ -13,7 +13,7 @@ from rootless.container import mounts as user_mounts
 from rootless.container import spec
 from rootless.container.bundle import NAME_FILE, write_bundle, write_new
 from rootless.container.fetching import pull_settings
-from rootless.container.idmap import UserNamespace, choose, fit_single_id, storage_maps
+from rootless.container.idmap import HOST, UserNamespace, choose, fit_single_id, layer_maps
 from rootless.container.labels import labels_of
 from rootless.container.limits import clamp_oom_score, parse_signal
 from rootless.container.logfile import timestamp
@@ -24,7 +24,7 @@ from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
-from rootless.sandbox.drivers import COPY
+from rootless.sandbox.drivers import COPY, FUSE
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
 from storage.errors import ContainerNotFound, NameTaken
@@ -154,7 +154,9 @@ def _create(
 ) -> ContainerRecord:
     """Make a container in a user namespace that has been chosen."""
     found, place, namespace, joins = given
-    unpack_maps = storage_maps(namespace, host.id_maps())
+    if namespace.mode != HOST and not joins:
+        namespace = _with_mapped_layers(host, namespace)
+    unpack_maps = layer_maps(namespace, host.id_maps())
     image, config, key, driver = _unpack(host, request, found, unpack_maps, on_event)
     if place.is_infra and not image.image_id:
         driver = COPY
@@ -177,6 +179,16 @@ def _create(
     else:
         record = _make(host, request, basis, place)
     return _give_name(host, record, is_generated=request.name is None)
+
+
+def _with_mapped_layers(host: Host, namespace: UserNamespace) -> UserNamespace:
+    from rootless.host.probe import storage_driver
+
+    if storage_driver(host) != FUSE:
+        return namespace
+    from rootless.container.mapped import with_layers_of
+
+    return with_layers_of(host.id_maps(), namespace)
 
 
 class _Basis(NamedTuple):
@@ -384,7 +396,7 @@ def _surroundings(
         directory=host.layout.container(container_id).directory,
         namespace=namespace,
         layers=layers,
-        accounts=read_accounts(layers, storage_maps(namespace, host.id_maps())),
+        accounts=read_accounts(layers, layer_maps(namespace, host.id_maps())),
         network=network,
         sources=[_source(host, mount, made) for mount in mounts],
     )

@@ -90,7 +90,8 @@ def _mount(root: Root, namespaces: Namespaces, messages: int) -> None:
         _STORE + path.removeprefix(store)
         for path in (root.rootfs, root.upper, root.work, *root.lower)
     )
-    _serve(f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}", rootfs, messages)
+    places = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
+    _serve(places + root.mapping, rootfs, messages)
     tree = syscalls.open_tree(syscalls.AT_FDCWD, rootfs, syscalls.OPEN_TREE_CLONE)
     syscalls.umount2(rootfs, syscalls.MNT_DETACH)
     syscalls.setns(namespaces.mount, syscalls.CLONE_NEWNS)

@@ -17,6 +17,7 @@ class UserNamespace(NamedTuple):
     """The map, and the id that the caller has inside (None when it is not mapped).
 
     `emulation` is the mode of root emulation, empty for none (`rootless.container.emulate`).
+    `layers` is the map of the layers on the disk where it is another (`rootless.container.mapped`).
     """
 
     mode: str
@@ -24,6 +25,7 @@ class UserNamespace(NamedTuple):
     own_uid: int | None
     own_gid: int | None
     emulation: str = ""
+    layers: IdMaps | None = None
 
 
 def choose(mode: str, default: IdMaps, uid: int, gid: int) -> UserNamespace:
@@ -111,6 +113,11 @@ def _keep(ranges: tuple[IdRange, ...], own: int) -> tuple[IdRange, ...]:
 
 def _without_own(ranges: tuple[IdRange, ...]) -> tuple[IdRange, ...]:
     return tuple((inside - 1, outside, count) for inside, outside, count in ranges[1:])
+
+
+def layer_maps(namespace: UserNamespace, default: IdMaps) -> IdMaps:
+    """Return the map of the layers, and of what the container writes over them."""
+    return namespace.layers or storage_maps(namespace, default)
 
 
 def storage_maps(namespace: UserNamespace, default: IdMaps) -> IdMaps:

@@ -26,14 +26,14 @@ from rootless.linux.procfs import start_time
 from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
-from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
+from rootless.sandbox.drivers import FUSE, MOUNTED_FROM_OUTSIDE
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
-from storage.containers import ContainerView
+from storage.containers import ContainerRecord, ContainerView
 from storage.files import read_file
-from storage.layers import has_layer
+from storage.layers import has_layer, map_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -362,7 +362,20 @@ def make_root(host: "Host", view: ContainerView) -> Root:
                 remedy=f"pull the image again: rpod pull {record.image_name}",
             )
         lower.append(host.layout.layer_diff(record.map_key, chain_id))
-    return Root(record.driver, paths.rootfs, lower, paths.upper, paths.work)
+    root = Root(record.driver, paths.rootfs, lower, paths.upper, paths.work)
+    if record.driver == FUSE:
+        root.mapping = _mapping(host, record)
+    return root
+
+
+def _mapping(host: "Host", record: ContainerRecord) -> str:
+    """Return how fuse-overlayfs is to show layers of the default map in another one."""
+    default, own = host.id_maps(), IdMaps(record.uid_map, record.gid_map)
+    if own == default or record.map_key != map_key(default.uids, default.gids):
+        return ""
+    from rootless.container.mapped import mapping_options
+
+    return mapping_options(default, own)
 
 
 def seccomp_filter(raw: dict[str, object], directory: str) -> bytes:

@@ -21,7 +21,7 @@ _OPTIONS_LIMIT = 4094
 class Root:
     """Where the parts of a root file system lie on the host. `lower` is top layer first."""
 
-    __slots__ = ("_bundle", "_fds", "driver", "lower", "name", "rootfs", "upper", "work")
+    __slots__ = ("_bundle", "_fds", "driver", "lower", "mapping", "name", "rootfs", "upper", "work")
 
     def __init__(self, driver: str, rootfs: str, lower: list[str], upper: str, work: str) -> None:
         self.driver = driver
@@ -29,6 +29,7 @@ class Root:
         self.lower = lower
         self.upper = upper
         self.work = work
+        self.mapping = ""
         self.name = os.path.basename(rootfs)
         self._bundle = -1
         self._fds: list[int] = []

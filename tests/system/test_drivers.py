@@ -69,6 +69,30 @@ def test_keep_id(rpod: Command, image: str, driver: str) -> None:
     assert done.out.split() == [own, own, "0"]
 
 
+@pytest.mark.parametrize("driver", ["fuse-overlayfs"], indirect=True)
+def test_fuse_overlayfs_shows_the_same_layers_to_other_maps(
+    fresh_rpod: Command, docker_archive: str, driver: str
+) -> None:
+    fresh_rpod("load", "-qi", docker_archive)
+    own = str(fresh_rpod.account.uid)
+    script = f"""touch /mine /etc/yours; chown {own} /mine; chown 33:33 /etc/yours
+        stat -c '%u %n' /mine /etc/yours /bin/busybox /home/alice"""
+    command = ("--userns=keep-id", "-u", "0", "--network=none", images.NAME, "sh", "-c", script)
+    done = run(fresh_rpod, driver, "run", "--name", "one", *command)
+    assert done.lines == [f"{own} /mine", "33 /etc/yours", "0 /bin/busybox", "1000 /home/alice"]
+    maps = fresh_rpod.shell("ls $XDG_DATA_HOME/rpod/layers")
+    assert len(maps.lines) == 1, "the layers were made twice"
+    assert "unpacking" not in done.err
+    changed = fresh_rpod("diff", "one").lines
+    assert {"A /mine", "A /etc/yours", "C /etc"} <= set(changed)
+    listed = fresh_rpod.shell("$RPOD export one | tar -tv --numeric-owner").out
+    assert f"{own}/0 " in listed
+    assert "33/33 " in listed
+    assert fresh_rpod("start", "-a", "one").lines == done.lines
+    fresh_rpod("cp", "one:/etc/passwd", f"{fresh_rpod.environment['HOME']}/passwd")
+    assert fresh_rpod("system", "check").out == ""
+
+
 def test_read_only_root(rpod: Command, image: str, driver: str) -> None:
     done = run(rpod, driver, "run", "--rm", "--read-only", image, "touch", "/new", check=False)
     assert done.code == 1, done.told
