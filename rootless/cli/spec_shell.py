@@ -35,6 +35,10 @@ COMMANDS = (
                  "thrown away at the end", metavar="DIR", objects=DIRECTORIES),
             text("project", "Read this rpod.toml, also one that somebody else has written",
                  metavar="FILE", objects=FILES),
+            flag("join", "Share one set of namespaces with the other ranks of the job step on this "
+                 "node"),
+            text("join-tag", "With --join: who belongs together, instead of the job step",
+                 metavar="TAG"),
             *(option for option in CREATE_OPTIONS if option.field in OF_RUN),
         ),
         (
@@ -52,6 +56,7 @@ COMMANDS = (
             "rpod shell debian:12 make -j4",
             "rpod shell",
             "rpod shell . pytest -q",
+            "mpirun -n 4 rpod shell --join localhost/solver ./solver",
             "rpod shell --rootfs / sh ./untried-installer.sh",
             "rpod shell --keep tools --as-root debian:12 apt-get install -y gdb",
         ),

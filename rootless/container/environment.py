@@ -35,9 +35,9 @@ def make_environment(
             name, _, value = entry.partition("=")
             result[name] = value
     if request.as_caller:
-        from rootless.container import caller as person
+        from rootless.container import personal
 
-        person.add_variables(result, caller, home)
+        personal.add_variables(result, caller, home)
     if request.http_proxy:
         for name in _PROXY:
             for spelling in (name, name.upper()):

@@ -43,6 +43,8 @@ class ContainerRequest(NamedTuple):
     as_caller: bool = False
     # of `rpod shell` alone: a directory of the host, instead of an image
     rootfs: str = ""
+    # of `rpod shell --join` alone: JSON for the holder (rootless.sandbox.holder)
+    join: str = ""
     label: tuple[str, ...] = ()
     label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()

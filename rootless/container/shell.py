@@ -46,6 +46,7 @@ class ShellRequest(NamedTuple):
     tty: bool = False
     project: str = ""
     rootfs: str = ""
+    join: bool = False
     options: dict[str, object] = {}  # noqa: RUF012 - read only
 
 
@@ -136,7 +137,8 @@ def _working_directory(host: Host) -> str:
 
 def _own_volumes(host: Host, asked: ShellRequest, home: str) -> list[str]:
     if asked.rootfs:
-        return []
+        # Ranks of a job and their launcher meet in files there.
+        return [_bind(_TMP)] if asked.join else []
     volumes = [_bind(_TMP)]
     if not asked.home:
         return volumes

@@ -5,8 +5,8 @@ one to leave, who gets it for itself alone, ends the container. A client that is
 running, until the next one leaves or `rpod stop`.
 """
 
-from rootless.container.caller import is_passed, is_personal
 from rootless.container.create import create
+from rootless.container.personal import is_passed, is_personal
 from rootless.container.request import ContainerRequest, ExecRequest
 from rootless.errors import UsageError
 from storage.containers import ContainerView, name_owner, read_record, view

@@ -328,6 +328,8 @@ def _annotations(
     result["dev.rpod.default-sysctls"] = ",".join(defaults.NETWORK_SYSCTLS)
     if around.namespace.emulation:
         result["dev.rpod.root-emulation"] = around.namespace.emulation
+    if request.join:
+        result["dev.rpod.join"] = request.join
     if request.init:
         result["dev.rpod.init"] = "true"
     if KEEP_GROUPS in request.group_add:

@@ -28,6 +28,10 @@ from rootless.sandbox.process import (
 from rootless.sandbox.root import Root, enter, leave_host
 from rootless.sandbox.targets import StepError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.sandbox.holder import Holder
+
 FIRST_FREE_FD = 3
 
 
@@ -37,6 +41,7 @@ class Plan:
     __slots__ = (
         "clone_flags",
         "console_size",
+        "holder",
         "init",
         "keyring",
         "late_flags",
@@ -53,6 +58,8 @@ class Plan:
         self.process = process
         self.clone_flags = 0
         self.console_size = (0, 0)
+        # Waits in the program's place (rootless.sandbox.holder).
+        self.holder: Holder | None = None
         self.init = False
         self.keyring = ""
         self.late_flags = 0
@@ -139,6 +146,9 @@ def _become(plan: Plan, channel: Channel) -> None:
         use_streams(plan.streams, process.uid, process.gid)
     if plan.keyring:
         _new_keyring(plan.keyring)
+    if plan.holder is not None:
+        take_identity(process, channel)
+        plan.holder.hold(channel)
     _close_others(channel, plan.listen_fds)
     set_limits(process)
     reset_signals()

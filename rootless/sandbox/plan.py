@@ -27,6 +27,10 @@ from rootless.sandbox.operations import (
 from rootless.sandbox.process import Process
 from rootless.sandbox.root import Root
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.sandbox.holder import Holder
+
 CLONE_FLAGS = {
     "user": sc.CLONE_NEWUSER,
     "mount": sc.CLONE_NEWNS,
@@ -124,7 +128,12 @@ def make_plan(raw: object, root: Root, *, seccomp: bytes) -> Plan:
         from rootless.sandbox import emulation
 
         emulation.prepare(process, mode)
+    holder = None
+    if text := annotations.text("dev.rpod.join"):
+        holder = _holder(text)
+        operations.append(holder)
     plan = Plan(root, operations, process)
+    plan.holder = holder
     for name in own:
         plan.clone_flags |= CLONE_FLAGS[name]
     process.keeps_groups = annotations.text(defaults.KEEP_GROUPS) == "1"
@@ -210,6 +219,14 @@ def _devices(linux: Config) -> list[Operation]:
             )
         )
     return operations
+
+
+def _holder(text: str) -> "Holder":
+    from rootless.sandbox.holder import Holder
+    from storage import lightjson as json
+
+    directory, name, expected, launcher = json.loads(text)
+    return Holder(str(directory), str(name), int(expected), int(launcher))
 
 
 def _links(text: str) -> list[Operation]:

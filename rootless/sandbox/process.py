@@ -162,7 +162,7 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def take_identity(process: Process, channel: "Channel") -> None:
+def take_identity(process: Process, channel: "Channel | None") -> None:
     """Become the process's user with exactly its capabilities; seccomp goes last that can."""
     _drop_from_bounding_set(process.bounding)
     sc.prctl(sc.PR_SET_KEEPCAPS, 1)
@@ -192,7 +192,7 @@ def _drop_from_bounding_set(kept: int) -> None:
             raise
 
 
-def _limit(process: Process, channel: "Channel") -> None:
+def _limit(process: Process, channel: "Channel | None") -> None:
     """Install the filters and give up the capabilities, in the order that is possible."""
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
@@ -201,7 +201,7 @@ def _limit(process: Process, channel: "Channel") -> None:
         # The setresuid has cleared the effective set; a filter needs CAP_SYS_ADMIN in it.
         everything = (1 << 41) - 1
         sc.capset(_permitted_now(everything), _permitted_now(everything), 0)
-    if process.emulate is not None:
+    if process.emulate is not None and channel is not None:
         process.emulate(channel)
     if process.seccomp:
         sc.install_seccomp_filter(process.seccomp)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rootless.container.request import ContainerRequest
     from rootless.host.paths import Host
 
-_OWN = ("keep", "as_root", "home", "rootfs", "project", "image", "command")
+_OWN = ("keep", "as_root", "home", "rootfs", "project", "join", "join_tag", "image", "command")
 _HERE = "."
 
 
@@ -34,6 +34,10 @@ def shell(invocation: "Invocation") -> int:
             asked = _with_project(host, asked, project)
             keep = keep or project.keep
     request = make_request(host, asked)
+    if invocation.flag("join"):
+        if keep:
+            raise UsageError("--join and --keep do not go together")
+        return _run_joined(invocation, host, request)
     if keep:
         return _run_kept(host, keep, request)
     return _run(host, request)
@@ -53,6 +57,7 @@ def _asked(invocation: "Invocation") -> ShellRequest:
         image=image,
         command=command,
         rootfs=rootfs,
+        join=invocation.flag("join"),
         root=invocation.flag("as_root"),
         home=invocation.flag("home"),
         tty=os.isatty(0) and os.isatty(1),
@@ -143,6 +148,19 @@ def _run(host: "Host", request: "ContainerRequest") -> int:
         with Reporter(quiet=request.quiet) as on_event:
             record = create(host, request, on_event)
         return lifecycle.run_created(host, record, request, monitor).exit_code
+
+
+def _run_joined(invocation: "Invocation", host: "Host", request: "ContainerRequest") -> int:
+    from rootless.container.ranks import join
+
+    words = sys.argv[1:]
+    given = len(invocation.texts("command"))
+    if invocation.text("rootfs") and invocation.text("image"):
+        given += 1
+    prefix = words[: len(words) - given]
+    with Reporter(quiet=request.quiet) as on_event:
+        join(host, request, invocation.text("join_tag"), words, prefix, on_event)
+    return 125  # not reached: the rank has become its program
 
 
 def _run_kept(host: "Host", name: str, request: "ContainerRequest") -> int:

@@ -68,7 +68,9 @@ def test_only_the_last_argument_takes_many(command: table.Command) -> None:
 @by_name
 def test_command_has_words_for_people(command: table.Command) -> None:
     assert command.examples
-    assert all(example.startswith(("rpod ", "tar ", "zstdcat ")) for example in command.examples)
+    assert all(
+        example.startswith(("rpod ", "tar ", "zstdcat ", "mpirun ")) for example in command.examples
+    )
     assert command.help[0].isupper()
     assert not command.help.endswith(".")
     assert all(option.help for option in command.options)
@@ -82,7 +84,7 @@ def test_noun_has_commands(noun: str) -> None:
 def test_run_offers_exactly_the_fields_of_a_request() -> None:
     (run,) = (command for command in RUN_COMMANDS if command.name == "run")
     offered = {option.field for option in run.options} | {one.name for one in run.arguments}
-    of_shell = {"as_caller", "rootfs"}
+    of_shell = {"as_caller", "rootfs", "join"}
     of_create = {"init_ctr"}
     assert offered == set(ContainerRequest._fields) - of_shell - of_create
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rootless.container import caller
+from rootless.container import caller, personal
 from rootless.container.merged import Accounts
 from rootless.container.users import User
 
@@ -15,20 +15,20 @@ from rootless.container.users import User
      "OMP_NUM_THREADS", "MY_OWN"],
 )  # fmt: skip
 def test_variables_of_the_person_and_the_job_pass(name: str) -> None:
-    assert caller.is_passed(name)
+    assert personal.is_passed(name)
 
 
 @pytest.mark.parametrize(
     "name", ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "MODULEPATH", "BASH_ENV", "PWD"]
 )
 def test_variables_of_the_hosts_software_do_not(name: str) -> None:
-    assert not caller.is_passed(name)
+    assert not personal.is_passed(name)
 
 
 def test_the_images_variables_go_first_but_for_personal_ones() -> None:
     result = {"PATH": "/image", "JAVA_HOME": "/image", "LANG": "C.UTF-8", "HOME": "/root"}
     mine = {"PATH": "/mine", "JAVA_HOME": "/mine", "LANG": "de_DE.UTF-8", "HOME": "/h", "X": "1"}
-    caller.add_variables(result, mine, "/h")
+    personal.add_variables(result, mine, "/h")
     assert result == {
         "PATH": "/image", "JAVA_HOME": "/image", "LANG": "de_DE.UTF-8", "HOME": "/h", "X": "1"
     }  # fmt: skip

@@ -1,0 +1,232 @@
+"""`rpod shell --join`: the ranks of a job on one node share their namespaces."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.accounts import Account
+from tests.support.command import Command
+from tests.system.conftest import check_nothing_left, clean, make_command, traces
+
+pytestmark = pytest.mark.rpod_only
+IMAGE = "localhost/ranked"
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PYTHON = "/usr/bin/python3"
+# Reads the next rank's memory: what shared memory transports of MPI do.
+READ = """
+import ctypes, os
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+class Part(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+own = ctypes.create_string_buffer(b"rank-%d" % comm.rank, 32)
+everybody = comm.allgather((os.getpid(), ctypes.addressof(own), os.readlink("/proc/self/ns/mnt")))
+pid, address, _ = everybody[(comm.rank + 1) % comm.size]
+seen = ctypes.create_string_buffer(32)
+read = ctypes.CDLL(None).process_vm_readv
+here, there = Part(ctypes.addressof(seen), 32), Part(address, 32)
+one = ctypes.c_ulong(1)
+count = read(pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ulong(0))
+print(comm.rank, count, seen.value.decode(), len({entry[2] for entry in everybody}), flush=True)
+comm.Barrier()
+"""
+
+
+@pytest.fixture(scope="module", params=["range", "single"])
+def prepared(request: pytest.FixtureRequest, busybox_tar: str) -> Iterator[Command]:
+    name = "account" if request.param == "range" else "account_without_ids"
+    account: Account = request.getfixturevalue(name)
+    command = make_command(account, account.environment())
+    command("import", busybox_tar, IMAGE)
+    command("shell", IMAGE, "true")
+    yield command
+    command("rmi", "--force", IMAGE)
+
+
+@pytest.fixture
+def rpod(prepared: Command) -> Iterator[Command]:
+    shutil.rmtree(place(prepared), ignore_errors=True)  # of another account with this number
+    before = traces(prepared.account)
+    yield prepared
+    clean(prepared)
+    check_nothing_left(prepared, before)
+    shutil.rmtree(place(prepared), ignore_errors=True)
+
+
+def place(rpod: Command) -> str:
+    return f"/dev/shm/rpod-ranks-{rpod.account.uid}"
+
+
+def environment(ranks: int) -> dict[str, str]:
+    return {"OMPI_COMM_WORLD_LOCAL_SIZE": str(ranks)}
+
+
+def join(rpod: Command, ranks: int, *argv: str) -> subprocess.Popen[bytes]:
+    return rpod.spawn(
+        "shell", "--join", "--join-tag", "t", IMAGE, *argv,
+        stderr=subprocess.DEVNULL, env=environment(ranks), stdin=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def read_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    process.communicate(timeout=20)
+    return process.returncode
+
+
+def test_ranks_share_namespaces_whoever_ends_first(rpod: Command) -> None:
+    script = "readlink /proc/self/ns/mnt; readlink /proc/self/ns/user; read x; exit 4"
+    first, second = join(rpod, 3, "sh", "-c", script), join(rpod, 3, "sh", "-c", script)
+    seen = {(read_line(one), read_line(one)) for one in (first, second)}
+    assert (end(first), end(second)) == (4, 4)  # nobody is there now
+    third = join(rpod, 3, "sh", "-c", script)
+    seen.add((read_line(third), read_line(third)))
+    assert len(seen) == 1
+    assert end(third) == 4
+
+
+def test_a_rank_is_the_process_that_was_started(rpod: Command) -> None:
+    script = "echo $$; cat /proc/self/cgroup; echo $PMI_RANK; readlink /proc/self/fd/7"
+    line = f"exec 7</etc/hostname; PMI_RANK=5 exec $RPOD shell --join {IMAGE} sh -c '{script}'"
+    process = subprocess.Popen(
+        [*rpod.dropping(), "sh", "-c", line],
+        env={**rpod.environment, "RPOD": rpod.prefix[0], **environment(1)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    out, _ = process.communicate(timeout=30)
+    pid, *cgroups, rank, descriptor = out.decode().splitlines()
+    assert pid == str(process.pid)
+    with open("/proc/self/cgroup", encoding="utf-8") as own:
+        assert cgroups == own.read().splitlines()
+    assert (rank, descriptor) == ("5", "/etc/hostname")
+
+
+def test_each_rank_has_its_own_variables(rpod: Command) -> None:
+    script = "echo $RANK $GIVEN; read x"
+    common = ("shell", "--join", "--join-tag", "t", "-e", "GIVEN=g", IMAGE, "sh", "-c", script)
+    ranks = [
+        rpod.spawn(*common, env={**environment(2), "RANK": str(n)}, stdin=subprocess.PIPE)
+        for n in range(2)
+    ]
+    assert sorted(read_line(one) for one in ranks) == ["0 g", "1 g"]
+    for one in ranks:
+        end(one)
+
+
+def test_other_images_and_options_are_not_joined(rpod: Command) -> None:
+    first = join(rpod, 1, "sh", "-c", "readlink /proc/self/ns/mnt; read x")
+    mine = read_line(first)
+    other = rpod(
+        "shell", "--join", "--join-tag", "t", "-e", "A=b", IMAGE, "readlink", "/proc/self/ns/mnt",
+        env=environment(1),
+    )  # fmt: skip
+    assert other.lines != [mine]
+    end(first)
+
+
+def test_a_killed_holder_is_replaced(rpod: Command) -> None:
+    first = join(rpod, 3, "sh", "-c", "echo in; read x")
+    assert read_line(first) == "in"
+    (holder,) = rpod("ps", "--format", "{{.Pid}}").lines
+    os.kill(int(holder), 9)
+    time.sleep(0.2)
+    second = join(rpod, 1, "echo", "again")
+    assert read_line(second) == "again"
+    end(second)
+    end(first)
+
+
+def test_a_place_prepared_by_somebody_else_is_refused(rpod: Command) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs a second user: run as root")
+    os.mkdir(place(rpod), 0o777)
+    done = rpod("shell", "--join", IMAGE, "true", check=False)
+    assert done.code == 125
+    assert "belongs to somebody else" in done.err
+
+
+def test_a_bad_tag_and_a_bad_command(rpod: Command) -> None:
+    done = rpod("shell", "--join", "--join-tag", "../x", IMAGE, "true", check=False)
+    assert (done.code, "only letters" in done.err) == (125, True)
+    done = rpod("shell", "--join", IMAGE, "no-such", env=environment(1), check=False)
+    assert (done.code, "not found" in done.err) == (127, True)
+
+
+def test_ranks_of_open_mpi_read_each_others_memory(rpod: Command) -> None:
+    if shutil.which("mpirun") is None:
+        pytest.skip("needs openmpi-bin and python3-mpi4py")
+    program = f"{rpod.account.home}/read.py"
+    with open(program, "w", encoding="utf-8") as file:
+        file.write(READ)
+    os.chmod(program, 0o644)
+    line = (
+        "mpirun --oversubscribe --host localhost:4 -n 4"
+        f" $RPOD shell --join --rootfs / {PYTHON} {program}"
+    )
+    done = rpod.shell(line, env={"PATH": "/usr/bin:/bin"})
+    assert sorted(done.lines) == [f"{n} 32 rank-{(n + 1) % 4} 1" for n in range(4)]
+    os.unlink(program)
+
+
+def installed(directory: str) -> str:
+    """Make an installation as a wheel makes it; return the command."""
+    spec = importlib.util.spec_from_file_location("pack", f"{TOP}/contrib/wheel/pack.py")
+    assert spec is not None and spec.loader is not None
+    pack = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pack)
+    for name in ("rootless", "slirp", "storage"):
+        shutil.copytree(
+            f"{TOP}/{name}", f"{directory}/{name}", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    pack.write_pack(directory)
+    command = f"{directory}/rpod"
+    with open(f"{TOP}/contrib/bin/rpod", encoding="utf-8") as source, open(command, "w") as file:
+        file.write(source.read().replace("#!python", f"#!{sys.executable}", 1))
+    os.chmod(command, 0o755)
+    return command
+
+
+def test_a_later_rank_looks_up_little(
+    rpod: Command, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of the installation, which may lie on a shared file system, and in all."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    directory = str(tmp_path_factory.mktemp("installed"))
+    for path in (
+        directory,
+        os.path.dirname(directory),
+        os.path.dirname(os.path.dirname(directory)),
+    ):
+        os.chmod(path, 0o755)
+    command = installed(directory)
+    first = join(rpod, 2, "sh", "-c", "echo in; read x")
+    assert read_line(first) == "in"
+    trace = f"{rpod.account.home}/trace"
+    line = (
+        f"strace -f -qq -o {trace} -e trace=%file {command} shell --join --join-tag t {IMAGE} true"
+    )
+    rpod.shell(line, env=environment(2))
+    end(first)
+    with open(trace, encoding="utf-8", errors="replace") as file:
+        calls = [text for text in file if '""' not in text]
+    os.unlink(trace)
+    shared = [text for text in calls if directory in text]
+    assert len(shared) < 60, shared
+    with contextlib.suppress(StopIteration):
+        program = next(n for n, text in enumerate(calls) if "setns" in text or "execve(0x" in text)
+        calls = calls[:program]
+    assert len(calls) < 250, len(calls)
