@@ -120,6 +120,11 @@ def _why_no_namespace() -> tuple[str, str]:
         )
     if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return _apparmor()
+    if in_chroot():
+        return (
+            "this is a chroot environment: the kernel makes no user namespace in one",
+            "leave it; who makes it can use pivot_root instead: systemd-nspawn, bwrap",
+        )
     if status_field("Seccomp") == "2":
         return (
             "a seccomp filter of the surrounding container forbids it",
@@ -128,10 +133,20 @@ def _why_no_namespace() -> tuple[str, str]:
         )
     if os.path.exists(f"{_SYSCTL}/user/max_user_namespaces"):
         return (
-            "the limit user.max_user_namespaces is used up, or a security module forbids it",
+            "the limit user.max_user_namespaces is used up, or a security module forbids it, or"
+            " this is a chroot environment",
             _PERSIST.format("user.max_user_namespaces=28633"),
         )
     return "the kernel was built without user namespaces", "install a kernel with CONFIG_USER_NS"
+
+
+def in_chroot(*, mountinfo: str = "/proc/self/mountinfo") -> bool:
+    """Tell whether the root directory is no mount: what chroot(2) does to a plain directory.
+
+    proc(5): mounts are shown relative to the process's root directory.
+    """
+    lines = read_text(mountinfo).splitlines()
+    return bool(lines) and all(line.split()[4:5] != ["/"] for line in lines)
 
 
 def _apparmor() -> tuple[str, str]:

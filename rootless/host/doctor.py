@@ -50,7 +50,21 @@ def run_checks(host: Host) -> list[Check]:
         _guard("dns", "name servers", lambda: check_network.check_dns(host)),
         _guard("low-ports", "published ports", lambda: check_network.check_low_ports(host)),
     ]
+    if namespaces.status != FAIL and store.status != FAIL:
+        checks += _rungs(host, checks)
     return checks
+
+
+def _rungs(host: Host, checks: list[Check]) -> list[Check]:
+    from rootless.host.rungs import rungs
+
+    try:
+        with TimeLimit("look at the rungs", _LIMIT_S):
+            return rungs(host, checks)
+    except (RootlessError, StorageError, SlirpError) as error:
+        return [Check("rungs", "rungs", FAIL, "", cause=error.message, fix=error.remedy)]
+    except (OSError, ValueError) as error:
+        return [Check("rungs", "rungs", FAIL, "", cause=str(error))]
 
 
 def exit_code(checks: list[Check]) -> int:

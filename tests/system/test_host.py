@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from tests.support.accounts import Account
 from tests.support.command import Command
 from tests.support.registry import free_port
+from tests.system.conftest import make_command
 from tests.system.test_network import NETWORK, talk
 
 pytestmark = pytest.mark.rpod_only
@@ -105,3 +107,26 @@ def test_pasta_publishes_a_port(rpod: Command, image: str) -> None:
     publish = ("-p", f"127.0.0.1:{port}:80")
     rpod("run", "-d", "--network=pasta", *publish, image, "sh", "-c", script)
     assert talk(port) == b"hi\n"
+
+
+_RUNGS = ("identity", "emulation", "root", "cgroup", "network", "locks")
+
+
+def test_doctor_names_each_rung_and_what_would_raise_it(
+    account: Account, account_without_ids: Account
+) -> None:
+    """The top rung has nothing to raise; any other has a cause and an action."""
+    found = {}
+    for person in (account, account_without_ids):
+        done = make_command(person, person.environment())("doctor", "--format", "json")
+        rungs = {check["id"]: check for check in json.loads(done.out) if "rung-" in check["id"]}
+        assert list(rungs) == [f"rung-{name}" for name in _RUNGS]
+        for rung in rungs.values():
+            assert rung["found"]
+            assert (rung["status"] == "warn") == bool(rung["cause"]) == bool(rung["fix"])
+        found[person.name] = rungs
+    with_range, single = found[account.name], found[account_without_ids.name]
+    assert with_range["rung-identity"]["status"] == "ok"
+    assert single["rung-identity"]["found"] == "one id"
+    assert "usermod --add-subuids" in single["rung-identity"]["fix"]
+    assert single["rung-emulation"]["found"].startswith("a supervisor answers")

@@ -7,7 +7,7 @@ import pytest
 
 from rootless.host.cgroup import find_cgroup
 from rootless.host.check import FAIL, OK, WARN
-from rootless.host.check_identity import check_kernel
+from rootless.host.check_identity import check_kernel, in_chroot
 from rootless.host.filesystem import find_file_system
 from rootless.host.programs import find_program, install_command, os_release, run_program
 
@@ -135,3 +135,18 @@ def test_program_that_cannot_start_has_status_127() -> None:
         127,
         "/nonexistent/program: No such file or directory",
     )
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "inside"),
+    [
+        ("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:5 / /proc rw - proc proc rw\n", False),
+        ("23 22 0:5 / /proc rw - proc proc rw\n", True),
+        ("", False),
+    ],
+    ids=["root is mounted", "only what is below", "no /proc"],
+)
+def test_a_chroot_is_a_root_without_a_mount(tmp_path: Path, mountinfo: str, inside: bool) -> None:
+    path = tmp_path / "mountinfo"
+    path.write_text(mountinfo)
+    assert in_chroot(mountinfo=str(path)) is inside
