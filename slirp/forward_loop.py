@@ -16,6 +16,7 @@ import time
 from slirp import forward_routes as routes
 from slirp.forward_target import Target
 from slirp.forward_tcp import Connection, Pipes, TcpPort
+from slirp.forward_traffic import Traffic
 from slirp.forward_udp import UdpPort
 
 TYPE_CHECKING = False
@@ -35,8 +36,9 @@ _OTHER_DESCRIPTORS = 128
 class Loop:
     """Everything that the forwarder of one container has open."""
 
-    def __init__(self, control: _socket.socket, target: Target) -> None:
+    def __init__(self, control: _socket.socket, target: Target, traffic_fd: int = -1) -> None:
         self.control = control
+        self.traffic = Traffic(traffic_fd)
         self.target = target
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[int], None]] = {}
@@ -135,7 +137,7 @@ class Loop:
         sweep_s = self.now_s + _SWEEP_S
         while not (self._ending and (not self.connections or self.now_s > end_s)):
             if self._is_idle():
-                return
+                break
             ready = self.epoll.poll(self._wait_s(), 256)
             for fd, events in ready:
                 handler = self.handlers.get(fd)
@@ -144,6 +146,7 @@ class Loop:
             self.now_s = time.monotonic()
             if ready:
                 self._used_s = self.now_s
+            self.traffic.write(self.now_s)
             waiting, self._later = self._later, []
             for connection in waiting:
                 connection.event(0)
@@ -156,6 +159,7 @@ class Loop:
                 for port in self.ports.values():
                     if isinstance(port, UdpPort):
                         port.sweep()
+        self.traffic.write(self.now_s, at_once=True)
 
     def _is_idle(self) -> bool:
         """Whether nobody has been there for a while; who comes now waits in the kernel's queue."""
@@ -169,6 +173,8 @@ class Loop:
     def _wait_s(self) -> float:
         if self._later:
             return 0
+        if (due_s := self.traffic.wait_s(self.now_s)) >= 0:
+            return min(due_s, _RETRY_S) if self._paused else due_s
         if self._paused:
             return _RETRY_S
         if self._ending:

@@ -58,9 +58,10 @@ def close_pipe(pipe: tuple[int, int]) -> None:
 class _Way:
     """One direction; `held` bytes lie in `pipe` because the sink does not take them."""
 
-    __slots__ = ("ended", "held", "pipe", "sink", "source")
+    __slots__ = ("ended", "held", "moved", "pipe", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
+        self.moved = 0
         self.source = source
         self.sink = sink
         self.pipe: tuple[int, int] | None = None
@@ -91,9 +92,11 @@ class _Way:
                     return False
             assert self.pipe is not None
             try:
-                self.held -= os.splice(self.pipe[0], sink, self.held, flags=_FLAGS)
+                count = os.splice(self.pipe[0], sink, self.held, flags=_FLAGS)
             except BlockingIOError:
                 return False
+            self.held -= count
+            self.moved += count
         if not self.held:
             self._release(pipes)
         return True
@@ -177,12 +180,19 @@ class Connection:
         except OSError:
             self.abort()
             return
+        self._count()
         if all(way.ended and not way.held for way in self.ways):
             self.close()
         elif events & select.EPOLLERR and not again:
             self.abort()  # reset, while the other side does not read
         elif again:
             self.loop.later(self)
+
+    def _count(self) -> None:
+        there, back = self.ways
+        if there.moved or back.moved:
+            self.loop.traffic.add(there.moved, back.moved)
+            there.moved = back.moved = 0
 
     def abort(self) -> None:
         """Pass a reset on to both sides."""

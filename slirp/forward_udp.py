@@ -73,6 +73,7 @@ class _Flow:
                 return  # nothing more, or ECONNREFUSED: nobody listens
             self.replied = True
             self.last_s = self.port.loop.now_s
+            self.port.loop.traffic.add(0, size)
             try:
                 self.port.sock.sendmsg([_BUFFER[:size]], self.info, 0, self.client)
             except OSError:
@@ -125,6 +126,7 @@ class UdpPort:
             if flow is None:
                 continue
             flow.last_s = self.loop.now_s
+            self.loop.traffic.add(size, 0)
             flow.send(size)
 
     def _flow(self, client: _Address, info: _Info) -> _Flow | None:

@@ -124,6 +124,11 @@ class ContainerPaths:
     def network_socket(self) -> str:
         return f"{self.run_dir}/network.sock"
 
+    @property
+    def traffic(self) -> str:
+        """Bytes of published ports: two numbers that the forwarder writes."""
+        return f"{self.run_dir}/traffic"
+
 
 class Layout:
     """The one place that knows where things lie.

@@ -46,6 +46,7 @@ def keep(
     record, paths = view.record, view.paths
     log = LogWriter(paths.log) if record.log_driver != "none" else None
     monitor = Monitor(container, log, (record.stop_signal, record.stop_timeout_s))
+    monitor.traffic_path = paths.traffic
     if record.health is not None:
         from rootless.container.health_timer import HealthTimer
 
@@ -53,6 +54,7 @@ def keep(
     if first is not None:
         monitor.add_client(first)
     if container.published is not None:
+        _unlink(paths.traffic)  # of a start whose monitor was killed
         container.published.start(monitor)
     monitor.on_publish = lambda payload: _publish(monitor, view, payload)
     if host is None:
@@ -190,8 +192,12 @@ def _write_end(view: ContainerView, state: ContainerState, code: int, text: str)
 
 def _remove_run_files(run_dir: str) -> None:
     """Leave the lock: whoever asks for it must find the same file until the monitor is gone."""
-    for name in ("attach.sock", "emulation.sock", "network.sock"):
-        try:
-            os.unlink(f"{run_dir}/{name}")
-        except FileNotFoundError:
-            continue
+    for name in ("attach.sock", "emulation.sock", "network.sock", "traffic"):
+        _unlink(f"{run_dir}/{name}")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -55,6 +55,7 @@ class Monitor:
         self.ended = False
         self.status = 0
         self.deadline_s = container.deadline_s
+        self.traffic_path = "/dev/null"
         self.stop_signal, self.stop_timeout_s = stop
         self.asked_to_stop = False
         self.timer: Timer | None = None

@@ -57,10 +57,12 @@ class Published:
         gc.freeze()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._since_s = time.monotonic()
+        traffic = os.open(monitor.traffic_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pid = os.fork()
         if self._pid == 0:
-            _forward(theirs, monitor.container.pidfd, self.target, self._wait_s)
+            _forward(theirs, monitor.container.pidfd, self.target, traffic, self._wait_s)
         theirs.close()
+        os.close(traffic)
         self._control = ours
         monitor.watch(ours.fileno(), self._forwarder_ended)
         for mapping, sock in self.ports:
@@ -195,17 +197,19 @@ def _close_all_but(kept: list[int]) -> None:
     os.closerange(first, 1 << 31 - 1)
 
 
-def _forward(control: _socket.socket, pidfd: int, target: Target, wait_s: float) -> None:
+def _forward(
+    control: _socket.socket, pidfd: int, target: Target, traffic: int, wait_s: float
+) -> None:
     """Body of the forwarder. Never returns. `wait_s` keeps one that cannot work from busy turns."""
     code = 1
     try:
-        _close_all_but([control.fileno(), pidfd])
+        _close_all_but([control.fileno(), pidfd, traffic])
         time.sleep(wait_s)
         _enter(pidfd)
         os.close(pidfd)
         from slirp.forward_loop import Loop
 
-        Loop(control, target).run()
+        Loop(control, target, traffic).run()
         code = 0
     finally:
         os._exit(code)

@@ -55,7 +55,7 @@ def look(found: ContainerView) -> Stats | None:
     directory = state.cgroup
     total = _host_memory()
     started_ns = _started_ns(fields)
-    received, sent = _network(state.pid)
+    received, sent = _network(state.pid, found.paths.traffic)
     usage = cgroup.counters(f"{directory}/cpu.stat").get("usage_usec") if directory else None
     pids = _processes(state.pid) if not directory or usage is None else []
     cpu_ns = usage * 1000 if usage is not None else _cpu_of(pids)
@@ -99,9 +99,12 @@ def _started_ns(fields: list[bytes]) -> int:
     return time.time_ns() - int((uptime_s - ticks / os.sysconf("SC_CLK_TCK")) * _NANO)
 
 
-def _network(pid: int) -> tuple[int, int]:
-    """Add up the interfaces of the container, without loopback; proc(5), /proc/PID/net/dev."""
-    received = sent = 0
+def _network(pid: int, traffic: str) -> tuple[int, int]:
+    """Add up the interfaces of the container, without loopback; proc(5), /proc/PID/net/dev.
+
+    The clients of published ports come over its loopback: the forwarder counts them.
+    """
+    received, sent = _forwarded(traffic)
     for line in cgroup.read_or_empty(f"/proc/{pid}/net/dev").splitlines()[2:]:
         name, _, numbers = line.partition(":")
         words = numbers.split()
@@ -109,6 +112,15 @@ def _network(pid: int) -> tuple[int, int]:
             received += int(words[0])
             sent += int(words[8])
     return received, sent
+
+
+def _forwarded(path: str) -> tuple[int, int]:
+    if not os.path.exists(path):
+        return 0, 0
+    from slirp.forward_traffic import decode
+
+    with open(path, "rb") as file:
+        return decode(file.read())
 
 
 def _disks(directory: str) -> tuple[int, int]:

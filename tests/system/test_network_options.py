@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -242,3 +243,47 @@ def test_fallback_of_published_ports_is_told(rpod: Command, image: str) -> None:
     limited("rm", "-f", "-t", "0", "web")
     done = limited("run", "--rm", "--network=slirp4netns", "-p", f"{port}:80", image, "true")
     assert "does not see the clients' addresses" in done.err
+
+
+@pytest.mark.parametrize("network", ["slirp4netns", "app"])
+def test_stats_count_the_bytes_of_published_ports(rpod: Command, image: str, network: str) -> None:
+    port = free_port()
+    script = "while :; do head -c 3000000 /dev/zero | nc -l -p 80; done"
+    try:
+        rpod("network", "create", "app")
+        options = ("--name", "web", f"--network={network}", "-p", f"{port}:80")
+        rpod("run", "-d", *options, image, "sh", "-c", script)
+        total = 0
+        for _ in range(50):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=5) as client,
+            ):
+                while data := client.recv(1 << 20):
+                    total += len(data)
+            if total >= 3_000_000:
+                break
+            time.sleep(0.1)
+        time.sleep(0.7)
+        form = ("stats", "--no-stream", "--format", "{{.NetIO}}", "web")
+        received, _, sent = rpod(*form).out.strip().partition(" / ")
+        assert sent.endswith("MB"), (received, sent)
+        assert 3.0 <= float(sent.removesuffix("MB")) < 4.0
+    finally:
+        rpod("rm", "-fa", "-t", "0", check=False)
+        rpod("network", "prune", "-f", check=False)
+
+
+def test_options_of_a_network_are_seen_in_its_containers(rpod: Command, image: str) -> None:
+    try:
+        rpod("network", "create", "--subnet", "10.77.0.0/24", "--route", "10.9.0.0/16,10.77.0.9,77",
+             "--opt", "mtu=1400", "--opt", "metric=200", "app")  # fmt: skip
+        rpod("network", "create", "--subnet", "10.78.0.0/24", "--opt", "no_default_route=1", "side")
+        show = "ip route; cat /sys/class/net/eth0/mtu"
+        out = rpod("run", "--rm", "--network=app", image, "sh", "-c", show).out
+        assert "10.9.0.0/16 via 10.77.0.9 dev eth0  metric 77" in out
+        assert "default via 10.77.0.1 dev eth0  metric 200" in out
+        assert out.endswith("\n1400\n")
+        assert "default" not in rpod("run", "--rm", "--network=side", image, "ip", "route").out
+    finally:
+        rpod("network", "prune", "-f", check=False)
