@@ -152,6 +152,7 @@ def _form(request: BuildRequest, times: Times, base_layers: int) -> ImageForm:
         squash=request.squash or not request.layers,
         squash_all=request.squash_all,
         base_layers=base_layers,
+        omit_history=request.omit_history,
     )
 
 

@@ -61,6 +61,7 @@ class ImageForm(NamedTuple):
     squash: bool = False
     squash_all: bool = False
     base_layers: int = 0
+    omit_history: bool = False
 
 
 class StoredImage(NamedTuple):
@@ -164,7 +165,7 @@ def _image(built: Built, form: ImageForm) -> BuiltImage:
         built.config,
         tuple(Descriptor(layer.media_type, layer.digest, layer.size) for layer in built.layers),
         tuple(layer.diff_id for layer in built.layers),
-        built.history,
+        () if form.omit_history else built.history,
         annotations,
         form.docker,
     )

@@ -46,6 +46,7 @@ class BuildRequest(NamedTuple):
     debug_on_failure: bool = False
     # result
     docker: bool = False
+    omit_history: bool = False
     timestamp_s: int | None = None
     rewrite_times: bool = True
     exact_times: bool = False

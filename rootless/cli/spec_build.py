@@ -49,6 +49,7 @@ _RESULT = (
          metavar="SECONDS"),
     text("source-date-epoch", "Time of the image, and the latest of its new files; default: the "
          "variable SOURCE_DATE_EPOCH", metavar="SECONDS"),
+    flag("omit-history", "Leave the history of the image out"),
     flag("rewrite-timestamp", "Let --source-date-epoch apply to files, too", default=True),
 )  # fmt: skip
 _CACHE = (
@@ -93,6 +94,9 @@ _FETCH = (
     flag("pull-always", "The same as --pull=always"),
     flag("pull-never", "The same as --pull=never"),
     many("platform", "OS/ARCHITECTURE[/VARIANT] to build for", metavar="PLATFORM", kind="commas"),
+    text("arch", "Architecture to build for", metavar="ARCH"),
+    text("os", "Operating system to build for", metavar="OS"),
+    text("variant", "Variant of the architecture", metavar="VARIANT"),
     text("authfile", "File with credentials of registries", metavar="FILE", objects=FILES),
     text("cert-dir", "Directory with certificates for registries", metavar="DIR",
          objects=DIRECTORIES),

@@ -89,6 +89,22 @@ def test_ssh_key_is_used_and_not_shown(build: Build, rpod: Command, account_dir:
     assert f"{key}.none: No such file or directory" in none.err
 
 
+def test_history_can_be_left_out(build: Build, rpod: Command) -> None:
+    built = build("FROM BASE\nRUN echo x >/x\n", "--omit-history", "-t", "localhost/none")
+    found = json.loads(rpod("inspect", "localhost/none").out)[0]
+    assert not found["History"]
+    assert rpod("run", "--rm", built.lines[-1], "cat", "/x").out == "x\n"
+
+
+def test_platform_by_its_parts(rpod: Command) -> None:
+    source = b"FROM scratch\nARG TARGETPLATFORM\nLABEL p=$TARGETPLATFORM\n"
+    image = rpod("build", "--arch=arm", "--variant=v7", "-", input=source).lines[-1]
+    found = json.loads(rpod("inspect", image).out)[0]
+    assert (found["Architecture"], found["Config"]["Labels"]["p"]) == ("arm", "linux/arm/v7")
+    both = rpod("build", "--arch=arm", "--platform=linux/arm64", "-", input=source, check=False)
+    assert both.code == 125
+
+
 def test_progress_as_json(build: Build) -> None:
     done = build("FROM BASE AS a\nRUN echo said; echo wrong >&2\n", "--progress=rawjson")
     events = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]

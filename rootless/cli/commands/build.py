@@ -13,6 +13,7 @@ from rootless.cli.progress import Reporter
 from rootless.container.moments import parse_duration
 from rootless.container.request import LIMITS, ContainerRequest
 from rootless.errors import UsageError
+from rootless.images import join_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         tags=invocation.texts("tag"),
         build_args=_arguments(invocation.texts("build_arg")),
         build_contexts=_contexts(invocation.texts("build_context")),
-        platforms=invocation.texts("platform"),
+        platforms=_platforms(invocation),
         base=invocation.text("from"),
         labels=invocation.texts("label"),
         annotations=invocation.texts("annotation"),
@@ -121,7 +122,16 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         retries=invocation.number("retry") or 0,
         retry_delay_s=_seconds("--retry-delay", invocation.text("retry_delay")),
         docker=invocation.text("format") == "docker",
+        omit_history=invocation.flag("omit_history"),
     )
+
+
+def _platforms(invocation: "Invocation") -> tuple[str, ...]:
+    """Return --platform, or the one that --os, --arch and --variant name."""
+    platforms = invocation.texts("platform")
+    parts = (invocation.text(name) for name in ("arch", "os", "variant"))
+    one = join_platform(platforms[0] if platforms else None, *parts)
+    return platforms or ((one,) if one else ())
 
 
 def _run_request(invocation: "Invocation") -> ContainerRequest:
