@@ -23,7 +23,7 @@ RUN mkdir /n && rm -r /e && mv /n /e && \
     touch -r /tmp/t /f/y && rm /tmp/t && rm /d/link && mkdir /d/link && chown 1000:1000 /d/mode
 RUN --mount=type=bind,from=one,source=/d,target=/mnt/one,rw \
     cat /mnt/one/b >/seen && echo gone >/mnt/one/b
-RUN --mount=type=cache,target=/c,from=one,source=/d cat /c/a >>/seen
+RUN --mount=type=cache,id=of-the-drivers,target=/c,from=one,source=/d cat /c/a >>/seen
 RUN --mount=type=bind,target=/context cat /context/file >>/seen && ls -A /context >>/seen
 WORKDIR /d/link/w
 USER 1000
