@@ -94,11 +94,18 @@ def call(invocation: "Invocation") -> int:
     )
     code = handler(invocation)
     host = invocation.opened_host
-    if host is not None and host.layout.shared:
+    if host is not None and host.layout.shared and _is_filled(host.layout.names_dir):
         from rootless.shared_home import settle
 
         settle(host)
     return code
+
+
+def _is_filled(directory: str) -> bool:
+    try:
+        return bool(os.listdir(directory))
+    except FileNotFoundError:
+        return False
 
 
 def _explain_settings(invocation: "Invocation") -> None:

@@ -26,11 +26,9 @@ from storage.layout import Layout
 from storage.oci.checks import parse_json
 from storage.oci.config import ImageConfig
 from storage.oci.descriptor import OCI_MANIFEST
-from storage.platform import host_platform
 from storage.record import NamedTuple
 from storage.scratch import Scratch
 from storage.squashfs import SquashFile, open_squash_file
-from storage.unpack import UnpackResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +127,8 @@ def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str
         os.mkdir(point, 0o700)
         seen = run_in_userns(lambda _: look(fd, file, point), maps, new_mounts=True)
     assert isinstance(seen, dict)
+    from storage.unpack import UnpackResult
+
     with LayerBuilder(host.layout, STUB_KEY, chain_id) as builder:
         files = seen["files"]
         assert isinstance(files, dict)
@@ -200,6 +200,8 @@ def _unpack(host: Host, file: SquashFile, maps: IdMaps, key: str, chain_id: str)
             f"use {file.path} as an image: it can neither be mounted nor unpacked here",
             remedy=install_command("unsquashfs"),
         )
+    from storage.unpack import UnpackResult
+
     with LayerBuilder(host.layout, key, chain_id) as builder:
         words = [program, "-no-progress", "-quiet", "-force", "-dest", builder.diff]
         words += ["-processors", str(len(os.sched_getaffinity(0)))]
@@ -216,6 +218,8 @@ def _unpack(host: Host, file: SquashFile, maps: IdMaps, key: str, chain_id: str)
 def _config_of(file: SquashFile, diff: str) -> ImageConfig:
     if file.config:
         return ImageConfig.from_json(parse_json(file.config, file.path), file.path)
+    from storage.platform import host_platform
+
     settings: dict[str, object] = {}
     has_shell = os.path.lexists(diff + _SHELL)
     if os.path.lexists(diff + _RUNSCRIPT):
