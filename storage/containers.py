@@ -63,6 +63,8 @@ class ContainerRecord(NamedTuple):
     pod: str = ""
     is_infra: bool = False
     init_kind: str = ""
+    # Chain ids of the layers of images that are mounted in it.
+    image_mounts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return self._asdict()
@@ -124,7 +126,8 @@ def record_from_json(raw: object, where: str) -> ContainerRecord:
     try:
         for key in ("command", "chain_ids", "ports", "mounts", "anonymous_volumes"):
             known[key] = tuple(known[key])
-        known["networks"] = tuple(known.get("networks", ()))
+        for key in ("networks", "image_mounts"):
+            known[key] = tuple(known.get(key, ()))
         for key in ("uid_map", "gid_map"):
             known[key] = _tuples(known[key])
         return ContainerRecord(**known)

@@ -122,7 +122,8 @@ def _find_needs(layout: Layout) -> _Needs:
             # It may need anything: until it is removed nothing is collected.
             is_certain = False
             continue
-        layers.update((container.map_key, _hex(chain)) for chain in container.chain_ids)
+        for chain in (*container.chain_ids, *container.image_mounts):
+            layers.add((container.map_key, _hex(chain)))
     return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
 
 

@@ -86,6 +86,11 @@ class ContainerPaths:
         return f"{self.directory}/secrets"
 
     @property
+    def overlays(self) -> str:
+        """What is written to overlays over mounts of the container."""
+        return f"{self.directory}/overlays"
+
+    @property
     def secret_env(self) -> str:
         """Variables whose values are secrets: they are in no other record."""
         return f"{self.directory}/secret-env.json"

@@ -75,7 +75,17 @@ class VolumeRecord(NamedTuple):
     @property
     def bound_directory(self) -> str:
         """The directory of the host that the volume stands for, "" when it has its own."""
-        return self.options.get("device", "")
+        return "" if self.is_tmpfs else self.options.get("device", "")
+
+    @property
+    def is_tmpfs(self) -> bool:
+        """Whether containers get memory for it, empty at each start."""
+        return self.options.get("type") == "tmpfs"
+
+    @property
+    def mount_options(self) -> list[str]:
+        """What its mounts are made with, besides what the user of the volume asks for."""
+        return [word for word in self.options.get("o", "").split(",") if word]
 
 
 def check_name(name: str) -> str:
@@ -108,7 +118,8 @@ def create_volume(
     """Make a volume; without a name it is anonymous and gets 64 hex digits for one.
 
     Options are those of the local driver that a user may have: `type=none`, `o=bind` and
-    `device=DIRECTORY` together make the volume stand for a directory of the host.
+    `device=DIRECTORY` together make the volume stand for a directory of the host, `type=tmpfs` for
+    memory of each container that mounts it.
 
     Raises NameTaken unless `exist_ok`; StorageError, StoreUnusable.
     """
@@ -134,13 +145,21 @@ def ensure_volume(layout: Layout, name: str, *, anonymous: bool = False) -> str:
 
     Raises StorageError, StoreUnusable.
     """
+    return mountpoint(layout, ensure_record(layout, name, anonymous=anonymous))
+
+
+def ensure_record(layout: Layout, name: str, *, anonymous: bool = False) -> VolumeRecord:
+    """Return the record of a volume, which is made when it is not there.
+
+    Raises StorageError, StoreUnusable.
+    """
     try:
         record = read_volume(layout, check_name(name))
     except VolumeNotFound:
         record = VolumeRecord(name, _now(time.time_ns()), {}, {}, anonymous)
         if not _publish(layout, record):
             record = read_volume(layout, name)
-    return mountpoint(layout, record)
+    return record
 
 
 def read_volume(layout: Layout, name: str) -> VolumeRecord:
@@ -330,23 +349,36 @@ def _names(layout: Layout) -> list[str]:
         raise from_os_error(f"list {layout.volumes_dir}", error) from error
 
 
+_BIND_WORDS = frozenset(("bind", "rbind", "ro", "rw", "nosuid", "nodev", "noexec"))
+_TMPFS_WORDS = frozenset(("ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"))
+_TMPFS_KEYS = ("size", "mode", "uid", "gid", "nr_inodes")
+
+
 def _check_options(options: dict[str, str]) -> dict[str, str]:
     """Raises StorageError: nothing that needs root is taken and then left undone."""
     if not options:
         return options
-    kind = options.get("type", "none")
-    words = set(options.get("o", "").split(","))
-    device = options.get("device", "")
+    kind, device = options.get("type", "none"), options.get("device", "")
+    words = [word for word in options.get("o", "").split(",") if word]
     unknown = sorted(set(options) - {"type", "o", "device"})
-    is_bind = kind in ("none", "bind") and words & {"bind", "rbind"} and words <= {"bind", "rbind"}
-    if unknown or not is_bind:
-        given = unknown[0] if unknown else ",".join(f"{key}={options[key]}" for key in options)
+    if kind == "tmpfs" and not unknown:
+        wrong = [
+            w for w in words if w not in _TMPFS_WORDS and w.partition("=")[0] not in _TMPFS_KEYS
+        ]
+    elif kind in ("none", "bind") and not unknown and {"bind", "rbind"} & set(words):
+        wrong = [word for word in words if word not in _BIND_WORDS]
+        if not device.startswith("/") or not os.path.isdir(device):
+            raise StorageError(
+                f"volume option device={device}: not the absolute path of a directory"
+            )
+    else:
+        wrong = unknown or [",".join(f"{key}={options[key]}" for key in options)]
+    if wrong:
         raise StorageError(
-            f"volume option {given}: only a directory of the host can stand for a volume",
-            remedy="use -o type=none -o o=bind -o device=DIRECTORY, or no options",
+            f"volume option {wrong[0]}: a regular user cannot mount this",
+            remedy="use -o type=none -o o=bind[,ro] -o device=DIRECTORY for a directory of the"
+            " host, -o type=tmpfs -o o=size=64m for memory, or no options",
         )
-    if not device.startswith("/") or not os.path.isdir(device):
-        raise StorageError(f"volume option device={device}: not the absolute path of a directory")
     return options
 
 

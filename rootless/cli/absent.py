@@ -53,7 +53,6 @@ OPTIONS = {
     "log-opt": _NOT_YET,
     "personality": _NOT_YET,
     "remove-signatures": _SIGNING,
-    "rootfs": "not there yet; `rpod import DIRECTORY` makes an image of it",
     "rootless-netns": "there is no network namespace that containers share",
     "runtime-flag": "rpod runs containers itself, without an OCI runtime",
     "seccomp-policy": "an image should not choose the filter that guards the host",

@@ -154,13 +154,15 @@ _IMAGE = (
 )  # fmt: skip
 
 _FILE_SYSTEMS = (
+    flag("rootfs", "The image is a directory of the host, DIR or DIR:O for an overlay over it"),
     many("volume", "Mount a host path or a named volume", short="v",
          metavar="SOURCE:TARGET[:OPTIONS]", objects=FILES),
     many("volumes-from", "Mount what another container has mounted", metavar="CONTAINER[:OPTIONS]",
          kind=COMMAS, objects=CONTAINERS),
     text("image-volume", "What the image's volumes become", default="anonymous",
          choices=("anonymous", "bind", "tmpfs", "ignore"), metavar="KIND"),
-    many("mount", "Mount by keywords: type=bind|volume|tmpfs|ramfs|devpts|glob,source=,target=,...",
+    many("mount", "Mount by keywords: type=bind|volume|image|tmpfs|ramfs|devpts|glob,source=,"
+         "target=,subpath=,...",
          metavar="KEY=VALUE,..."),
     many("tmpfs", "Mount a tmpfs", metavar="TARGET[:OPTIONS]"),
     flag("read-only", "Make the root file system read-only"),

@@ -2,12 +2,14 @@
 
 from rootless.cli.table import (
     COMMAS,
+    FILES,
     UNLIMITED,
     VOLUMES,
     Argument,
     Command,
     flag,
     many,
+    number,
     text,
 )
 
@@ -21,7 +23,8 @@ COMMANDS = (
                  choices=("local",)),
             flag("ignore", "Do not mind a volume that exists"),
             many("label", "Attach a label", short="l", metavar="KEY=VALUE", kind=COMMAS),
-            many("opt", "Option of the driver", short="o", metavar="KEY=VALUE"),
+            many("opt", "type=none, o=bind[,OPTIONS], device=DIRECTORY: a directory of the host; "
+                 "type=tmpfs, o=OPTIONS: empty at each start", short="o", metavar="KEY=VALUE"),
         ),
         (Argument("name", 0, 1, "[NAME]"),),
         description="Prints the name, which is made up when none is given.",
@@ -61,6 +64,7 @@ COMMANDS = (
             flag("all", "Every volume", short="a"),
             flag("force", "Remove the containers that use them first, do not mind missing ones",
                  short="f"),
+            number("time", "Seconds that those containers get to stop", short="t"),
         ),
         (Argument("names", 0, UNLIMITED, "VOLUME [VOLUME...]", VOLUMES),),
         aliases=("volume remove",),
@@ -73,11 +77,29 @@ COMMANDS = (
         "volume:prune",
         (
             flag("all", "Also named ones, not only anonymous ones", short="a"),
-            many("filter", "Take only volumes that match: until=, label=, label!=",
+            many("filter", "Take only volumes that match: name, label, label!, driver, opt, until",
                  metavar="KEY=VALUE"),
             flag("force", "Do not ask", short="f"),
         ),
         examples=("rpod volume prune -f",),
+    ),
+    Command(
+        "volume export",
+        "Write what is in a volume as a tar archive",
+        "volume:export",
+        (text("output", "Write to a file instead of standard output", short="o", metavar="FILE",
+              objects=FILES),),
+        (Argument("name", objects=VOLUMES),),
+        examples=("rpod volume export -o data.tar data",),
+    ),
+    Command(
+        "volume import",
+        "Put what is in a tar archive into a volume",
+        "volume:import_",
+        (),
+        (Argument("name", objects=VOLUMES), Argument("file", metavar="FILE|-", objects=FILES)),
+        description="The volume has to exist; files in it of the same names are replaced.",
+        examples=("rpod volume import data data.tar",),
     ),
     Command(
         "volume exists",

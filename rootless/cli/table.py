@@ -307,6 +307,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "volume rm": (_VOLUME, "volume rm"),
     "volume remove": (_VOLUME, "volume rm"),
     "volume prune": (_VOLUME, "volume prune"),
+    "volume export": (_VOLUME, "volume export"),
+    "volume import": (_VOLUME, "volume import"),
     "volume exists": (_VOLUME, "volume exists"),
     "network create": (_NETWORK, "network create"),
     "network ls": (_NETWORK, "network ls"),

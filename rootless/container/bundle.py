@@ -69,6 +69,11 @@ def write_bundle(
                 from rootless.container.injection import inject
 
                 inject(host, request, around.layers, runtime_config)
+            trees = [source.tree for source in around.sources if source.tree is not None]
+            if trees:
+                from rootless.container.overlay_mounts import make_places
+
+                make_places(trees, bundle)
             if request.secret:
                 _place_secrets(host, request, around, runtime_config, bundle)
             check_limits(host, request, runtime_config)

@@ -107,6 +107,10 @@ def _image(
     host: Host, request: ContainerRequest, on_event: "OnEvent | None"
 ) -> tuple[ImageRecord, ImageConfig] | None:
     """Return the image and its configuration; None when the request names a file that is one."""
+    if request.rootfs_kind:
+        from rootless.container.plain_rootfs import check_directory
+
+        return check_directory(host, request)
     if request.rootfs:
         from rootless.container.host_copy import no_image
 
@@ -291,7 +295,7 @@ def _unpack(
             image, key, driver = mounted
             return image, config, key, driver
     images.ensure_unpacked(host, image, maps, key, on_event)
-    return image, config, key, ""
+    return image, config, key, request.rootfs_kind if request.rootfs_kind == "plain" else ""
 
 
 def _is_file(text: str) -> bool:
@@ -398,7 +402,7 @@ def _surroundings(
         layers=layers,
         accounts=read_accounts(layers, layer_maps(namespace, host.id_maps())),
         network=network,
-        sources=[_source(host, mount, made) for mount in mounts],
+        sources=_sources(host, mounts, made, namespace, key),
     )
 
 
@@ -417,10 +421,30 @@ def working_directory() -> str:
         return ""
 
 
+def _sources(
+    host: Host,
+    mounts: "list[user_mounts.UserMount]",
+    made: list[str],
+    namespace: UserNamespace,
+    key: str,
+) -> list[spec.Source]:
+    sources = [_source(host, mount, made) for mount in mounts]
+    if not any(source.mount.is_tree for source in sources):
+        return sources
+    from rootless.container.overlay_mounts import find_tree
+
+    return [
+        source._replace(tree=find_tree(host, source.mount, source.path, namespace, key, position))
+        if source.mount.is_tree
+        else source
+        for position, source in enumerate(sources)
+    ]
+
+
 def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.Source:
     if mount.kind != user_mounts.VOLUME:
         return spec.Source(mount, mount.source, "")
-    from storage.volumes import ensure_volume
+    from storage.volumes import ensure_record, mountpoint
 
     name = mount.source or new_id()
     if mount.must_exist:
@@ -429,11 +453,12 @@ def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.S
         read_volume(host.layout, name)
     if not mount.source:
         made.append(name)
-    path = ensure_volume(host.layout, name, anonymous=not mount.source)
-    if path != host.layout.volume_data(name):
-        # It stands for a directory of the user: nothing is put into it, nor its owner changed.
-        mount = mount._replace(copy_up=False)
-    return spec.Source(mount, path, name)
+    record = ensure_record(host.layout, name, anonymous=not mount.source)
+    if record.options:
+        from rootless.container.volume_options import mount_with_options
+
+        mount = mount_with_options(mount, record)
+    return spec.Source(mount, mountpoint(host.layout, record), name)
 
 
 def _unit_label(host: Host) -> dict[str, str]:
@@ -477,8 +502,8 @@ def _record(
         driver=driver or storage_driver(host),
         network=around.network.mode,
         ports=published_ports(host, request, config, around),
-        mounts=tuple(user_mounts.to_record(*source) for source in around.sources),
         labels=config.labels | labels_of(request) | _unit_label(host),
+        mounts=tuple(user_mounts.to_record(*source[:3]) for source in around.sources),
         annotations={},
         stop_signal=parse_signal(signal_text) if signal_text else int(signal.SIGTERM),
         stop_timeout_s=request.stop_timeout,
@@ -494,6 +519,9 @@ def _record(
             if source.mount.kind == user_mounts.VOLUME and not source.mount.source
         ),
         networks=around.network.attachments,
+        image_mounts=tuple(
+            chain for source in around.sources if source.tree for chain in source.tree.chain_ids
+        ),
         cidfile=os.path.abspath(request.cidfile) if request.cidfile else "",
         pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
         restart=_restart(request),

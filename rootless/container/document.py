@@ -27,7 +27,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "Image": record.image_id,
         "ImageDigest": record.image_digest,
         "ImageName": record.image_name,
-        "Rootfs": "",
+        "Rootfs": request.rootfs if request.rootfs_kind else "",
         "Pod": record.pod,
         "ResolvConfPath": f"{paths.etc}/resolv.conf",
         "HostnamePath": f"{paths.etc}/hostname",

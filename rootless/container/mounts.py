@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BIND, VOLUME, TMPFS, RAMFS, DEVPTS = "bind", "volume", "tmpfs", "ramfs", "devpts"
+IMAGE = "image"
 _KERNEL = (TMPFS, RAMFS, DEVPTS)
 
 _PROPAGATION = (
@@ -50,6 +51,14 @@ class UserMount(NamedTuple):
     copy_up: bool = False
     chown: bool = False
     must_exist: bool = False
+    overlay: bool = False
+    places: tuple[str, ...] = ("", "")
+    subpath: str = ""
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is more than a bind mount: `rootless.container.overlay_mounts`."""
+        return self.overlay or self.kind == IMAGE or bool(self.subpath)
 
 
 def parse_volume(text: str, cwd: str) -> UserMount:
@@ -62,12 +71,20 @@ def parse_volume(text: str, cwd: str) -> UserMount:
     source = fields[0] if len(fields) > 1 else ""
     target = _check_target(fields[1] if len(fields) > 1 else fields[0], text)
     options = fields[2].split(",") if len(fields) == 3 else []
-    chown = "U" in options
-    options = [word for word in options if word != "U"]
+    chown, overlay = "U" in options, "O" in options
+    places = [word for word in options if overlay and word.startswith(("upperdir=", "workdir="))]
+    options = [word for word in options if word not in ("U", "O", *places)]
     if source.startswith(("/", ".")):
         path = _host_path(source, cwd)
-        return UserMount(BIND, path, target, _bind(options, text), chown=chown)
-    return _volume(source, target, options, text)._replace(chown=chown)
+        mount = UserMount(BIND, path, target, _bind(options, text), chown=chown)
+    else:
+        mount = _volume(source, target, options, text)._replace(chown=chown)
+    if not overlay:
+        return mount
+    from rootless.container.mount_words import overlay_places
+
+    own = overlay_places(mount.options, places, text)
+    return mount._replace(overlay=True, copy_up=False, places=own)
 
 
 def _volume(source: str, target: str, options: list[str], text: str) -> UserMount:
@@ -124,11 +141,15 @@ def parse_tmpfs(text: str) -> UserMount:
     """Read `--tmpfs TARGET[:OPTIONS]`. Raises UsageError."""
     target, _, options = text.partition(":")
     return UserMount(
-        TMPFS, "", _check_target(target, text), _tmpfs(options.split(",") if options else [], text)
+        TMPFS,
+        "",
+        _check_target(target, text),
+        tmpfs_options(options.split(",") if options else [], text),
     )
 
 
-def _tmpfs(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+def tmpfs_options(options: "Iterable[str]", text: str) -> tuple[str, ...]:
+    """Return the options of a tmpfs, the defaults among them. Raises UsageError."""
     chosen = list(_TMPFS_DEFAULTS)
     for word in options:
         name, separator, value = word.partition("=")
@@ -191,23 +212,43 @@ def parse_mount(text: str, cwd: str) -> UserMount:
     chown = any(word in _CHOWN for word in options)
     options = [word for word in options if word not in (*_CHOWN, "U=false", "chown=false")]
     target = _check_target(fields["target"], text)
+    if kind == IMAGE:
+        from rootless.container.mount_words import image_words
+
+        words, subpath = image_words(source, options, text)
+        return UserMount(IMAGE, source, target, words, subpath=subpath)
+    options, subpath = _without_subpath(options, text)
+    if subpath and kind not in (BIND, VOLUME):
+        raise UsageError(f'invalid mount "{text}": subpath is for bind, volume and image')
     if kind == RAMFS:
         return UserMount(RAMFS, "", target, _ramfs(options, text))
     if kind == DEVPTS:
         return UserMount(DEVPTS, "", target, _devpts(options, text))
     if kind == TMPFS:
-        return UserMount(TMPFS, "", target, _tmpfs(options, text))
+        return UserMount(TMPFS, "", target, tmpfs_options(options, text))
     if kind == BIND:
         if not source:
             raise UsageError(f'invalid mount "{text}": type=bind needs src=')
         path = _host_path(source, cwd)
-        return UserMount(BIND, path, target, _bind(options, text), chown=chown)
+        mount = UserMount(BIND, path, target, _bind(options, text), chown=chown)
+        return mount._replace(subpath=subpath)
     if kind == VOLUME:
-        return _volume(source, target, options, text)._replace(chown=chown)
+        mount = _volume(source, target, options, text)
+        # What the image has is for the whole volume, not for a part.
+        copy_up = mount.copy_up and not subpath
+        return mount._replace(chown=chown, subpath=subpath, copy_up=copy_up)
     raise UsageError(
         f'invalid mount "{text}": unknown type "{kind}"',
-        remedy="use type=bind, volume, tmpfs, ramfs, devpts or glob",
+        remedy="use type=bind, volume, image, tmpfs, ramfs, devpts or glob",
     )
+
+
+def _without_subpath(options: list[str], text: str) -> tuple[list[str], str]:
+    found = [word for word in options if word.startswith(("subpath", "volume-subpath"))]
+    values = [word.partition("=")[2] for word in found]
+    if len(found) > 1 or (found and not values[0]):
+        raise UsageError(f'invalid mount "{text}": use one subpath=PATH')
+    return [word for word in options if word not in found], "".join(values)
 
 
 _CHOWN = ("U", "U=true", "chown", "chown=true")
@@ -297,7 +338,7 @@ def collect(
         if target in targets:
             continue
         if request.image_volume == "tmpfs":
-            mounts.append(UserMount(TMPFS, "", target, _tmpfs(("exec",), path)))
+            mounts.append(UserMount(TMPFS, "", target, tmpfs_options(("exec",), path)))
         else:
             mounts.append(UserMount(VOLUME, "", target, _bind((), path), copy_up=True))
         targets.add(target)
@@ -335,13 +376,13 @@ def to_json(mount: UserMount, source: str) -> dict[str, object]:
 
 def to_record(mount: UserMount, source: str, name: str) -> dict[str, object]:
     """Return the entry of `Mounts` that inspect shows."""
-    record: dict[str, object] = {"Type": mount.kind}
+    record: dict[str, object] = {"Type": VOLUME if name else mount.kind}
     if name:
         record["Name"] = name
     record |= {
         "Source": source,
         "Destination": mount.target,
-        "Driver": "local" if mount.kind == VOLUME else "",
+        "Driver": "local" if name else "",
         "Mode": "",
         "Options": [o for o in mount.options if o not in ("rw", "ro", "rprivate", "tmpcopyup")],
         "RW": "ro" not in mount.options and "rro" not in mount.options,

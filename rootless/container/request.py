@@ -45,6 +45,7 @@ class ContainerRequest(NamedTuple):
     rootfs: str = ""
     # of `rpod shell --join` alone: JSON for the holder (rootless.sandbox.holder)
     join: str = ""
+    rootfs_kind: str = ""
     label: tuple[str, ...] = ()
     label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()

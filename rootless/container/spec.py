@@ -21,6 +21,10 @@ from storage import lightjson as json
 from storage.oci.config import ImageConfig
 from storage.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.container.overlay_mounts import Tree
+
 OCI_VERSION = "1.0.2"
 _SHORT_ID = 12
 _HOSTNAME_BYTES = 64
@@ -40,11 +44,15 @@ class Network(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A user's mount with the place on the host that it shows; `name` for volumes."""
+    """A user's mount with the place on the host that it shows; `name` for volumes.
+
+    `tree` is what one shows that is more than a bind mount.
+    """
 
     mount: user_mounts.UserMount
     path: str
     name: str
+    tree: "Tree | None" = None
 
 
 class Surroundings(NamedTuple):
@@ -291,7 +299,7 @@ def _mounts(
             if around.etc and name in NETWORK_FILES:
                 path = f"{around.etc}/{name}"
             kept.append({"destination": target, "type": "bind", "source": path, "options": options})
-    kept += [user_mounts.to_json(source.mount, source.path) for source in around.sources]
+    kept += [_entry(source, around.directory) for source in around.sources]
     if runs_systemd(request, image):
         from rootless.container.systemd_inside import prepare_mounts
 
@@ -303,6 +311,14 @@ def _mounts(
 
 # Belong to the network namespace: who shares it shows the files of its owner.
 NETWORK_FILES = ("hosts", "resolv.conf")
+
+
+def _entry(source: Source, directory: str) -> dict[str, object]:
+    if source.tree is None:
+        return user_mounts.to_json(source.mount, source.path)
+    from rootless.container.overlay_mounts import to_entry
+
+    return to_entry(source.mount, source.tree, directory)
 
 
 def generated_files(request: ContainerRequest) -> list[tuple[str, str]]:

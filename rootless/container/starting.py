@@ -122,13 +122,22 @@ def _read_config(view: ContainerView) -> dict[str, object]:
     )
 
 
+def _prepare(host: "Host", view: ContainerView) -> dict[str, object]:
+    """Return config.json; what the last start has written to overlays goes."""
+    if os.path.isdir(view.paths.overlays) or view.record.request.get("rootfs_kind") == "overlay":
+        from rootless.container.overlay_mounts import throw_away
+
+        throw_away(host, view)
+    return _read_config(view)
+
+
 def start_container(host: "Host", view: ContainerView, options: "StartOptions") -> Container:
     """Start the container of a bundle; it runs its command when this returns.
 
     Raises SandboxError and its kinds, IdMapError, NoUserNamespace, slirp.errors.SlirpError.
     """
     record, paths = view.record, view.paths
-    raw = _read_config(view)
+    raw = _prepare(host, view)
     plan = _make_plan(host, view, raw)
     plan.console_size = options.console_size
     if "secret" in record.request:
@@ -350,6 +359,10 @@ def _clone_into(flags: int, group: "Group | None") -> int:
 def make_root(host: "Host", view: ContainerView) -> Root:
     """Describe the root file system; the layers are checked to be there. Raises HostError."""
     record, paths = view.record, view.paths
+    if record.request.get("rootfs_kind"):
+        from rootless.container.plain_rootfs import make_root as make_plain_root
+
+        return make_plain_root(view)
     if directory := record.request.get("rootfs"):
         from rootless.container.host_copy import make_root as make_copy
 

@@ -41,6 +41,11 @@ WORKING_DIRECTORY = "/"
 STOP_SIGNAL = "SIGTERM"
 SHM_SIZE_BYTES = 64 << 20
 TTY_GROUP = 5
+# Options of mounts in config.json, of a kind that other runtimes overlook (mount(8), x-*): the part
+# of the source that is shown, and where an overlay is mounted before its part is taken.
+SUBPATH = "x-rpod.subpath"
+OVERLAY_ROOT = "x-rpod.root"
+
 # Annotation, crun's: the process keeps the supplementary groups of the caller.
 KEEP_GROUPS = "run.oci.keep_original_groups"
 

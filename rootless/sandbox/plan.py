@@ -41,7 +41,18 @@ CLONE_FLAGS = {
     "cgroup": sc.CLONE_NEWCGROUP,
 }
 _BINDS = ("bind", "rbind")
-_KINDS = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", *_BINDS)
+_KINDS = (
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devpts",
+    "mqueue",
+    "cgroup",
+    "cgroup2",
+    "ramfs",
+    "overlay",
+    *_BINDS,
+)
 
 
 class Config:
@@ -192,6 +203,9 @@ def _mounts(config: Config, owner: tuple[int, int]) -> list[Operation]:
             raise UsageError(f"mount on {target!r}: the destination must be an absolute path")
         if kind not in _KINDS:
             raise UsageError(f"mount {kind} on {target}: a user namespace cannot mount this type")
+        if kind == "overlay" or any(word.startswith(defaults.SUBPATH) for word in options):
+            operations.append(_tree(entry.text("source"), target, options))
+            continue
         if kind in _BINDS or any(word in _BINDS for word in options):
             operations.append(BindMount(entry.text("source"), target, options, owner=owner))
             continue
@@ -201,6 +215,32 @@ def _mounts(config: Config, owner: tuple[int, int]) -> list[Operation]:
                 Symlink(link_target, f"/dev/{name}") for name, link_target in defaults.DEVICE_LINKS
             ]
     return operations + late_readonly(operations)
+
+
+def _tree(source: str, target: str, options: list[str]) -> Operation:
+    """Return the mount of an overlay, or of a part of a directory."""
+    from rootless.sandbox.drivers import OVERLAY
+    from rootless.sandbox.tree_mount import TreeMount
+
+    values: dict[str, list[str]] = {}
+    words = []
+    for word in options:
+        key, separator, value = word.partition("=")
+        if separator:
+            values.setdefault(key, []).append(value)
+        else:
+            words.append(word)
+    subpath = values.get(defaults.SUBPATH, [""])[0]
+    if defaults.OVERLAY_ROOT not in values:
+        return TreeMount(source, subpath, target, words)
+    root = Root(
+        OVERLAY,
+        values[defaults.OVERLAY_ROOT][0],
+        values.get("lowerdir", []),
+        values.get("upperdir", [""])[0],
+        values.get("workdir", [""])[0],
+    )
+    return TreeMount(root, subpath, target, words)
 
 
 def _devices(linux: Config) -> list[Operation]:

@@ -42,7 +42,8 @@ class Root:
         self._bundle = os.open(os.path.dirname(self.rootfs), flags)
         self._fds = [os.open(self.rootfs, flags)]
         if self.driver == OVERLAY:
-            self._fds += [os.open(path, flags) for path in (self.upper, self.work, *self.lower)]
+            writable = (self.upper, self.work) if self.upper else ()
+            self._fds += [os.open(path, flags) for path in (*writable, *self.lower)]
         elif self.driver == SQUASH:
             self._fds += [os.open(path, flags) for path in (self.upper, self.work)]
 
@@ -54,9 +55,9 @@ class Root:
             self._fds.append(self._fds[0])
         rootfs, *parts = (f"/proc/self/fd/{fd}" for fd in self._fds)
         if self.driver in (OVERLAY, SQUASH):
-            upper, work, *lower = parts
+            upper, work, *lower = parts if self.upper else ("", "", *parts)
             try:
-                mount_overlay(rootfs, lower, upper=upper, work=work)
+                mount_overlay(rootfs, lower, upper=upper, work=work, read_only=not self.upper)
             except OSError as error:
                 step = "mount overlay"
                 if error.errno == errno.E2BIG:

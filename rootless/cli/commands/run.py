@@ -32,11 +32,17 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
     if config.userns:
         configured["userns"] = config.userns
     configured.update(invocation.given)
+    is_rootfs = configured.pop("rootfs", False)
     request = ContainerRequest()
     fields = request._fields
-    return ContainerRequest._make(
+    request = ContainerRequest._make(
         configured.get(field, default) for field, default in zip(fields, request, strict=True)
     )
+    if not is_rootfs:
+        return request
+    from rootless.container.plain_rootfs import with_rootfs
+
+    return with_rootfs(request, os.getcwd())
 
 
 def run(invocation: "Invocation") -> int:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from storage.volumes import VolumeRecord
 
 _FILTERS = ("name", "label", "label!", "driver", "dangling", "scope", "until", "opt")
-_PRUNE_FILTERS = ("until", "label", "label!")
+_PRUNE_FILTERS = ("until", "label", "label!", "name", "driver", "opt")
 FIELDS = (
     "Anonymous", "CreatedAt", "Driver", "Labels", "MountCount", "Mountpoint", "Name", "Options",
     "Scope",
@@ -166,18 +166,18 @@ def remove(invocation: "Invocation") -> int:
                 return
             raise
         if force:
-            _remove_users(host, name)
+            _remove_users(host, name, invocation.number("time"))
         remove_one_volume(host, name)
         _say(text)
 
     return removal_exit_code(for_each(names, remove_one))
 
 
-def _remove_users(host: "Host", name: str) -> None:
+def _remove_users(host: "Host", name: str, timeout_s: int | None) -> None:
     from rootless.container.ending import remove as remove_container
 
     for container_id in volume_users(host.layout).get(name, []):
-        remove_container(host, container_id, force=True)
+        remove_container(host, container_id, force=True, timeout_s=timeout_s)
 
 
 def remove_one_volume(host: "Host", name: str) -> None:
@@ -224,4 +224,44 @@ def exists(invocation: "Invocation") -> int:
         read_volume(invocation.host().layout, invocation.text("name"))
     except VolumeNotFound:
         return 1
+    return 0
+
+
+def export(invocation: "Invocation") -> int:
+    """Write what is in a volume as a tar archive."""
+    import os
+
+    from rootless.container.volume_files import export_volume
+
+    host = invocation.host()
+    path = invocation.text("output")
+    record = find_volume(host.layout, invocation.text("name"))
+    if not path and os.isatty(1):
+        raise UsageError(
+            "refusing to export to terminal. Use -o flag or redirect",
+            remedy="rpod volume export -o FILE VOLUME",
+        )
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o666) if path else 1
+    except OSError as error:
+        raise UsageError(f"write {path}: {error.strerror}") from error
+    export_volume(host, record, fd)
+    return 0
+
+
+def import_(invocation: "Invocation") -> int:
+    """Put what is in an archive into a volume."""
+    import os
+
+    from rootless.container.volume_files import import_volume
+
+    host = invocation.host()
+    path = invocation.text("file")
+    record = find_volume(host.layout, invocation.text("name"))
+    try:
+        fd = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"read {path}: {error.strerror}") from error
+    import_volume(host, record, fd)
     return 0
