@@ -13,8 +13,7 @@ COMMANDS = {
     "build": _NOT_YET,
     "container checkpoint": f"{_ROOT} (CRIU)",
     "container cleanup": "there is nothing to clean up: mounts and networks end with the container",
-    "container clone": _NOT_YET,
-    "container init": _NOT_YET,
+    "container init": "a container is made ready when it starts: there is nothing between",
     "container mount": "mounts belong to the container: use `rpod cp` or `rpod export`",
     "container restore": f"{_ROOT} (CRIU)",
     "container runlabel": "an image should not choose the command line of the host",
@@ -22,7 +21,7 @@ COMMANDS = {
     "generate": _NOT_YET,
     "image sign": _SIGNING,
     "image trust": "policy.json is obeyed; edit it with an editor",
-    "init": _NOT_YET,
+    "init": "a container is made ready when it starts: there is nothing between",
     "machine": "rpod runs on Linux itself, without a virtual machine",
     "mount": "mounts belong to the container: use `rpod cp` or `rpod export`",
     "pod clone": _NOT_YET,
@@ -62,7 +61,6 @@ OPTIONS = {
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
     "sync": "the state is the kernel's: there is nothing to synchronise",
-    "preserve-fds": _NOT_YET,
     "uncompressed": "layers stay compressed as they are stored",
 }
 

@@ -3,6 +3,8 @@
 from rootless.cli.limit_options import resource_options
 from rootless.cli.table import (
     COMMAS,
+    CONTAINERS,
+    IMAGES,
     RUNNING,
     UNLIMITED,
     Argument,
@@ -33,6 +35,26 @@ COMMANDS = (
         aliases=("container update",),
         description="A running container has them at once, and every one at its next start.",
         examples=("rpod update --memory 1g --cpus 2 web",),
+    ),
+    Command(
+        "container clone",
+        "Make a container with the settings of another",
+        "limits:clone",
+        (
+            *resource_options(),
+            flag("destroy", "Remove the other container then"),
+            flag("force", "With --destroy: also when it runs", short="f"),
+            text("name", "Name of the new container"),
+            flag("run", "Start the new container"),
+        ),
+        (
+            Argument("container", objects=CONTAINERS),
+            Argument("new_name", 0, 1, "[NAME]"),
+            Argument("image", 0, 1, "[IMAGE]", IMAGES),
+        ),
+        description="Its files and anonymous volumes begin anew. Without a name it is called "
+        "NAME-clone. Prints the id.",
+        examples=("rpod container clone --memory 1g web web2",),
     ),
     Command(
         "stats",

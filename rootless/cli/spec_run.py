@@ -34,6 +34,8 @@ _ENV_FILE = many("env-file", "Read NAME=VALUE lines from a file", metavar="FILE"
                  objects=FILES)  # fmt: skip
 _DETACH_KEYS = text("detach-keys", "Keys that leave the container running and end the client",
                     default="ctrl-p,ctrl-q", metavar="KEYS")  # fmt: skip
+_PRESERVE_FDS = number("preserve-fds", "Give the process this many of the caller's descriptors, "
+                       "from 3 on", default=0, metavar="N")  # fmt: skip
 _LATEST = flag("latest", "Take the container made last", short="l")
 
 _IDENTITY = (
@@ -132,6 +134,7 @@ _ATTACHED = (
     _DETACH_KEYS,
     flag("rmi", "Remove the container when it ends, and its image if nothing else needs it"),
     flag("sig-proxy", "Pass signals on to the process", default=True),
+    _PRESERVE_FDS,
 )
 
 _IMAGE = (
@@ -294,6 +297,7 @@ COMMANDS = (
             text("user", "User, and group, of the process", short="u", metavar="USER[:GROUP]"),
             text("workdir", "Working directory", short="w", metavar="DIR"),
             flag("privileged", "Give the process all capabilities"),
+            _PRESERVE_FDS,
             _LATEST,
         ),
         (

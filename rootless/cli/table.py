@@ -212,6 +212,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "pause": (_LIMITS, "pause"),
     "unpause": (_LIMITS, "unpause"),
     "container update": (_LIMITS, "update"),
+    "container clone": (_LIMITS, "container clone"),
     "container stats": (_LIMITS, "stats"),
     "container pause": (_LIMITS, "pause"),
     "container unpause": (_LIMITS, "unpause"),

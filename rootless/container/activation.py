@@ -30,6 +30,23 @@ def listen_fds(environ: "Mapping[str, str]", pid: int) -> int:
     return int(count)
 
 
+def preserved_fds(count: int, listening: int) -> int:
+    """Return how many descriptors from 3 on go to the container. Raises UsageError."""
+    if not 0 <= count <= _MOST_FDS:
+        raise UsageError(f"--preserve-fds={count}: use a number from 0 to {_MOST_FDS}")
+    for fd in range(FIRST_FD, FIRST_FD + count):
+        try:
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            raise UsageError(
+                f"file descriptor {fd} is not available - the preserve-fds option requires that"
+                " file descriptors must be passed",
+                remedy=f"open it for the command, as in: rpod run --preserve-fds={count} ..."
+                f" {fd}<FILE",
+            ) from error
+    return max(count, listening)
+
+
 def listen_environment(count: int, pid: int, environ: "Mapping[str, str]") -> dict[bytes, bytes]:
     """Return the variables by which the container's process finds them."""
     result = {b"LISTEN_FDS": str(count).encode(), b"LISTEN_PID": str(pid).encode()}

@@ -51,6 +51,10 @@ def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
     UnknownUser.
     """
     keys = parse_detach_keys(request.detach_keys)
+    if request.preserve_fds:
+        from rootless.container.activation import preserved_fds
+
+        preserved_fds(request.preserve_fds, 0)
     if not request.command:
         raise UsageError("must provide a non-empty command to start an exec session")
     found = find_container(host.layout, request.container)
@@ -204,7 +208,8 @@ class _ExecSession:
             os.setsid()
             if request.detach and os.fork():
                 os._exit(0)
-            join(pidfd, namespaces, self._process, streams, size, theirs)
+            kept_fds = request.preserve_fds
+            join(pidfd, namespaces, self._process, streams, size, theirs, kept_fds)
         theirs.close()
         for fd in {null, *streams}:
             os.close(fd)

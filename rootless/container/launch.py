@@ -28,10 +28,15 @@ class MonitorProcess:
 
     __slots__ = ("_is_told", "_listen_fds", "_pid", "_socket", "attach")
 
-    def __init__(self, host: "Host", *, attach: bool) -> None:
+    def __init__(self, host: "Host", *, attach: bool, preserve_fds: int = 0) -> None:
+        """`preserve_fds` descriptors from 3 on are for the container. Raises UsageError."""
         self.attach = attach
         self._is_told = False
         self._listen_fds = _listen_fds(host)
+        if preserve_fds:
+            from rootless.container.activation import preserved_fds
+
+            self._listen_fds = preserved_fds(preserve_fds, self._listen_fds)
         self._socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._pid = os.fork()
         if self._pid == 0:

@@ -31,7 +31,9 @@ def run(host: "Host", request: "ContainerRequest", on_event: "OnEvent | None" = 
 
     Raises what `create` and `start_container` raise.
     """
-    with MonitorProcess(host, attach=not request.detach) as monitor:
+    with MonitorProcess(
+        host, attach=not request.detach, preserve_fds=request.preserve_fds
+    ) as monitor:
         from rootless.container.create import create
 
         check_request(request)

@@ -134,6 +134,7 @@ class ContainerRequest(NamedTuple):
     cgroupns: str = "private"
     # limits
     sdnotify: str = "container"
+    preserve_fds: int = 0
     systemd: str = "true"
     cgroups: str = "enabled"
     cgroup_parent: str = ""
@@ -196,3 +197,4 @@ class ExecRequest(NamedTuple):
     user: str | None = None
     workdir: str | None = None
     privileged: bool = False
+    preserve_fds: int = 0

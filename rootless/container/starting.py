@@ -214,9 +214,11 @@ def _give_sockets(plan: child.Plan, count: int, environ: "Mapping[str, str]") ->
     """Pass on the sockets that systemd has opened: they are the descriptors from 3 on."""
     if not count:
         return
+    plan.listen_fds = count
+    if "LISTEN_FDS" not in environ:
+        return  # --preserve-fds
     from rootless.container.activation import listen_environment
 
-    plan.listen_fds = count
     # With --init the command is the second process.
     plan.process.environment |= listen_environment(count, 2 if plan.init else 1, environ)
 

@@ -30,7 +30,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
     found = find_container(host.layout, text)
     with Lock(host.layout.lock(f"update-{found.record.id}")):
         found = find_container(host.layout, found.record.id)
-        request = _changed(read_request(found.record.request), changes)
+        request = with_limits(read_request(found.record.request), changes)
         resources = make_resources(request)
         raw = json.loads(read_file(found.paths.config))
         raw["linux"]["resources"] = resources
@@ -49,7 +49,8 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
     return found.record.id
 
 
-def _changed(request: ContainerRequest, changes: "Mapping[str, object]") -> ContainerRequest:
+def with_limits(request: ContainerRequest, changes: "Mapping[str, object]") -> ContainerRequest:
+    """Return a request with other limits; what they replace goes."""
     if any(name in changes for name in _TOGETHER):
         # --cpus and --cpu-quota say the same thing: the newer word counts.
         keep = "cpus" in changes

@@ -149,7 +149,7 @@ def _become(plan: Plan, channel: Channel) -> None:
     if plan.holder is not None:
         take_identity(process, channel)
         plan.holder.hold(channel)
-    _close_others(channel, plan.listen_fds)
+    close_others(channel, plan.listen_fds)
     set_limits(process)
     reset_signals()
     if plan.init:
@@ -169,7 +169,7 @@ def _new_keyring(name: str) -> None:
         return
 
 
-def _close_others(channel: Channel, kept: int) -> None:
+def close_others(channel: Channel, kept: int) -> None:
     """Close all but the channel, and but `kept` sockets for the program from descriptor 3 on."""
     keep = channel.fileno()
     for fd in range(FIRST_FREE_FD, FIRST_FREE_FD + kept):

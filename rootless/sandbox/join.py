@@ -9,6 +9,7 @@ import os
 from rootless.linux import syscalls as sc
 from rootless.linux.userns import become_root
 from rootless.sandbox.channel import Channel
+from rootless.sandbox.child import close_others
 from rootless.sandbox.process import (
     Process,
     enter_directory,
@@ -30,11 +31,13 @@ def join(
     streams: tuple[int, int, int],
     console_size: tuple[int, int],
     channel: Channel,
+    kept: int = 0,
 ) -> None:
     """Enter the namespaces of `pidfd` and start the process there. Never returns.
 
     The process becomes a grandchild: a pid namespace is entered by children only (setns(2)). This
-    one waits for it and ends with its status, 128+n when a signal ended it.
+    one waits for it and ends with its status, 128+n when a signal ended it. The process has `kept`
+    descriptors of the caller's, from 3 on.
     """
     try:
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
@@ -43,7 +46,7 @@ def join(
         os.chdir("/")
         pid = os.fork()
         if pid == 0:
-            _become(process, streams, console_size, channel)
+            _become(process, streams, console_size, channel, kept)
         channel.send(b"p%d" % pid)
         channel.close()
         sc.close_range(0)
@@ -62,6 +65,7 @@ def _become(
     streams: tuple[int, int, int],
     console_size: tuple[int, int],
     channel: Channel,
+    kept: int,
 ) -> None:
     """Become the program. Never returns."""
     try:
@@ -75,10 +79,7 @@ def _become(
             use_terminal(terminal, process.uid, process.gid)
         else:
             use_streams(streams, process.uid, process.gid)
-        keep = channel.fileno()
-        if keep > 3:
-            sc.close_range(3, keep - 1)
-        sc.close_range(keep + 1)
+        close_others(channel, kept)
         set_limits(process)
         reset_signals()
         take_identity(process, channel)

@@ -230,3 +230,42 @@ def _go_duration(nanoseconds: int) -> str:
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
+
+
+def clone(invocation: "Invocation") -> int:
+    """Make a container like another and print its id."""
+    from rootless.cli.progress import Reporter
+    from rootless.container import clone as cloning
+    from rootless.container import ending, lifecycle
+    from rootless.container.request import LIMITS
+    from storage.containers import find_container
+
+    host = invocation.host()
+    name, word = invocation.text("name"), invocation.text("new_name")
+    if name and word:
+        raise UsageError("--name and a second word both name the new container")
+    if invocation.flag("force") and not invocation.flag("destroy"):
+        raise UsageError("cannot set --force without --destroy")
+    changes = {field: value for field, value in invocation.given.items() if field in LIMITS}
+    other = find_container(host.layout, invocation.text("container"))
+    if invocation.flag("destroy") and not invocation.flag("force") and other.pid:
+        raise UsageError(
+            f"container {other.record.name} is running, --destroy would remove it",
+            remedy="stop it first, or add --force",
+        )
+    with Reporter() as on_event:
+        record = cloning.clone(
+            host,
+            other.record.id,
+            name=name or word,
+            image=invocation.text("image"),
+            changes=changes,
+            on_event=on_event,
+        )
+    if invocation.flag("destroy"):
+        ending.remove(host, other.record.id, force=invocation.flag("force"))
+    sys.stdout.write(f"{record.id}\n")
+    sys.stdout.flush()
+    if invocation.flag("run"):
+        lifecycle.start(host, record.id)
+    return 0

@@ -55,7 +55,9 @@ def run(invocation: "Invocation") -> int:
         if request.detach:
             raise UsageError("--rmi and --detach do not go together", remedy="leave --rmi out")
         request = request._replace(rm=True)
-    with MonitorProcess(host, attach=not request.detach) as monitor:
+    with MonitorProcess(
+        host, attach=not request.detach, preserve_fds=request.preserve_fds
+    ) as monitor:
         from rootless.container import lifecycle
 
         lifecycle.check_request(request)
