@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.chunked import CHECKSUM, POSITION, TAR_SPLIT, ChunkedEncoder
@@ -189,6 +189,7 @@ _FILES = st.dictionaries(
 )  # fmt: skip
 
 
+@settings(deadline=None)  # a machine at work takes its time
 @given(_FILES, st.integers(1, 3000), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 def test_any_archive_is_put_together_again(files: dict[str, bytes], step: int, form: int) -> None:
     out = io.BytesIO()
