@@ -63,6 +63,8 @@ class ContainerRecord(NamedTuple):
     pod: str = ""
     is_infra: bool = False
     init_kind: str = ""
+    # Of --log-opt: path, max_size in bytes, max_file, tag.
+    log_options: dict[str, str] = {}  # noqa: RUF012 - a record is never changed
     # Chain ids of the layers of images that are mounted in it.
     image_mounts: tuple[str, ...] = ()
 

@@ -49,7 +49,6 @@ OPTIONS = {
     "include-volumes": _NOT_YET,
     "init-path": "rpod's own init is used",
     "isolation": "a build always runs in a sandbox of its own",
-    "log-opt": _NOT_YET,
     "personality": _NOT_YET,
     "remove-signatures": _SIGNING,
     "rootless-netns": "there is no network namespace that containers share",

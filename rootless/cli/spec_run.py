@@ -100,8 +100,10 @@ _LIFE = (
          default="true", choices=("true", "always", "false")),
     text("sdnotify", "When the service is ready: the container says it, conmon (it runs), healthy,"
          " ignore", default="container", choices=("container", "conmon", "healthy", "ignore")),
-    text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",
-         metavar="DRIVER", choices=("k8s-file", "json-file", "none")),
+    text("log-driver", "Where the output goes: a file, systemd's journal, nowhere, or the caller's "
+         "own streams", default="k8s-file", metavar="DRIVER",
+         choices=("k8s-file", "json-file", "journald", "none", "passthrough")),
+    many("log-opt", "path=FILE, max-size=SIZE, max-file=NUMBER, tag=TEXT", metavar="NAME=VALUE"),
 )  # fmt: skip
 
 _HEALTH = (

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 # As in storage.squashfs, which is loaded for such files alone.
 _FILES = (".sqfs", ".sqsh", ".squashfs", ".sif", ".simg")
-_LOG_DRIVERS = {"k8s-file": "k8s-file", "json-file": "k8s-file", "none": "none"}
 
 
 class Place(NamedTuple):
@@ -326,10 +325,7 @@ def _check(host: Host, request: ContainerRequest) -> None:
             f"container id file {request.cidfile} exists",
             remedy="make sure the other container is not running, then remove the file",
         )
-    if request.log_driver not in _LOG_DRIVERS:
-        raise UsageError(
-            f'unknown log driver "{request.log_driver}"', remedy="use k8s-file, json-file or none"
-        )
+    _log_options(request)
     if request.systemd not in ("true", "always", "false"):
         raise UsageError(f"--systemd={request.systemd}: use true, always or false")
     if request.root_emulation != "auto":
@@ -351,6 +347,14 @@ def _check(host: Host, request: ContainerRequest) -> None:
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
             remedy="leave one of the two out",
         )
+
+
+def _log_options(request: ContainerRequest) -> dict[str, str]:
+    if request.log_driver in ("k8s-file", "json-file", "none") and not request.log_opt:
+        return {}
+    from rootless.container.log_options import read_options
+
+    return read_options(request.log_driver, request.log_opt, tty=request.tty)
 
 
 def _check_free(host: Host, name: str) -> None:
@@ -512,7 +516,8 @@ def _record(
         interactive=request.interactive,
         auto_remove=request.rm,
         init=request.init,
-        log_driver=_LOG_DRIVERS[request.log_driver],
+        log_driver="k8s-file" if request.log_driver == "json-file" else request.log_driver,
+        log_options=_log_options(request),
         anonymous_volumes=tuple(
             source.name
             for source in around.sources

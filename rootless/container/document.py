@@ -249,13 +249,7 @@ def _host_config(
         "CgroupParent": request.cgroup_parent,
         "Cgroups": request.cgroups,
         "ContainerIDFile": record.cidfile,
-        "LogConfig": {
-            "Type": record.log_driver,
-            "Config": None,
-            "Path": found.paths.log if record.log_driver != "none" else "",
-            "Tag": "",
-            "Size": "0B",
-        },
+        "LogConfig": _log_config(found),
         "NetworkMode": record.network,
         "PortBindings": _ports(found),
         "RestartPolicy": {
@@ -293,6 +287,12 @@ def _host_config(
             "GidMap": [f"{a}:{b}:{c}" for a, b, c in record.gid_map],
         },
     }
+
+
+def _log_config(found: ContainerView) -> dict[str, object]:
+    from rootless.container.log_options import describe
+
+    return describe(found)
 
 
 def _manager_of(cgroup: str) -> str:

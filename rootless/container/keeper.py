@@ -28,6 +28,7 @@ from storage.layout import Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.container.monitor import Log
     from rootless.host.paths import Host
 
 _EXIT_CODE_S = 300
@@ -44,7 +45,7 @@ def keep(
 ) -> None:
     """Serve the container to its end; `host` is looked up again when it is None."""
     record, paths = view.record, view.paths
-    log = LogWriter(paths.log) if record.log_driver != "none" else None
+    log = _open_log(view)
     monitor = Monitor(container, log, (record.stop_signal, record.stop_timeout_s))
     monitor.traffic_path = paths.traffic
     if record.health is not None:
@@ -86,6 +87,22 @@ def keep(
         container.release_lock()
         _pursue_policies(view, code, asked_to_stop=monitor.asked_to_stop)
         monitor.finish(code)
+
+
+def _open_log(view: ContainerView) -> "Log | None":
+    record, options = view.record, view.record.log_options
+    if record.log_driver in ("none", "passthrough"):
+        return None
+    if record.log_driver == "journald":
+        from rootless.container.journal import JournalLog
+
+        return JournalLog(record)
+    path = options.get("path") or view.paths.log
+    if options.get("max_size", "0") == "0":
+        return LogWriter(path)
+    from rootless.container.logrotate import RotatingLog
+
+    return RotatingLog(path, int(options["max_size"]), int(options.get("max_file", "1")))
 
 
 def _pursue_policies(view: ContainerView, code: int, *, asked_to_stop: bool) -> None:

@@ -62,7 +62,7 @@ def run_created(
     from rootless.container.terminal import parse_detach_keys
 
     options = AttachOptions(
-        stdin=request.interactive,
+        stdin=request.interactive and request.log_driver != "passthrough",
         terminal=request.tty,
         sig_proxy=request.sig_proxy,
         detach_keys=parse_detach_keys(request.detach_keys),

@@ -22,6 +22,9 @@ class LogWriter:
     __slots__ = ("_fd",)
 
     def __init__(self, path: str) -> None:
+        self._open(path)
+
+    def _open(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: str, data: bytes, now_ns: int) -> None:

@@ -1,6 +1,7 @@
 """`logs`: read the text log of one or several containers, and go on reading with `--follow`."""
 
 import errno
+import fcntl
 import os
 import time
 
@@ -16,8 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rootless.container.journal import JournalProcess
+
 _CHUNK_BYTES = 1 << 18
 _FOLLOW_S = 0.02
+_JOURNAL_S = 0.5
+_HEAD_BYTES = 64
 
 
 class LogOptions(NamedTuple):
@@ -57,11 +62,18 @@ def write_logs(
     )
     views = [find_container(host.layout, text) for text in texts]
     for view in views:
-        if view.record.log_driver == "none":
+        if view.record.log_driver in ("none", "passthrough"):
             raise UsageError(
-                f"container {view.record.name} has no log: it was made with --log-driver=none"
+                f"container {view.record.name} has no log: it was made with"
+                f" --log-driver={view.record.log_driver}"
             )
-    readers = [_Reader(view, options, several=len(views) > 1) for view in views]
+    several = len(views) > 1
+    readers = [
+        (_JournalReader if view.record.log_driver == "journald" else _Reader)(
+            view, options, several=several
+        )
+        for view in views
+    ]
     for reader in readers:
         reader.seek_tail()
     while readers:
@@ -83,7 +95,9 @@ class _Reader:
     def __init__(self, view: ContainerView, options: LogOptions, *, several: bool) -> None:
         self._view = view
         self._options = options
-        self._fd = _open(view.paths.log)
+        self._path = view.record.log_options.get("path") or view.paths.log
+        self._fd = _open(self._path)
+        self._older: list[int] = []
         self._rest = b""
         self._prefix = b""
         if options.names or several:
@@ -96,18 +110,57 @@ class _Reader:
         return not MonitorLock.is_held(self._view.paths.lock)
 
     def seek_tail(self) -> None:
-        """Go to where the last `tail` lines begin."""
-        if self._options.tail >= 0 and self._fd >= 0:
-            os.lseek(self._fd, find_tail(self._fd, self._options.tail), os.SEEK_SET)
+        """Go to where the last `tail` lines begin, or to the first file where there are several."""
+        wanted = self._options.tail
+        if self._fd < 0:
+            return
+        offset = find_tail(self._fd, wanted) if wanted >= 0 else 0
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        if not offset and wanted and "max_file" in self._view.record.log_options:
+            self._take_older(wanted)
+
+    def _take_older(self, wanted: int) -> None:
+        from rootless.container.logrotate import older_files
+
+        wanted -= _count_lines(self._fd) if wanted > 0 else 0
+        for path in reversed(older_files(self._path)):
+            fd = _open(path)
+            if fd < 0 or os.fstat(fd).st_ino == os.fstat(self._fd).st_ino or not wanted:
+                continue
+            offset = find_tail(fd, wanted) if wanted > 0 else 0
+            wanted = max(0, wanted - _count_lines(fd)) if wanted > 0 else wanted
+            os.lseek(fd, offset, os.SEEK_SET)
+            self._older.insert(0, fd)
 
     def copy(self) -> bool:
-        """Write what the file has got since the last call; true when there was something."""
-        if self._fd < 0:
-            self._fd = _open(self._view.paths.log)
-            if self._fd < 0:
-                return False
+        """Write what the log has got since the last call; true when there was something."""
         moved = False
-        while chunk := os.read(self._fd, _CHUNK_BYTES):
+        while self._older:
+            fd = self._older.pop(0)
+            moved = self._copy_file(fd) or moved
+            os.close(fd)
+        if self._fd < 0:
+            self._fd = _open(self._path)
+        while self._fd >= 0:
+            moved = self._copy_file(self._fd) or moved
+            if self.broken or not self._is_rotated():
+                break
+            # It has got what it will ever have; the writer waits for us to take the next.
+            moved = self._copy_file(self._fd) or moved
+            following = _open(self._path)
+            os.close(self._fd)
+            self._fd = following
+        return moved
+
+    def _is_rotated(self) -> bool:
+        try:
+            return os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
+        except FileNotFoundError:
+            return False  # at this very moment
+
+    def _copy_file(self, fd: int) -> bool:
+        moved = False
+        while chunk := os.read(fd, _CHUNK_BYTES):
             moved = True
             whole, newline, rest = chunk.rpartition(b"\n")
             if not newline:
@@ -147,9 +200,59 @@ class _Reader:
 
 
 def _open(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        return -1  # made, never started
+    """Open a file of a log and hold it: see `rootless.container.logrotate`. -1: there is none."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            if os.stat(path).st_ino == os.fstat(fd).st_ino:
+                return fd
+            os.close(fd)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return -1  # made, never started
+
+
+def _count_lines(fd: int) -> int:
+    """Return how many lines a file ends; its place for reading stays."""
+    count = offset = 0
+    rest = b""
+    while chunk := os.pread(fd, _CHUNK_BYTES, offset):
+        offset += len(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        count += sum(line[:_HEAD_BYTES].split(b" ", 3)[2:3] == [b"F"] for line in lines)
+    return count
+
+
+class _JournalReader(_Reader):
+    """Follows what a container has sent to systemd's journal."""
+
+    def __init__(self, view: ContainerView, options: LogOptions, *, several: bool) -> None:
+        super().__init__(view, options, several=several)
+        self._process: JournalProcess | None = None
+        self._quiet_since_s = 0.0
+
+    def has_ended(self) -> bool:
+        """Wait a moment longer: the journal writes when it likes."""
+        if not super().has_ended():
+            return False
+        self._quiet_since_s = self._quiet_since_s or time.monotonic()
+        return time.monotonic() - self._quiet_since_s > _JOURNAL_S
+
+    def seek_tail(self) -> None:
+        from rootless.container.journal import JournalProcess
+
+        tail = self._options.tail
+        self._process = JournalProcess(
+            self._view.record.id, follow=self._options.follow, tail=tail if tail >= 0 else None
+        )
+
+    def copy(self) -> bool:
+        assert self._process is not None
+        records = self._process.records()
+        if not records:
+            return False
+        self._quiet_since_s = 0.0
+        self._write(b"\n".join(records))
+        return True

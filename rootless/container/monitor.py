@@ -12,7 +12,6 @@ import time
 
 from rootless.container import frames
 from rootless.container.client import Client
-from rootless.container.logfile import LogWriter
 from rootless.container.running import Container
 from rootless.linux import signals as signal
 
@@ -20,6 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
+
+    class Log(Protocol):
+        """Where the output goes."""
+
+        def write(self, stream: str, data: bytes, now_ns: int) -> None: ...
 
     class Timer(Protocol):
         """Something that is to be done at a monotonic time, 0 for never."""
@@ -40,7 +44,7 @@ class Monitor:
     `stop` is the signal that asks the container to end, and its grace time in seconds.
     """
 
-    def __init__(self, container: Container, log: LogWriter | None, stop: tuple[int, int]) -> None:
+    def __init__(self, container: Container, log: "Log | None", stop: tuple[int, int]) -> None:
         self.container = container
         self.log = log
         self.log_error = ""

@@ -67,6 +67,7 @@ class ContainerRequest(NamedTuple):
     cidfile: str | None = None
     pidfile: str | None = None
     log_driver: str = "k8s-file"
+    log_opt: tuple[str, ...] = ()
     # health checks
     health_cmd: str | None = None
     health_interval: str | None = None

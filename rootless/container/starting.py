@@ -69,9 +69,14 @@ class _Streams:
 
     __slots__ = ("child", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, interactive: bool, terminal: bool) -> None:
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    def __init__(
+        self, *, interactive: bool, terminal: bool, passed: tuple[int, int, int] | None = None
+    ) -> None:
         self.stdin = self.stdout = self.stderr = -1
+        if passed is not None:
+            self.child = passed
+            return
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         first, second, third = null, null, null
         if not terminal:
             if interactive:
@@ -83,6 +88,32 @@ class _Streams:
     def close_child(self) -> None:
         for fd in set(self.child):
             os.close(fd)
+
+
+def _take_streams(record: ContainerRecord, options: "StartOptions", plan: child.Plan) -> _Streams:
+    """Let go of the caller's streams and make those of the container, or pass the caller's on."""
+    passed = _own_streams() if record.log_driver == "passthrough" else None
+    _silence_standard_streams()
+    # After that, so that no descriptor of the child is one of 0, 1, 2.
+    streams = _Streams(
+        interactive=record.interactive or options.interactive,
+        terminal=plan.process.terminal,
+        passed=passed,
+    )
+    plan.streams, plan.streams_are_callers = streams.child, passed is not None
+    return streams
+
+
+def _own_streams() -> tuple[int, int, int]:
+    """Return copies of the caller's streams, but never a terminal (TIOCSTI)."""
+    copies = []
+    for fd in (0, 1, 2):
+        if os.isatty(fd):
+            copies.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        else:
+            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+    first, second, third = copies
+    return first, second, third
 
 
 def listen(path: str) -> _socket.socket:
@@ -143,13 +174,8 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     if "secret" in record.request:
         add_secret_variables(plan.process, paths)
     _give_sockets(plan, options.listen_fds, os.environ)
-    _silence_standard_streams()
+    streams = _take_streams(record, options, plan)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    # After the streams, so that no descriptor of the child is one of 0, 1, 2.
-    streams = _Streams(
-        interactive=record.interactive or options.interactive, terminal=plan.process.terminal
-    )
-    plan.streams = streams.child
     group = make_cgroup(host, view, raw, plan)
     joining = _join(host, view, raw, plan)
     channel, pid = clone_child(plan, group, joining)
@@ -181,7 +207,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     if container.is_terminal:
         container.stdin = os.dup(container.terminal)
         container.outputs = [(container.terminal, OUT, STDOUT)]
-    else:
+    elif record.log_driver != "passthrough":
         container.stdin = streams.stdin
         container.outputs = [(streams.stdout, OUT, STDOUT), (streams.stderr, ERR, STDERR)]
     container.start_time = start_time(pid)

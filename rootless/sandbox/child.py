@@ -50,6 +50,7 @@ class Plan:
         "process",
         "root",
         "streams",
+        "streams_are_callers",
     )
 
     def __init__(self, root: Root, operations: list[Operation], process: Process) -> None:
@@ -65,6 +66,7 @@ class Plan:
         self.late_flags = 0
         self.listen_fds = 0
         self.streams = (0, 1, 2)
+        self.streams_are_callers = False
 
     def describe(self) -> list[str]:
         """Return one line for each step, in the order of execution."""
@@ -143,7 +145,9 @@ def _become(plan: Plan, channel: Channel) -> None:
     if terminal >= 0:
         use_terminal(terminal, process.uid, process.gid)
     else:
-        use_streams(plan.streams, process.uid, process.gid)
+        # Files of the caller keep their owner.
+        owner = (0, 0) if plan.streams_are_callers else (process.uid, process.gid)
+        use_streams(plan.streams, *owner)
     if plan.keyring:
         _new_keyring(plan.keyring)
     if plan.holder is not None:

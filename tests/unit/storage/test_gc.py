@@ -73,6 +73,7 @@ def test_layers_of_a_container_stay(layout: Layout, monkeypatch: pytest.MonkeyPa
     class Container:
         map_key = KEY
         chain_ids = image.chain_ids
+        image_mounts = ()
 
     monkeypatch.setattr("storage.gc.read_record", lambda layout, container_id: Container)
     assert collect(layout).layers == 0
