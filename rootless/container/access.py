@@ -15,6 +15,7 @@ from rootless.container.fetching import pull_settings
 from rootless.container.idmap import KEEP_ID, UserNamespace, choose, fit_single_id, storage_maps
 from rootless.container.merged import Accounts, read_accounts
 from rootless.container.mounts import BIND, parse_volume
+from rootless.container.reach import first_blocked
 from rootless.container.request import ContainerRequest
 from rootless.container.users import check_mapped, resolve_user
 from rootless.errors import MountSourceMissing, UsageError
@@ -164,21 +165,6 @@ def letters(bits: int) -> str:
     return "".join(letter for letter, bit in zip("rwx", (4, 2, 1), strict=True) if bits & bit) or (
         "nothing"
     )
-
-
-def first_blocked(path: str, uid: int) -> str:
-    """Return the first directory on the way to `path` that the caller cannot search, or ""."""
-    if uid == 0:
-        return ""
-    directory = "/"
-    # A link's own directories have to be searched as well, but rarely are what blocks.
-    for name in os.path.realpath(path).strip("/").split("/"):
-        if not os.path.isdir(directory):
-            return ""
-        if not os.access(directory, os.X_OK, effective_ids=True):
-            return directory
-        directory = os.path.join(directory, name)
-    return ""
 
 
 def _no_way(mount: "UserMount", user: "User", namespace: UserNamespace, blocked: str) -> Access:

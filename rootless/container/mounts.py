@@ -354,6 +354,10 @@ def _explain_missing(path: str) -> None:
     """Say whether the path is missing or only out of reach."""
     try:
         os.stat(path)
+    except PermissionError as error:
+        from rootless.container.start_errors import not_reached
+
+        raise not_reached(path) from error
     except OSError as error:
         raise MountSourceMissing(
             f"mount {path}: {(error.strerror or '').lower()}",

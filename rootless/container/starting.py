@@ -14,8 +14,6 @@ from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
 from rootless.container.running import Container
 from rootless.errors import (
-    CommandNotExecutable,
-    CommandNotFound,
     HostError,
     RootlessError,
     SandboxError,
@@ -592,33 +590,6 @@ def _start_network(
 
 def explain(error: StepError) -> RootlessError:
     """Turn a step's errno into the error that a person sees, with podman's exit codes."""
-    reason = os.strerror(error.number) if error.number else "failed"
-    if error.step == "execute":
-        if error.number in _NOT_FOUND:
-            text = f'executable file "{error.path}" not found'
-            text += "" if "/" in error.path else " in $PATH"
-            return CommandNotFound(f"{text}: {reason}", remedy="check the command and the image")
-        is_foreign = error.number == errno.ENOEXEC
-        return CommandNotExecutable(
-            f'execute "{error.path}": {reason}',
-            remedy="it must be a program for this machine with execute permission"
-            + ("; for another architecture: apt-get install qemu-user-static" * is_foreign),
-        )
-    if error.step == "find the interpreter of":
-        return CommandNotFound(
-            f'execute "{error.path}": its interpreter or loader is not in the image: {reason}'
-        )
-    if error.step == "change to the working directory":
-        return CommandNotFound(f'change to the working directory "{error.path}": {reason}')
-    where = f" ({error.path})" if error.path and error.path not in error.step else ""
-    return SandboxError(f"{error.step}{where}: {reason}", remedy=_remedy(error))
+    from rootless.container.start_errors import explain_step
 
-
-def _remedy(error: StepError) -> str:
-    if error.number == errno.ENOSPC and "mount" in error.step:
-        return "the limit of mounts is reached: raise sysctl fs.mount-max, or free disk space"
-    if error.step.startswith("mount overlay"):
-        return "run `rpod doctor`; --storage-driver=fuse-overlayfs is the next rung"
-    if error.step.startswith("bind"):
-        return "check that you may read the source and every directory above it"
-    return ""
+    return explain_step(error)

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import resource
+import stat
 import struct
 import termios
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SCRIPT_BYTES = 256
+# The header of an ELF file, its program headers, and usually the name of its loader.
+_START_BYTES = 1024
 _MAX_INTERPRETERS = 4
 _LAST_CAPABILITY = 63
 # asm-generic/ioctls.h; the termios module lacks these.
@@ -259,7 +262,7 @@ def execute(process: Process) -> None:
         candidates = [
             f"{directory or '.'}/{command}" for directory in process.search_path.split(":")
         ]
-    worst = errno.ENOENT
+    worst, where = errno.ENOENT, ""
     for path in candidates:
         try:
             _refuse_host_program(path)
@@ -267,12 +270,29 @@ def execute(process: Process) -> None:
         except OSError as error:
             number = error.errno or errno.ENOENT
             if number == errno.ENOENT and len(candidates) == 1 and os.path.exists(path):
-                raise StepError("find the interpreter of", path, number) from error
+                raise StepError(
+                    _with_start("find the interpreter of", path), path, number
+                ) from error
             if number not in _NOT_THERE:
-                worst = number
+                worst, where = number, path
                 if number != errno.EACCES:
                     break
-    raise StepError("execute", command, worst)
+    raise StepError(_with_start("execute", where) if where else "execute", command, worst)
+
+
+def _with_start(step: str, path: str) -> str:
+    """Add, for who explains the failure, the program's mode and the first bytes of its file."""
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        fd = sc.openat2(sc.AT_FDCWD, path, flags, resolve=sc.RESOLVE_NO_MAGICLINKS)
+        try:
+            mode = os.fstat(fd).st_mode
+            start = os.read(fd, _START_BYTES) if stat.S_ISREG(mode) else b""
+        finally:
+            os.close(fd)
+    except OSError:
+        return step
+    return f"{step}\n{mode:o}\n{start.hex()}"
 
 
 def _refuse_host_program(path: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootless.container.access import first_blocked, letters, permitted, to_inside
+from rootless.container.access import letters, permitted, to_inside
+from rootless.container.reach import first_blocked
 from rootless.linux.userns import to_host
 
 RANGES = ((0, 1000, 1), (1, 100_000, 65_536))
