@@ -137,6 +137,8 @@ _ATTACHED = (
     flag("rmi", "Remove the container when it ends, and its image if nothing else needs it"),
     flag("sig-proxy", "Pass signals on to the process", default=True),
     _PRESERVE_FDS,
+    flag("explain", "Show the plan instead: maps, mounts, capabilities, filter, limits, network"),
+    flag("explain-json", "Show the plan as JSON"),
 )
 
 _IMAGE = (

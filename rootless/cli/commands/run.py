@@ -50,6 +50,8 @@ def run(invocation: "Invocation") -> int:
     from rootless.container.launch import MonitorProcess
 
     host = invocation.host()
+    if "explain" in invocation.given or "explain_json" in invocation.given:
+        return _explain(invocation, host)
     request = make_request(invocation, host)
     if request.rmi:
         if request.detach:
@@ -83,6 +85,21 @@ def _create(
     from rootless.container.create import create as create_container
 
     return create_container(host, request, on_event)
+
+
+def _explain(invocation: "Invocation", host: "Host") -> int:
+    """Print what would be done."""
+    from rootless.cli.output import write, write_json
+    from rootless.container import run_plan
+
+    request = make_request(invocation, host)
+    with Reporter(quiet=request.quiet) as on_event:
+        plan = run_plan.explain_run(host, request, on_event)
+    if invocation.flag("explain_json"):
+        write_json(plan, indent=2)
+    else:
+        write(run_plan.as_text(plan))
+    return 0
 
 
 def _remove_image(host: "Host", record: "ContainerRecord") -> None:

@@ -86,13 +86,15 @@ def test_run_offers_exactly_the_fields_of_a_request() -> None:
     offered = {option.field for option in run.options} | {one.name for one in run.arguments}
     of_shell = {"as_caller", "rootfs_kind", "join"}
     of_create = {"init_ctr"}
-    assert offered == set(ContainerRequest._fields) - of_shell - of_create
+    of_command = {"explain", "explain_json"}
+    assert offered - of_command == set(ContainerRequest._fields) - of_shell - of_create
 
 
 def test_run_defaults_are_those_of_a_request() -> None:
     (run,) = (command for command in RUN_COMMANDS if command.name == "run")
     # --rootfs says what the image is, and the request has the directory.
-    defaults = ContainerRequest()._asdict() | {"rootfs": False}
+    defaults = ContainerRequest()._asdict()
+    defaults |= {"rootfs": False, "explain": False, "explain_json": False}
     assert {option.field: option.default for option in run.options} == {
         option.field: defaults[option.field] for option in run.options
     }
@@ -107,6 +109,8 @@ def test_create_offers_what_run_does_but_for_the_client() -> None:
     assert {option.field for option in run.options} - offered == {
         "detach",
         "detach_keys",
+        "explain",
+        "explain_json",
         "preserve_fds",
         "rmi",
         "sig_proxy",
