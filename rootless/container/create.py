@@ -21,6 +21,7 @@ from rootless.container.merged import read_accounts
 from rootless.container.names import check_name, make_name
 from rootless.container.network_choice import choose_network, published_ports
 from rootless.container.request import ContainerRequest
+from rootless.container.sources import find_sources
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
@@ -406,7 +407,7 @@ def _surroundings(
         layers=layers,
         accounts=read_accounts(layers, layer_maps(namespace, host.id_maps())),
         network=network,
-        sources=_sources(host, mounts, made, namespace, key),
+        sources=find_sources(host, mounts, made, namespace, key),
     )
 
 
@@ -423,46 +424,6 @@ def working_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
-
-
-def _sources(
-    host: Host,
-    mounts: "list[user_mounts.UserMount]",
-    made: list[str],
-    namespace: UserNamespace,
-    key: str,
-) -> list[spec.Source]:
-    sources = [_source(host, mount, made) for mount in mounts]
-    if not any(source.mount.is_tree for source in sources):
-        return sources
-    from rootless.container.overlay_mounts import find_tree
-
-    return [
-        source._replace(tree=find_tree(host, source.mount, source.path, namespace, key, position))
-        if source.mount.is_tree
-        else source
-        for position, source in enumerate(sources)
-    ]
-
-
-def _source(host: Host, mount: user_mounts.UserMount, made: list[str]) -> spec.Source:
-    if mount.kind != user_mounts.VOLUME:
-        return spec.Source(mount, mount.source, "")
-    from storage.volumes import ensure_record, mountpoint
-
-    name = mount.source or new_id()
-    if mount.must_exist:
-        from storage.volumes import read_volume
-
-        read_volume(host.layout, name)
-    if not mount.source:
-        made.append(name)
-    record = ensure_record(host.layout, name, anonymous=not mount.source)
-    if record.options:
-        from rootless.container.volume_options import mount_with_options
-
-        mount = mount_with_options(mount, record)
-    return spec.Source(mount, mountpoint(host.layout, record), name)
 
 
 def _unit_label(host: Host) -> dict[str, str]:
