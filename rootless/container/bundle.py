@@ -65,7 +65,12 @@ def write_bundle(
                 write_new(f"{bundle}/etc/{name}", data, mode=_ETC_MODE)
             runtime_config = spec.make_config(request, config, user, around)
             bind_accounts(runtime_config, around.directory, accounts)
-            if request.device or request.gpus or request.inject or host.config.inject:
+            if (
+                request.gpus
+                or request.inject
+                or host.config.inject
+                or any("=" in text for text in request.device)
+            ):
                 from rootless.container.injection import inject
 
                 inject(host, request, around.layers, runtime_config)
@@ -85,7 +90,7 @@ def write_bundle(
                 NAME_FILE: record.id.encode(),
             }
             _write_records(bundle, records, sync=not request.rm)
-            if around.namespace.mode != "host" and not is_single:
+            if around.namespace.mode != "host" and not is_single and not request.as_caller:
                 _give_to_container_root(host, around.namespace, bundle)
             images.check_present(host, record)
             os.rename(bundle, around.directory)

@@ -181,7 +181,9 @@ PLACES = ("cgroups", "cgroup_parent", "limits")
 def asked_limits(request: ContainerRequest) -> list[str]:
     """Return the fields of limits, and of where they are set, that are not the defaults."""
     defaults = ContainerRequest._field_defaults
-    return [name for name in (*LIMITS, *PLACES) if getattr(request, name) != defaults[name]]
+    asked = [name for name in (*LIMITS, *PLACES) if getattr(request, name) != defaults[name]]
+    # No cgroup and no limit: there is nothing to enforce.
+    return [] if asked == ["cgroups"] and request.cgroups == "disabled" else asked
 
 
 class ExecRequest(NamedTuple):

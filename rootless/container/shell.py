@@ -28,8 +28,7 @@ _FIND_SHELL = (
 ANY_SHELL = ("/bin/sh", "-c", _FIND_SHELL)
 # Devices that programs look for; the caller's rights decide what can be done with them.
 _DEVICES = (
-    "/dev/dri", "/dev/infiniband", "/dev/kfd", "/dev/nvidia*", "/dev/fuse", "/dev/kvm",
-    "/dev/knem", "/dev/xpmem", "/dev/hfi1*", "/dev/snd",
+    "dri", "infiniband", "kfd", "nvidia", "fuse", "kvm", "knem", "xpmem", "hfi1", "snd",
 )  # fmt: skip
 
 
@@ -94,14 +93,13 @@ def make_request(host: Host, asked: ShellRequest) -> ContainerRequest:
         log_driver="none",
         no_healthcheck=True,
         image_volume="ignore",
-        volume=(*volumes, *given),
+        volume=(*volumes, *_devices(), *given),
         tmpfs=tmpfs,
         network=network,
         ipc="host",
         uts="host",
         cgroupns="host",
         cgroups="disabled",
-        device=(*_devices(), *_texts(options.pop("device", ()))),
         **options,  # type: ignore[arg-type]  # fields of the request, by the table of options
     )
 
@@ -181,11 +179,11 @@ def _is_covered(path: str, volumes: list[str]) -> bool:
     return False
 
 
-def _devices() -> tuple[str, ...]:
-    """Return the devices of this host that programs in a shell look for."""
-    import glob
-
-    found: list[str] = []
-    for pattern in _DEVICES:
-        found += glob.glob(pattern) if "*" in pattern else [pattern] * os.path.exists(pattern)
-    return tuple(path for path in sorted(found) if os.access(path, os.R_OK))
+def _devices() -> list[str]:
+    """Return binds of the devices of this host that programs in a shell look for."""
+    try:
+        names = sorted(os.listdir("/dev"))
+    except OSError:
+        return []
+    paths = [f"/dev/{name}" for name in names if name.startswith(_DEVICES)]
+    return [_bind(path) for path in paths if os.access(path, os.R_OK)]
