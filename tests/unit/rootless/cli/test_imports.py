@@ -83,6 +83,11 @@ def loaded(argv: list[str], extra: str = "") -> tuple[int, set[str]]:
         ),
         (["create", "i"], "import rootless.container.create"),
         (["exec", "-it", "c", "sh"], "import rootless.container.exec"),
+        (
+            ["shell", "i", "sh"],
+            "import rootless.container.create, rootless.container.lifecycle, "
+            "rootless.container.caller, rootless.container.personal",
+        ),
         (["start", "c"], ""),
         (["stop", "c"], ""),
         (["rm", "-f", "c"], ""),
