@@ -3,6 +3,7 @@
 import os
 import sys
 
+from rootless.cli.reporting import report
 from rootless.container.rank import join_early
 
 
@@ -11,8 +12,6 @@ def join() -> None:
     try:
         join_early(sys.argv[1:], os.environ)
     except Exception as error:  # noqa: BLE001 - as in rootless.cli.main: errors become text
-        from rootless.cli.reporting import report
-
         code = report(error)
         sys.stderr.flush()
         os._exit(code)

@@ -9,12 +9,20 @@ pid, cgroup, streams and descriptors.
 All of it lies in a directory of the node's memory that is the user's alone.
 """
 
+import errno
 import fcntl
 import os
 import stat
 
 from rootless.container.personal import add_variables
-from rootless.errors import HostError, UsageError
+from rootless.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    HostError,
+    RootlessError,
+    SandboxError,
+    UsageError,
+)
 from rootless.linux import syscalls as sc
 from rootless.linux.procfs import start_time
 from rootless.sandbox.process import Process, enter_directory, execute, reset_signals, take_identity
@@ -202,9 +210,17 @@ def become_rank(
                 break
         execute(process)
     except StepError as error:
-        from rootless.container.starting import explain
+        raise _explain(error) from error
 
-        raise explain(error) from error
+
+def _explain(error: StepError) -> RootlessError:
+    """Say why the program does not run. Nothing can be loaded any more."""
+    reason = os.strerror(error.number) if error.number else "failed"
+    if error.step == "execute" and error.number in (errno.ENOENT, errno.ENOTDIR):
+        return CommandNotFound(f'executable file "{error.path}" not found: {reason}')
+    if error.step in ("execute", "find the interpreter of"):
+        return CommandNotExecutable(f'{error.step} "{error.path}": {reason}')
+    return SandboxError(f"{error.step} ({error.path}): {reason}")
 
 
 def _directory(environ: "Mapping[str, str]") -> str:

@@ -161,8 +161,16 @@ def test_a_place_prepared_by_somebody_else_is_refused(rpod: Command) -> None:
 def test_a_bad_tag_and_a_bad_command(rpod: Command) -> None:
     done = rpod("shell", "--join", "--join-tag", "../x", IMAGE, "true", check=False)
     assert (done.code, "only letters" in done.err) == (125, True)
+    first = join(rpod, 3, "sh", "-c", "echo in; read x")
+    assert read_line(first) == "in"
+    for _ in range(2):  # ranks that join
+        done = rpod(
+            "shell", "--join", "--join-tag", "t", IMAGE, "no-such", env=environment(3), check=False
+        )
+        assert (done.code, "not found" in done.err) == (127, True)
+    end(first)
     done = rpod("shell", "--join", IMAGE, "no-such", env=environment(1), check=False)
-    assert (done.code, "not found" in done.err) == (127, True)
+    assert (done.code, "not found" in done.err) == (127, True)  # the first one
 
 
 def test_ranks_of_open_mpi_read_each_others_memory(rpod: Command) -> None:
