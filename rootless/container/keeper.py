@@ -62,7 +62,7 @@ def keep(
         release_start_memory()
     status = monitor.serve()
     code = status if status >= 0 else 128 - status
-    container.end_network()
+    _end_the_rest(container)
     run_root = os.path.dirname(os.path.dirname(paths.run_dir))
     event_log.container_event(run_root, "died", record, containerExitCode=code)
     state = read_state(paths)
@@ -103,6 +103,15 @@ def _open_log(view: ContainerView) -> "Log | None":
     from rootless.container.logrotate import RotatingLog
 
     return RotatingLog(path, int(options["max_size"]), int(options.get("max_file", "1")))
+
+
+def _end_the_rest(container: Container) -> None:
+    """End what has run for or in the container besides its command."""
+    if container.mounts:
+        from rootless.container.orphans import end_orphans
+
+        end_orphans(container.mounts)
+    container.end_network()
 
 
 def _pursue_policies(view: ContainerView, code: int, *, asked_to_stop: bool) -> None:

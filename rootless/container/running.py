@@ -15,7 +15,8 @@ Words = dict[str, object]
 class Container:
     """What a monitor needs of its container; `deadline_s` is a monotonic time, 0 for none.
 
-    `notes` are for who starts it: what this host could not give.
+    `notes` are for who starts it: what this host could not give. `mounts` is its mount namespace
+    (inode) where that has to be known at the end (`rootless.container.orphans`), else 0.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Container:
         "is_terminal",
         "listener",
         "lock_fd",
+        "mounts",
         "network",
         "network_fd",
         "notes",
@@ -44,6 +46,7 @@ class Container:
         self.cgroup = ""
         self.fuse = -1
         self.lock_fd = -1
+        self.mounts = 0
         self.pid = 0
         self.pidfd = -1
         self.start_time = 0
@@ -91,6 +94,7 @@ class Container:
             "published": self.published.give() if self.published is not None else None,
             "outputs": self.outputs,
             "pid": self.pid,
+            "mounts": self.mounts,
             "terminal": self.is_terminal,
             "deadline": self.deadline_s,
             "uses": self.uses.give() if self.uses is not None else None,
@@ -112,6 +116,7 @@ class Container:
 
             result.published = Published.take(words["published"])
         result.pid = int(str(words["pid"]))
+        result.mounts = int(str(words["mounts"]))
         result.is_terminal = bool(words["terminal"])
         result.deadline_s = float(str(words["deadline"]))
         uses = words["uses"]

@@ -487,7 +487,7 @@ def bring_up(
     _wait_network(view, container, joining)
     if namespaces is not None:
         namespaces.close()
-    _write_pidfile(record.pidfile, container.pid)
+    _note_process(view, container)
     channel.send(b"x")
     message, fd = channel.receive()
     if message == b"l":
@@ -512,6 +512,15 @@ def _wait_network(
         from rootless.container.publishing import settle
 
         settle(view, container)
+
+
+def _note_process(view: ContainerView, container: Container) -> None:
+    """Note what has to be known of the first process while it waits to execute the command."""
+    _write_pidfile(view.record.pidfile, container.pid)
+    if view.record.request.get("pid") == "host":
+        from rootless.container.orphans import mount_namespace
+
+        container.mounts = mount_namespace(container.pid)
 
 
 def _write_pidfile(path: str, pid: int) -> None:

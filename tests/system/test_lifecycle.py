@@ -193,3 +193,20 @@ def wait_for_log(rpod: Command, name: str, text: str) -> None:
     while text not in rpod("logs", name).out:
         assert time.monotonic() < deadline, f"{name} did not write {text}"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("end", ["by itself", "rm", "kill"])
+def test_what_a_container_in_the_hosts_pid_namespace_started_ends_with_it(
+    rpod: Command, image: str, end: str
+) -> None:
+    """The fixture looks for what is left behind."""
+    script = "(sh -c 'sleep 1001 & sleep 1002' &) ; (setsid sleep 1003 &); "
+    script += "true" if end == "by itself" else "exec sleep 1000"
+    rpod("run", "-d", "--pid", "host", "--name", "open", image, "sh", "-c", script)
+    if end == "by itself":
+        assert rpod("wait", "open").out == "0\n"
+    elif end == "rm":
+        rpod("rm", "-f", "-t", "0", "open")
+    else:
+        rpod("kill", "open")
+        rpod("wait", "open")
