@@ -18,13 +18,12 @@ from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
 from rootless.container.mounts import UserMount
 from rootless.container.network_choice import network_mode
+from rootless.container.own_cgroup import enter_cgroup, make_cgroup
 from rootless.container.request import ContainerRequest, asked_limits
 from rootless.container.running import Container
 from rootless.container.starting import (
     bring_up,
     clone_child,
-    enter_cgroup,
-    make_cgroup,
     seccomp_filter,
 )
 from rootless.host.emulators import allow_foreign

@@ -11,12 +11,12 @@ from tests.conftest import InAccount
 PROGRAM = """
 import os, sys
 sys.path[:0] = {path!r}
-from rootless.container import starting
+from rootless.container import own_cgroup, starting
 class Host:
     uid = os.getuid()
     environ = {{"XDG_RUNTIME_DIR": {runtime!r}}}
 raw = {{"linux": {{"resources": {{"pids": {{"limit": 2048}}}}}}}}
-print(starting.has_cgroups(Host), starting.make_cgroup(Host, None, raw, None))
+print(own_cgroup.has_cgroups(Host), own_cgroup.make_cgroup(Host, None, raw, None))
 print(*sys.modules)
 """
 

@@ -1,0 +1,70 @@
+"""The cgroup of a container that starts, where one can be had; where not, little is loaded."""
+
+import os
+
+from rootless.container.running import Container
+from rootless.linux import syscalls
+from rootless.sandbox import child
+from storage.containers import ContainerView
+from storage.files import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.container.cgroups import Group
+    from rootless.host.paths import Host
+
+
+def has_cgroups(host: "Host") -> bool:
+    """Whether a cgroup can be had at all: a user manager listens, or the own cgroup is delegated.
+
+    Where not, nothing more of cgroups is loaded.
+    """
+    runtime = host.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{host.uid}"
+    for path in (runtime, f"/run/user/{host.uid}"):
+        if os.path.exists(f"{path}/systemd/private"):
+            return True
+    for line in read_file("/proc/self/cgroup").decode().splitlines():
+        if line.startswith("0::"):
+            path = line[3:].rstrip("/")
+            return any(
+                os.access(f"{mount}{path}/cgroup.procs", os.W_OK)
+                for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+            )
+    return False
+
+
+def make_cgroup(
+    host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
+) -> "Group | None":
+    """Make the container's cgroup, which becomes the root of its cgroup namespace."""
+    linux = raw.get("linux")
+    resources = linux.get("resources") if isinstance(linux, dict) else None
+    if not has_cgroups(host) and (not resources or list(resources) == ["pids"]):
+        return None
+    from rootless.container.cgroups import Group
+
+    group = Group(host, view, raw)
+    group.make()
+    if group.directory or group.mode == "no-monitor":
+        plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
+        plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
+    return group
+
+
+def enter_cgroup(group: "Group | None", raw: dict[str, object], container: Container) -> None:
+    """Take in the child where it was not born in the cgroup; it still waits for its id maps."""
+    _set_affinity(raw, container.pid)
+    if group is None:
+        return
+    if not group.born:
+        group.adopt(container.pid)
+    container.cgroup = group.directory
+    if group.note:
+        container.notes.append(group.note)
+
+
+def _set_affinity(raw: dict[str, object], pid: int) -> None:
+    annotations = raw.get("annotations")
+    text = annotations.get("dev.rpod.affinity", "") if isinstance(annotations, dict) else ""
+    if text:
+        os.sched_setaffinity(pid, [int(number) for number in str(text).split(",")])
