@@ -134,6 +134,7 @@ COMMANDS = (
         (
             flag("follow", "Go on until the container ends", short="f"),
             _LATEST,
+            flag("color", "With a name before each line: each container's in a color of its own"),
             flag("names", "Put the container's name before each line", short="n"),
             text("since", "Only later lines: a time, or a duration like 10m", metavar="TIME"),
             number("tail", "Only the last lines; -1 all", default=-1, metavar="LINES"),

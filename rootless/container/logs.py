@@ -34,9 +34,10 @@ class LogOptions(NamedTuple):
     until: str = ""
     timestamps: bool = False
     names: bool = False
+    color: bool = False
 
 
-def write_logs(
+def write_logs(  # noqa: PLR0913 - the options of a command
     host: Host,
     texts: "Iterable[str]",
     *,
@@ -46,6 +47,7 @@ def write_logs(
     until: float | None = None,
     timestamps: bool = False,
     names: bool = False,
+    color: bool = False,
 ) -> None:
     """Write the logs to the standard streams, each line to the one that it came from.
 
@@ -59,6 +61,7 @@ def write_logs(
         until="" if until is None else timestamp(int(until * 1e9)),
         timestamps=timestamps,
         names=names,
+        color=color,
     )
     views = [find_container(host.layout, text) for text in texts]
     for view in views:
@@ -102,6 +105,9 @@ class _Reader:
         self._prefix = b""
         if options.names or several:
             name = view.record.name if options.names else view.record.id[:12]
+            if options.color:
+                # One of the six colors that are neither black nor white.
+                name = f"\033[{31 + int(view.record.id[:6], 16) % 6}m{name}\033[0m"
             self._prefix = name.encode() + b" "
         self._line_open = {b"stdout": False, b"stderr": False}
         self.broken = False

@@ -99,3 +99,11 @@ def test_log_driver_none_keeps_nothing(rpod: Command, image: str) -> None:
     rpod("run", "--log-driver", "none", "--name", "silent", image, "echo", "text")
     done = rpod("logs", "silent", check=False)
     assert done.out == ""
+
+
+def test_logs_of_names_in_color(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "one", image, "echo", "text")
+    line = rpod("logs", "--color", "--names", "one").out
+    assert line.startswith("\x1b[")
+    assert line.endswith("\x1b[0m text\n")
+    assert rpod("logs", "--color", "one").out == "text\n"

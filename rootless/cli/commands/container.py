@@ -290,6 +290,7 @@ def logs(invocation: "Invocation") -> int:
         until=moment(invocation, "until"),
         timestamps=invocation.flag("timestamps"),
         names=invocation.flag("names"),
+        color=invocation.flag("color"),
     )
     return 0
 
