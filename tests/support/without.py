@@ -1,6 +1,6 @@
 """Be root, forbid a socket option to this process and its children, then execute a command.
 
-usage: python -m tests.support.without LEVEL OPTION COMMAND...
+usage: python -P FILE LEVEL OPTION COMMAND...   (by its path: nobody else's directory has the tests)
 """
 
 import os

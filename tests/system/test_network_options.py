@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support import without
 from tests.support.accounts import processes
 from tests.support.command import Command
 from tests.support.inside import inside
@@ -225,7 +226,7 @@ class Limited(Command):
         self._words = (str(level), str(option))
 
     def dropping(self) -> list[str]:
-        return [sys.executable, "-m", "tests.support.without", *self._words, *super().dropping()]
+        return [sys.executable, "-P", without.__file__, *self._words, *super().dropping()]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may filter calls of newuidmap")
