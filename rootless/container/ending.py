@@ -53,43 +53,52 @@ def kill_left_over(found: ContainerView) -> None:
             return
 
 
+class Stopping:
+    """A container that was asked to end, and how long it has for that."""
+
+    __slots__ = ("deadline_s", "found", "grace_s")
+
+    def __init__(self, found: ContainerView, timeout_s: int | None = None) -> None:
+        """Send the stop signal; the grace time (-1: for ever, 0: none) runs from now."""
+        self.found = found
+        self.grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
+        self.deadline_s = math.inf if self.grace_s < 0 else time.monotonic() + self.grace_s
+        mark_stopped(found)
+        if found.status not in _ALIVE:
+            kill_left_over(found)
+            return
+        signal_container(found, found.record.stop_signal if self.grace_s else signal.SIGKILL)
+        if found.status == "paused":
+            from rootless.linux.cgroup import freeze
+
+            freeze(found.state.cgroup, frozen=False)  # it has to run to obey
+
+    def finish(self, host: Host) -> None:
+        """Wait for the end, and kill the container at the end of its grace time."""
+        found = self.found
+        if found.status not in _ALIVE:
+            return
+        if self.grace_s and not _wait_ended(found, self._left_s()):
+            host.note(
+                f"{signal_name(found.record.stop_signal)} did not end container"
+                f" {found.record.name} in {self.grace_s} seconds: killing it"
+            )
+            signal_container(found, signal.SIGKILL)
+        _wait_ended(found, -1)
+        event_log.container_event(host.layout.run_root, "stop", found.record)
+
+    def _left_s(self) -> float:
+        return -1 if self.grace_s < 0 else max(0.0, self.deadline_s - time.monotonic())
+
+
 def stop(host: Host, text: str, timeout_s: int | None = None) -> str:
     """Ask a container to end, and kill it after the grace time; -1 waits for ever.
 
     Returns its name. Raises ContainerNotFound. A container that does not run is left alone.
     """
     found = find_container(host.layout, text)
-    mark_stopped(found)
-    if found.status not in _ALIVE:
-        kill_left_over(found)
-        return found.record.name
-    grace_s = found.record.stop_timeout_s if timeout_s is None else timeout_s
-    if grace_s != 0:
-        ask_to_end(found)
-    end_after(host, found, grace_s)
+    Stopping(found, timeout_s).finish(host)
     return found.record.name
-
-
-def ask_to_end(found: ContainerView) -> None:
-    """Send the stop signal."""
-    signal_container(found, found.record.stop_signal)
-    if found.status == "paused":
-        from rootless.linux.cgroup import freeze
-
-        freeze(found.state.cgroup, frozen=False)  # it has to run to obey
-
-
-def end_after(host: Host, found: ContainerView, grace_s: float) -> None:
-    """Wait for a container that was asked to end, and kill it after that time; -1 for never."""
-    if grace_s == 0 or not _wait_ended(found, grace_s):
-        if grace_s != 0:
-            host.note(
-                f"{signal_name(found.record.stop_signal)} did not end container"
-                f" {found.record.name} in {math.ceil(grace_s)} seconds: killing it"
-            )
-        signal_container(found, signal.SIGKILL)
-        _wait_ended(found, -1)
-    event_log.container_event(host.layout.run_root, "stop", found.record)
 
 
 def kill(host: Host, text: str, signal_text: str = "KILL") -> str:

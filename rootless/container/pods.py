@@ -1,7 +1,5 @@
 """Pods as they are now, and what is done to all containers of one: stop, kill, pause."""
 
-import time
-
 from rootless.container import ending
 from rootless.container.limits import parse_signal
 from rootless.errors import ContainerStateError, RootlessError
@@ -108,18 +106,9 @@ def stop(host: "Host", text: str, timeout_s: int | None = None) -> PodRecord:
 
 def stop_members(host: "Host", members: list[ContainerView], timeout_s: int | None = None) -> None:
     """Stop several containers side by side: each has its own grace time from now on."""
-    began_s = time.monotonic()
-    alive = []
-    for one in members:
-        ending.mark_stopped(one)
-        if one.status in ALIVE:
-            alive.append(one)
-            if timeout_s != 0:
-                ending.ask_to_end(one)
-    for one in alive:
-        grace_s = one.record.stop_timeout_s if timeout_s is None else timeout_s
-        left_s = grace_s if grace_s < 0 else max(0.0, began_s + grace_s - time.monotonic())
-        ending.end_after(host, one, left_s)
+    asked = [ending.Stopping(one, timeout_s) for one in members]
+    for one in sorted(asked, key=lambda one: one.deadline_s):
+        one.finish(host)
 
 
 def kill(host: "Host", text: str, signal_text: str = "KILL") -> PodRecord:

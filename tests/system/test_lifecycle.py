@@ -82,6 +82,17 @@ def test_stop_kills_after_its_time(rpod: Command, image: str) -> None:
     assert status_of(rpod, "deaf") == "exited 137"
 
 
+def test_stop_asks_all_containers_at_once(rpod: Command, image: str) -> None:
+    names = ("one", "two", "three")
+    for name in names:
+        rpod("run", "-d", "--name", name, image, "sleep", "1000")  # ignores TERM as process 1
+    begin = time.monotonic()
+    done = rpod("stop", "--time", "1", *names, "absent", check=False)
+    assert time.monotonic() - begin < 2.5
+    assert (done.code, sorted(done.lines)) == (125, sorted(names))
+    assert [status_of(rpod, name) for name in names] == ["exited 137"] * 3
+
+
 def test_stop_uses_the_stop_signal(rpod: Command, image: str) -> None:
     script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.1; done"
     rpod("run", "-d", "--name", "own", "--stop-signal", "SIGUSR1", image, "sh", "-c", script)

@@ -78,21 +78,29 @@ def _detach_keys(invocation: "Invocation") -> str:
 def stop(invocation: "Invocation") -> int:
     """Stop containers."""
     from rootless.container import ending
+    from storage.containers import find_container
 
     host = invocation.host()
     timeout_s = invocation.number("time")
 
-    def stop_one(name: str) -> None:
+    asked: dict[str, ending.Stopping] = {}
+
+    def ask_one(name: str) -> None:
         try:
-            ending.stop(host, name, timeout_s=timeout_s)
+            asked[name] = ending.Stopping(find_container(host.layout, name), timeout_s)
         except ContainerNotFound:
             if not invocation.flag("ignore"):
                 raise
-            return
+
+    def finish_one(name: str) -> None:
+        asked[name].finish(host)
         _say(name)
 
     names = chosen_containers(invocation, host, is_wanted=_is_running)
-    return exit_code(for_each(names, stop_one))
+    errors = for_each(names, ask_one)
+    # The grace times run side by side: the one that ends first is waited for first.
+    ordered = sorted(asked, key=lambda name: asked[name].deadline_s)
+    return exit_code(errors + for_each(ordered, finish_one))
 
 
 def restart(invocation: "Invocation") -> int:
