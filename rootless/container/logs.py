@@ -25,6 +25,10 @@ _JOURNAL_S = 0.5
 _HEAD_BYTES = 64
 
 
+# Of several containers, each has the next of podman's colors.
+_COLORS = (37, 31, 33, 34, 35, 36, 32)
+
+
 class LogOptions(NamedTuple):
     """What of the log is shown; `since` and `until` as the log writes times, "" for none."""
 
@@ -34,7 +38,6 @@ class LogOptions(NamedTuple):
     until: str = ""
     timestamps: bool = False
     names: bool = False
-    color: bool = False
 
 
 def write_logs(  # noqa: PLR0913 - the options of a command
@@ -61,7 +64,6 @@ def write_logs(  # noqa: PLR0913 - the options of a command
         until="" if until is None else timestamp(int(until * 1e9)),
         timestamps=timestamps,
         names=names,
-        color=color,
     )
     views = [find_container(host.layout, text) for text in texts]
     for view in views:
@@ -73,9 +75,9 @@ def write_logs(  # noqa: PLR0913 - the options of a command
     several = len(views) > 1
     readers = [
         (_JournalReader if view.record.log_driver == "journald" else _Reader)(
-            view, options, several=several
+            view, options, several=several, color=_COLORS[number % 7] if color else 0
         )
-        for view in views
+        for number, view in enumerate(views)
     ]
     for reader in readers:
         reader.seek_tail()
@@ -95,7 +97,9 @@ def write_logs(  # noqa: PLR0913 - the options of a command
 class _Reader:
     """Follows one log file; every record is one line of text."""
 
-    def __init__(self, view: ContainerView, options: LogOptions, *, several: bool) -> None:
+    def __init__(
+        self, view: ContainerView, options: LogOptions, *, several: bool, color: int
+    ) -> None:
         self._view = view
         self._options = options
         self._path = view.record.log_options.get("path") or view.paths.log
@@ -103,12 +107,12 @@ class _Reader:
         self._older: list[int] = []
         self._rest = b""
         self._prefix = b""
-        if options.names or several:
+        self._end = b"\n"
+        if color:
+            self._prefix, self._end = b"\033[%dm" % color, b"\033[0m\n"
+        if several:
             name = view.record.name if options.names else view.record.id[:12]
-            if options.color:
-                # One of the six colors that are neither black nor white.
-                name = f"\033[{31 + int(view.record.id[:6], 16) % 6}m{name}\033[0m"
-            self._prefix = name.encode() + b" "
+            self._prefix += name.encode() + b" "
         self._line_open = {b"stdout": False, b"stderr": False}
         self.broken = False
 
@@ -196,7 +200,7 @@ class _Reader:
                     out.append(self._prefix)
                 if self._options.timestamps:
                     out.append(moment + b" ")
-            out.append(text if kind == b"P" else text + b"\n")
+            out.append(text if kind == b"P" else text + self._end)
             self._line_open[stream] = kind == b"P"
         self._flush(current, out)
 
@@ -234,8 +238,10 @@ def _count_lines(fd: int) -> int:
 class _JournalReader(_Reader):
     """Follows what a container has sent to systemd's journal."""
 
-    def __init__(self, view: ContainerView, options: LogOptions, *, several: bool) -> None:
-        super().__init__(view, options, several=several)
+    def __init__(
+        self, view: ContainerView, options: LogOptions, *, several: bool, color: int
+    ) -> None:
+        super().__init__(view, options, several=several, color=color)
         self._process: JournalProcess | None = None
         self._quiet_since_s = 0.0
 

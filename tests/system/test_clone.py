@@ -7,6 +7,7 @@ import pytest
 from tests.support.command import Command
 
 
+@pytest.mark.rpod_only  # podman's copy loses the host name
 def test_clone_has_the_settings_of_the_other(rpod: Command, image: str, account_dir: str) -> None:
     options = ("-e", "A=1", "-v", f"{account_dir}:/d", "--label", "l=v", "--hostname", "h")
     rpod("create", "--name", "one", *options, image, "sh", "-c", "echo $A; hostname; ls -d /d")
@@ -16,6 +17,7 @@ def test_clone_has_the_settings_of_the_other(rpod: Command, image: str, account_
     assert found["Config"]["Labels"]["l"] == "v"
 
 
+@pytest.mark.rpod_only  # podman 4.3 gives the name away before it removes
 def test_clone_takes_a_name_runs_and_removes_the_other(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--name", "one", image, "sleep", "60")
     refused = rpod("container", "clone", "--destroy", "one", "two", check=False)

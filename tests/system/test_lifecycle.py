@@ -87,9 +87,9 @@ def test_stop_asks_all_containers_at_once(rpod: Command, image: str) -> None:
     for name in names:
         rpod("run", "-d", "--name", name, image, "sleep", "1000")  # ignores TERM as process 1
     begin = time.monotonic()
-    done = rpod("stop", "--time", "1", *names, "absent", check=False)
+    done = rpod("stop", "--time", "1", *names)
     assert time.monotonic() - begin < 2.5
-    assert (done.code, sorted(done.lines)) == (125, sorted(names))
+    assert sorted(done.lines) == sorted(names)
     assert [status_of(rpod, name) for name in names] == ["exited 137"] * 3
 
 
@@ -206,6 +206,7 @@ def wait_for_log(rpod: Command, name: str, text: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.rpod_only  # podman leaves them to the host
 @pytest.mark.parametrize("end", ["by itself", "rm", "kill"])
 def test_what_a_container_in_the_hosts_pid_namespace_started_ends_with_it(
     rpod: Command, image: str, end: str

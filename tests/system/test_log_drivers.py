@@ -63,6 +63,7 @@ def test_stopped_follower_does_not_fill_the_disk(
         follower.communicate()
 
 
+@pytest.mark.rpod_only  # conmon refuses a tag for k8s-file
 def test_log_options_are_shown(rpod: Command, image: str, account_dir: str) -> None:
     options = ("--log-opt", f"path={account_dir}/log", "--log-opt", "tag=t")
     rpod("run", "--name", "c", *options, "--log-driver=k8s-file", image, "echo", "text")

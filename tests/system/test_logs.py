@@ -101,9 +101,10 @@ def test_log_driver_none_keeps_nothing(rpod: Command, image: str) -> None:
     assert done.out == ""
 
 
-def test_logs_of_names_in_color(rpod: Command, image: str) -> None:
-    rpod("run", "--name", "one", image, "echo", "text")
-    line = rpod("logs", "--color", "--names", "one").out
-    assert line.startswith("\x1b[")
-    assert line.endswith("\x1b[0m text\n")
-    assert rpod("logs", "--color", "one").out == "text\n"
+def test_each_container_has_a_color(rpod: Command, image: str) -> None:
+    for name in ("one", "two"):
+        rpod("run", "--name", name, image, "echo", "text")
+    lines = rpod("logs", "--color", "--names", "one", "two").lines
+    assert sorted(lines) == ["\x1b[31mtwo text\x1b[0m", "\x1b[37mone text\x1b[0m"]
+    assert rpod("logs", "--color", "--names", "one").lines == ["\x1b[37mtext\x1b[0m"]
+    assert rpod("logs", "--names", "one").lines == ["text"]

@@ -25,6 +25,7 @@ def test_directory_is_the_root(rpod: Command, tree: str) -> None:
     assert os.path.exists(f"{tree}/made")
 
 
+@pytest.mark.rpod_only  # podman keeps the upper directory between starts
 def test_directory_under_an_overlay_is_left_alone(rpod: Command, tree: str) -> None:
     script = "ls /made 2>/dev/null; touch /made; ls /made"
     rpod("create", "--name", "c", "--rootfs", f"{tree}:O", "sh", "-c", script)

@@ -156,9 +156,14 @@ def test_a_line_in_parts_gets_one_time(box: Box) -> None:
     assert err == timestamp(START + SECOND).encode() + b" oh\n"
 
 
-def test_names_stand_before_lines(box: Box) -> None:
+def test_one_container_needs_no_name(box: Box) -> None:
     box.write([(STDOUT, b"one\ntwo "), (STDOUT, b"three\n")])
-    assert box.read(names=True)[0] == b"box one\nbox two three\n"
+    assert box.read(names=True)[0] == b"one\ntwo three\n"
+
+
+def test_color_is_of_the_whole_line(box: Box) -> None:
+    box.write([(STDOUT, b"one\ntwo "), (STDOUT, b"three\n")])
+    assert box.read(color=True)[0] == b"\033[37mone\033[0m\n\033[37mtwo three\033[0m\n"
 
 
 def test_several_containers_are_told_apart_by_their_ids(tmp_path: Path) -> None:
@@ -168,6 +173,14 @@ def test_several_containers_are_told_apart_by_their_ids(tmp_path: Path) -> None:
     out, _ = captured(tmp_path, lambda: write_logs(first.host, ["box", "other"]))
     ids = [box.view.record.id[:12].encode() for box in (first, second)]
     assert sorted(out.splitlines()) == sorted([ids[0] + b" 1", ids[1] + b" 2"])
+
+
+def test_names_stand_before_lines_of_several(tmp_path: Path) -> None:
+    first, second = Box(tmp_path), Box(tmp_path, "other")
+    first.write([(STDOUT, b"1\n2 "), (STDOUT, b"3\n")])
+    names = ["box", "other"]
+    out, _ = captured(tmp_path, lambda: write_logs(second.host, names, names=True))
+    assert out == b"box 1\nbox 2 3\n"
 
 
 def test_a_container_that_never_ran_has_no_lines(box: Box) -> None:
