@@ -2,10 +2,8 @@
 
 from slirp.errors import InvalidNetwork
 from slirp.record import NamedTuple
+from slirp.resolv_watch import RESOLV_CONF, RESOLVED_CONF
 
-RESOLV_CONF = "/etc/resolv.conf"
-# systemd-resolved(8): the servers behind its stub, kept up to date by it.
-_RESOLVED = "/run/systemd/resolve/resolv.conf"
 _LIMIT_BYTES = 1 << 20
 
 
@@ -46,7 +44,7 @@ def check_dns(request: DnsRequest) -> DnsRequest:
     return request
 
 
-def host_resolv_conf(path: str = RESOLV_CONF, resolved: str = _RESOLVED) -> str:
+def host_resolv_conf(path: str = RESOLV_CONF, resolved: str = RESOLVED_CONF) -> str:
     """Return the host's file, or the one behind systemd-resolved's stub; "" when there is none."""
     text = _read(path)
     servers = parse_resolv_conf(text).servers

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from slirp.resolv import DnsRequest
 
+_LIMIT_BYTES = 1 << 16
+
 
 def containerenv(record: ContainerRecord) -> str:
     """/run/.containerenv: how programs see that they run in a container, and in which."""
@@ -76,6 +78,15 @@ def replace_text(path: str, text: str) -> None:
         os.close(fd)
 
 
+def read_resolv_conf(directory: str) -> str:
+    """Return the resolv.conf of the bundle's etc/, "" when it has none; a character is a byte."""
+    try:
+        with open(f"{directory}/resolv.conf", "rb") as file:
+            return file.read(_LIMIT_BYTES).decode("latin-1")
+    except FileNotFoundError:
+        return ""
+
+
 def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
     """Return the container's own address, the host's as it sees it, and the name server."""
     from slirp.hosts import find_host_address
@@ -114,8 +125,11 @@ def hosts(request: ContainerRequest, record: ContainerRecord, hostname: str) -> 
     )
 
 
-def resolv_conf(request: ContainerRequest, record: ContainerRecord) -> str:
-    """/etc/resolv.conf (resolv.conf(5)). Raises InvalidNetwork for a wrong --dns."""
+def resolv_conf(request: ContainerRequest, record: ContainerRecord, *, at_start: str = "") -> str:
+    """/etc/resolv.conf (resolv.conf(5)). Raises InvalidNetwork for a wrong --dns.
+
+    `at_start` is what it was, when the host's has changed since the container was started.
+    """
     from slirp.resolv import host_resolv_conf, resolv_conf_text
 
     wanted = _wanted_dns(request)
@@ -123,7 +137,27 @@ def resolv_conf(request: ContainerRequest, record: ContainerRecord) -> str:
         return ""
     _, _, forwarder = _addresses(record)
     is_host = record.network == "host"
-    return resolv_conf_text(wanted, host_resolv_conf(), forwarder=forwarder, keep_loopback=is_host)
+    host_text = host_resolv_conf()
+    if at_start and not wanted.servers and record.network.partition(":")[0] == "pasta":
+        return _after_a_move(wanted, host_text, forwarder, at_start)
+    return resolv_conf_text(wanted, host_text, forwarder=forwarder, keep_loopback=is_host)
+
+
+def _after_a_move(wanted: "DnsRequest", host_text: str, forwarder: str, at_start: str) -> str:
+    """Return resolv.conf for a pasta of before: its forwarder asks the server of its start.
+
+    Others are reached without it, but for those on the host's loopback. Answers of that server
+    always come from the forwarder's address.
+    """
+    from slirp.resolv import parse_resolv_conf, resolv_conf_text
+
+    text = resolv_conf_text(wanted, host_text)
+    if "nameserver" not in text:
+        return resolv_conf_text(wanted, host_text, forwarder=forwarder)
+    for server in parse_resolv_conf(at_start).servers:
+        if server != forwarder and ":" not in server:
+            return text.replace(f"nameserver {server}\n", f"nameserver {forwarder}\n")
+    return text
 
 
 def _wanted_dns(request: ContainerRequest) -> "DnsRequest":

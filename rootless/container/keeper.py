@@ -54,10 +54,7 @@ def keep(
         monitor.timer = HealthTimer(monitor, view)
     if first is not None:
         monitor.add_client(first)
-    if container.published is not None:
-        _unlink(paths.traffic)  # of a start whose monitor was killed
-        container.published.start(monitor)
-    monitor.on_publish = lambda payload: _publish(monitor, view, payload)
+    _serve_network(monitor, view)
     if host is None:
         release_start_memory()
     status = monitor.serve()
@@ -87,6 +84,18 @@ def keep(
         container.release_lock()
         _pursue_policies(view, code, asked_to_stop=monitor.asked_to_stop)
         monitor.finish(code)
+
+
+def _serve_network(monitor: Monitor, view: ContainerView) -> None:
+    """Forward published ports, and keep the container's resolv.conf in step with the host's."""
+    if monitor.container.published is not None:
+        _unlink(view.paths.traffic)  # of a start whose monitor was killed
+        monitor.container.published.start(monitor)
+    monitor.on_publish = lambda payload: _publish(monitor, view, payload)
+    if monitor.container.resolv and view.record.network != "none":
+        from rootless.container.resolv_follow import ResolvFollower
+
+        monitor.resolv = ResolvFollower(monitor, view)
 
 
 def _open_log(view: ContainerView) -> "Log | None":

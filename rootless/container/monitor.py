@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
         def write(self, stream: str, data: bytes, now_ns: int) -> None: ...
 
+    class Follower(Protocol):
+        """What keeps resolv.conf in step (`rootless.container.resolv_follow`)."""
+
+        def look(self) -> None: ...
+        def reread(self) -> None: ...
+
     class Timer(Protocol):
         """Something that is to be done at a monotonic time, 0 for never."""
 
@@ -63,6 +69,7 @@ class Monitor:
         self.stop_signal, self.stop_timeout_s = stop
         self.asked_to_stop = False
         self.timer: Timer | None = None
+        self.resolv: Follower | None = None
         self.on_publish: Callable[[bytes], bytes] | None = None
         self.watch(self.listener.fileno(), self._accept)
         self.watch(container.pidfd, self._init_ended)
@@ -96,7 +103,7 @@ class Monitor:
         It may have been blocked since before this program began (`keeper.hand_over`).
         """
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.watch(reader, self._stop)
+        self.watch(reader, self._signalled)
         signal.set_wakeup_fd(writer)
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -185,9 +192,15 @@ class Monitor:
                 self.forget(fd)
                 os.close(fd)
 
-    def _stop(self, fd: int, event: int) -> None:
+    def _signalled(self, fd: int, event: int) -> None:
+        numbers = os.read(fd, 64)
+        if signal.SIGIO in numbers and self.resolv is not None:
+            self.resolv.look()
+        if signal.SIGTERM in numbers:
+            self._stop()
+
+    def _stop(self) -> None:
         """Ask the container to end, and see to it after its grace time."""
-        os.read(fd, 64)
         if self.asked_to_stop or self.ended:
             return
         self.asked_to_stop = True
@@ -238,6 +251,8 @@ class Monitor:
             self._break_output(payload[0])
         elif kind == frames.NETWORKS and self.container.uses is not None:
             self.container.uses.refresh()
+            if self.resolv is not None:
+                self.resolv.reread()
             client.queue(frames.frame(frames.NETWORKS))
         elif kind == frames.PUBLISH and self.on_publish is not None:
             client.queue(self.on_publish(payload))

@@ -12,7 +12,7 @@ from storage.networks import Endpoint, NetworkRecord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.containers import ContainerRecord
-    from storage.layout import ContainerPaths
+    from storage.layout import ContainerPaths, Layout
 
 SEARCH_DOMAIN = "dns.podman"
 _LIMIT_BYTES = 1 << 20
@@ -88,6 +88,26 @@ def write_resolv_conf(
         host,
     )
     replace_text(path, text)
+
+
+def refresh_resolv_conf(layout: "Layout", container_id: str) -> None:
+    """Write a running container's resolv.conf: its networks, the host's name servers now."""
+    from storage.containers import find_container
+    from storage.errors import NetworkNotFound
+    from storage.networks import read_endpoint, read_network
+
+    found = find_container(layout, container_id)
+    networks, endpoints = [], []
+    for entry in found.record.networks:
+        try:
+            network = read_network(layout, str(entry["name"]))
+        except NetworkNotFound:
+            continue
+        endpoint = read_endpoint(layout, network.id, container_id)
+        if endpoint is not None:
+            networks.append(network)
+            endpoints.append(endpoint)
+    write_resolv_conf(found.paths, found.record, networks, endpoints)
 
 
 def _forwarder(network: NetworkRecord) -> str:

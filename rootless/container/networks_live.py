@@ -11,7 +11,7 @@ from rootless.container import frames
 from rootless.container.inside import Job
 from rootless.container.networks_addresses import take_addresses
 from rootless.container.networks_connection import Connection
-from rootless.container.networks_files import change_hosts, write_resolv_conf
+from rootless.container.networks_files import change_hosts, refresh_resolv_conf
 from rootless.container.networks_options import (
     Attachment,
     check_alias,
@@ -25,7 +25,6 @@ from rootless.host.paths import Host
 from rootless.linux import syscalls
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container, read_record, write_record
-from storage.errors import NetworkNotFound
 from storage.files import Lock, read_file
 from storage.networks import (
     Endpoint,
@@ -238,20 +237,9 @@ def _write_entries(host: Host, found: ContainerView, entries: list[Attachment]) 
 
 def _refresh(host: Host, found: ContainerView) -> None:
     """Let the monitor and resolv.conf follow the record."""
-    if not found.pid:
-        return
-    networks, endpoints = [], []
-    for entry in _entries(find_container(host.layout, found.record.id)):
-        try:
-            network = read_network(host.layout, entry.name)
-        except NetworkNotFound:
-            continue
-        endpoint = read_endpoint(host.layout, network.id, found.record.id)
-        if endpoint is not None:
-            networks.append(network)
-            endpoints.append(endpoint)
-    write_resolv_conf(found.paths, found.record, networks, endpoints)
-    _tell_monitor(found)
+    if found.pid:
+        refresh_resolv_conf(host.layout, found.record.id)
+        _tell_monitor(found)
 
 
 def _tell_monitor(found: ContainerView) -> None:

@@ -7,7 +7,8 @@ from slirp.dns_message import AAAA, ANY, PTR, A, encode_name
 from slirp.dns_server import Unknown
 from slirp.errors import InvalidNetwork
 from slirp.network_address import parse_address, parse_subnet
-from slirp.resolv import RESOLV_CONF, parse_resolv_conf
+from slirp.resolv import parse_resolv_conf
+from slirp.resolv_watch import RESOLV_CONF
 from storage.errors import StorageError
 from storage.layout import Layout
 from storage.networks import (

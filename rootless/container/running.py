@@ -17,6 +17,7 @@ class Container:
 
     `notes` are for who starts it: what this host could not give. `mounts` is its mount namespace
     (inode) where that has to be known at the end (`rootless.container.orphans`), else 0.
+    `resolv` is the /etc/resolv.conf that it was given, "" for none of ours.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Container:
         "pidfd",
         "ports",
         "published",
+        "resolv",
         "start_time",
         "stdin",
         "terminal",
@@ -60,6 +62,7 @@ class Container:
         self.published: Published | None = None
         self.ports: list[dict[str, object]] = []
         self.deadline_s = 0.0
+        self.resolv = ""
         self.uses: Uses | None = None
 
     def end_network(self) -> None:
@@ -97,6 +100,7 @@ class Container:
             "mounts": self.mounts,
             "terminal": self.is_terminal,
             "deadline": self.deadline_s,
+            "resolv": self.resolv,
             "uses": self.uses.give() if self.uses is not None else None,
         }
 
@@ -119,6 +123,7 @@ class Container:
         result.mounts = int(str(words["mounts"]))
         result.is_terminal = bool(words["terminal"])
         result.deadline_s = float(str(words["deadline"]))
+        result.resolv = str(words["resolv"])
         uses = words["uses"]
         if isinstance(uses, dict):
             from rootless.container.networks_use import Uses

@@ -9,7 +9,12 @@ import fcntl
 import os
 import time
 
-from rootless.container.etc import hostname_of, request_of, write_network_files
+from rootless.container.etc import (
+    hostname_of,
+    read_resolv_conf,
+    request_of,
+    write_network_files,
+)
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
 from rootless.container.own_cgroup import enter_cgroup, make_cgroup
@@ -462,6 +467,7 @@ def _wait_network(
 def _note_process(view: ContainerView, container: Container) -> None:
     """Note what has to be known of the first process while it waits to execute the command."""
     _write_pidfile(view.record.pidfile, container.pid)
+    container.resolv = read_resolv_conf(view.paths.etc)
     if view.record.request.get("pid") == "host":
         from rootless.container.orphans import mount_namespace
 

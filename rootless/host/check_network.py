@@ -119,7 +119,8 @@ def _try_helper(host: Host, start: "Callable[[int], Running]") -> tuple[str, str
 
 def check_dns(_host: Host) -> Check:
     """Name servers that a container can use."""
-    from slirp.resolv import RESOLV_CONF, host_resolv_conf, parse_resolv_conf
+    from slirp.resolv import host_resolv_conf, parse_resolv_conf
+    from slirp.resolv_watch import RESOLV_CONF
 
     servers = parse_resolv_conf(host_resolv_conf()).servers
     if servers:

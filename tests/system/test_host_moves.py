@@ -26,6 +26,7 @@ NETWORKS = [
     pytest.param("app", id="user-defined"),
     pytest.param("pasta", id="pasta", marks=needs_pasta),
 ]
+ALL_NETWORKS = [*NETWORKS, pytest.param("host", id="host")]
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_new_connections_go_the_new_way(host: Machine, image: str, network: str)
     until(ask, f"{first.name} sees {first.host}")
 
 
-@pytest.mark.parametrize("network", NETWORKS[:2])
+@pytest.mark.parametrize("network", ALL_NETWORKS)
 def test_names_are_asked_for_where_the_host_asks_now(
     host: Machine, image: str, network: str
 ) -> None:
@@ -78,6 +79,20 @@ def test_names_are_asked_for_where_the_host_asks_now(
     until(resolve, second.answer)
     host.go_through(first)
     until(resolve, first.answer)
+
+
+@pytest.mark.parametrize("network", ALL_NETWORKS)
+def test_resolv_conf_follows_the_host_unless_it_was_changed_inside(
+    host: Machine, image: str, network: str
+) -> None:
+    rpod, (_, second) = host.command, host.worlds
+    rpod("network", "create", "app")
+    for name in ("c", "own"):
+        rpod("run", "-d", "--name", name, f"--network={network}", image, "sleep", "1000")
+    rpod("exec", "own", "sh", "-c", "echo nameserver 192.0.2.77 >/etc/resolv.conf")
+    host.go_through(second)
+    until(lambda: rpod("exec", "c", "cat", "/etc/resolv.conf").out, f"{second.name}.example")
+    assert rpod("exec", "own", "cat", "/etc/resolv.conf").out == "nameserver 192.0.2.77\n"
 
 
 # --- clients on other machines
