@@ -173,9 +173,13 @@ def main(text: str) -> None:
         words = json.loads(text)
         layout = Layout(words["store"], words["run_root"])
         container = Container.take(words["container"])
-        record = read_record(layout, words["id"])
+        # Nobody here asks again for the ports, of which there may be thousands.
+        record = read_record(layout, words["id"])._replace(ports=())
         paths = layout.container(record.id)
-        keep(None, ContainerView(record, read_state(paths), "running", paths), container, None)
+        state = read_state(paths)._replace(ports=())
+        del words, text
+        sys.argv, sys.orig_argv = [], []
+        keep(None, ContainerView(record, state, "running", paths), container, None)
         code = 0
     finally:
         os._exit(code)

@@ -13,6 +13,7 @@ import gc
 import os
 import select
 import time
+from sys import intern
 
 from rootless.errors import HostError
 from rootless.linux import signals as signal
@@ -164,7 +165,7 @@ class Published:
         words: list[object] = [self.target.to_text()]
         for mapping, sock in self.ports:
             os.set_inheritable(sock.fileno(), True)
-            words.append([mapping.to_json(), sock.fileno()])
+            words.append(" ".join(map(str, (sock.fileno(), *mapping))))
         return words
 
     @classmethod
@@ -172,9 +173,12 @@ class Published:
         """Make it again from what `give` returned."""
         assert isinstance(words, list)
         ports = []
-        for raw, fd in words[1:]:
+        for text in words[1:]:
+            number, address, host_port, port, protocol = text.split(" ")
+            mapping = PortMapping(intern(address), int(host_port), int(port), intern(protocol))
+            fd = int(number)
             os.set_inheritable(fd, False)
-            ports.append((PortMapping.from_json(raw), _socket.socket(fileno=fd)))
+            ports.append((mapping, _socket.socket(fileno=fd)))
         return cls(Target.from_text(words[0]), ports)
 
 
