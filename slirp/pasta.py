@@ -1,7 +1,8 @@
 """pasta: the host's own addresses inside the container, without translation (pasta(1)).
 
 pasta has no exit descriptor, and an older one does not notice that its namespace has gone, so a
-shell holds it: it waits for the end of the exit pipe and then ends pasta. (PR_SET_PDEATHSIG is no
+shell holds it: a child of it waits for the end of the exit pipe and then ends pasta; the shell ends
+with pasta. (PR_SET_PDEATHSIG is no
 help: the kernel clears it when pasta gains capabilities by joining the user namespace.)
 """
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 DNS_FORWARDER = "169.254.1.1"
 
 # The shell gives up the ready pipe, so that its end is seen when pasta fails.
-_KEEPER = '"$@" </dev/null & pasta=$!; exec >/dev/null; read -r _; kill "$pasta" 2>/dev/null; wait'
+_KEEPER = (
+    '"$@" </dev/null & pasta=$!; exec 3<&0 >/dev/null;'
+    ' { read -r _ <&3; kill "$pasta"; } 2>/dev/null &'
+    ' wait "$pasta"; code=$?; kill $! 2>/dev/null; wait; exit $code'
+)
 
 
 def start(

@@ -82,7 +82,10 @@ class Prepared:
                 raise HostError(f"make the network: {text or 'its process was killed'}")
 
     def configure_outgoing(self, interface: str, *, ipv6: bool) -> None:
-        """Set up the interface that slirp4netns has made. Raises HostError."""
+        """Let packets through the interface of slirp4netns or pasta. Raises HostError.
+
+        `ipv6` adds what slirp4netns would have told a host that asks routers.
+        """
         self._channel.send(f"{int(ipv6)}{interface}".encode())
         message, _ = self._channel.receive()
         if message != b"d":

@@ -149,7 +149,8 @@ def start_outgoing(record: NetworkRecord, prepared: Prepared) -> "Running":
     if record.options.get("outgoing") == "pasta":
         from slirp import pasta
 
-        return pasta.start(prepared.pid, () if record.ipv6 else ("--ipv4-only",))
+        arguments = ["--ns-ifname", _TAP, *(() if record.ipv6 else ("--ipv4-only",))]
+        return pasta.start(prepared.pid, arguments)
     from slirp import slirp4netns
 
     return slirp4netns.start(prepared.pid, slirp_options(record), interface=_TAP)
@@ -158,8 +159,9 @@ def start_outgoing(record: NetworkRecord, prepared: Prepared) -> "Running":
 def wait_outgoing(record: NetworkRecord, prepared: Prepared, outgoing: "Running") -> None:
     """Wait for it and set up its interface. Raises HelperFailed, HostError."""
     outgoing.wait_ready()
-    if record.options.get("outgoing") != "pasta":
-        prepared.configure_outgoing(_TAP, ipv6=record.ipv6)
+    by_pasta = record.options.get("outgoing") == "pasta"
+    # pasta has given its interface the host's addresses and routes, IPv6 ones as well.
+    prepared.configure_outgoing(_TAP, ipv6=record.ipv6 and not by_pasta)
 
 
 # --- the helper

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support import machines
+from tests.support.accounts import processes
 from tests.support.command import Command
 from tests.support.inside import inside
 from tests.support.machines import SERVICE, WEB_PORT, Machine
@@ -26,6 +28,7 @@ NETWORKS = [
     pytest.param("app", id="user-defined"),
     pytest.param("pasta", id="pasta", marks=needs_pasta),
 ]
+THROUGH_PASTA = pytest.param("out", id="user-defined-through-pasta", marks=needs_pasta)
 ALL_NETWORKS = [*NETWORKS, pytest.param("host", id="host")]
 
 
@@ -44,10 +47,15 @@ def until(function: Callable[[], str], expected: str, timeout_s: float = 10) -> 
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+def make_networks(rpod: Command) -> None:
+    rpod("network", "create", "app")
+    rpod("network", "create", "--opt", "outgoing=pasta", "out")
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, THROUGH_PASTA])
 def test_new_connections_go_the_new_way(host: Machine, image: str, network: str) -> None:
     rpod, (first, second) = host.command, host.worlds
-    rpod("network", "create", "app")
+    make_networks(rpod)
     rpod("run", "-d", "--name", "c", f"--network={network}", image, "sleep", "1000")
 
     def ask() -> str:
@@ -93,6 +101,66 @@ def test_resolv_conf_follows_the_host_unless_it_was_changed_inside(
     host.go_through(second)
     until(lambda: rpod("exec", "c", "cat", "/etc/resolv.conf").out, f"{second.name}.example")
     assert rpod("exec", "own", "cat", "/etc/resolv.conf").out == "nameserver 192.0.2.77\n"
+
+
+@needs_pasta
+def test_killed_pasta_of_a_network_comes_back(host: Machine, image: str) -> None:
+    rpod, (first, _) = host.command, host.worlds
+    make_networks(rpod)
+    rpod("run", "-d", "--name", "c", "--network=out", image, "sleep", "1000")
+
+    def ask() -> str:
+        service = ("timeout", "3", "nc", "-w", "3", SERVICE, str(WEB_PORT))
+        return rpod("exec", "c", *service, check=False).out
+
+    until(ask, f"{first.name} sees {first.host}")
+    found = [p for p in processes(rpod.account.owns) if p.name.startswith(("pasta", "passt"))]
+    os.kill(found[0].pid, signal.SIGKILL)
+    until(ask, f"{first.name} sees {first.host}")
+
+
+@contextlib.contextmanager
+def suspended(host: Machine) -> Iterator[None]:
+    """Let nothing of the account run, as on a machine that sleeps."""
+    pids = [process.pid for process in processes(host.command.account.owns)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, THROUGH_PASTA])
+def test_laptop_wakes_up_elsewhere(host: Machine, image: str, network: str) -> None:
+    rpod, (first, second) = host.command, host.worlds
+    make_networks(rpod)
+    rpod("run", "-d", "--name", "c", f"--network={network}", image, "sleep", "1000")
+
+    def ask(verb: str, *words: str) -> str:
+        return rpod("exec", "c", "timeout", "3", verb, *words, check=False).out
+
+    until(lambda: ask("nslookup", "www.example.org."), first.answer)
+    with suspended(host):
+        machines.ip(host.pid, "link", "set", first.interface, "down")
+        host.go_through(second)
+    until(lambda: ask("nc", "-w", "3", SERVICE, str(WEB_PORT)), f"{second.name} sees {second.host}")
+    until(lambda: ask("nslookup", "www.example.org."), second.answer)
+
+
+def test_outbound_addr6_is_what_servers_see(host: Machine, image: str) -> None:
+    world = host.worlds[0]
+    own = world.host6.replace("::1", "::99")
+    machines.ip(host.pid, "address", "add", f"{own}/64", "dev", world.interface, "nodad",
+                "preferred_lft", "0")  # fmt: skip # taken only by who asks for it
+    has_address = "until ip -6 addr show tap0 | grep -q 'inet6 fd00:'; do sleep 0.1; done"
+    ask = f"{has_address}; timeout 3 nc -w 3 {world.address6} {WEB_PORT}"
+    for option, expected in ((f",outbound_addr6={own}", own), ("", world.host6)):
+        network = f"--network=slirp4netns:enable_ipv6=true{option}"
+        out = host.command("run", "--rm", network, image, "sh", "-c", ask, check=False).out
+        assert out == f"{world.name} sees {expected}\n"
 
 
 # --- clients on other machines
