@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -31,7 +32,9 @@ def ip(*words: str) -> None:
 
 
 def serve(ready: int) -> None:
-    """Be the container: echo, tell the peer, reset or never read, as the first byte says."""
+    """Be the container: echo, tell the peer, reset, never read or write without end, as the first
+    byte says.
+    """
     ip("link", "set", "lo", "up")
     ip("address", "add", f"{CONTAINER}/32", "dev", "lo")
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -68,6 +71,9 @@ def _answer(connection: socket.socket, peer: str) -> None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         elif verb == b"n":
             threading.Event().wait()
+        elif verb == b"w":
+            while True:
+                connection.sendall(bytes(1 << 18))
 
 
 def _serve_udp(server: socket.socket) -> None:
@@ -272,6 +278,43 @@ def test_server_that_never_reads_stands_in_nobodys_way(in_account: InAccount) ->
             return ask_tcp(HOST)
 
     assert in_account(on_host(client)) == CLIENT
+
+
+def test_client_that_never_reads_stands_in_nobodys_way(in_account: InAccount) -> None:
+    def client() -> str:
+        with contextlib.ExitStack() as stack:
+            for _ in range(50):
+                stack.enter_context(connect(HOST)).sendall(b"w")
+            return ask_tcp(HOST)
+
+    assert in_account(on_host(client)) == CLIENT
+
+
+def test_flood_of_connections_waits_in_the_kernel(in_account: InAccount) -> None:
+    """More clients than the forwarder has descriptors for: it takes no more, and goes on later."""
+
+    def answers(sock: socket.socket) -> bool:
+        sock.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            return bool(sock.recv(16))
+        return False
+
+    def client() -> str:
+        held = [connect(HOST) for _ in range(300)]
+        for sock in held:
+            sock.sendall(b"a")
+        seen = [answers(sock) for sock in (held[0], held[-1])]
+        for sock in held[:-1]:
+            sock.close()
+        held[-1].settimeout(10)
+        return f"{seen} {held[-1].recv(16).decode()} {ask_tcp(HOST)}"
+
+    def body() -> str:
+        # Two descriptors for a connection, and no place for three hundred of them.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+        return on_host(client)()
+
+    assert in_account(body) == f"[True, False] {CLIENT} {CLIENT}"
 
 
 def test_clients_without_number_are_forgotten(in_account: InAccount) -> None:

@@ -6,11 +6,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.command import Command, is_podman
+from tests.support.inside import inside
 from tests.support.registry import free_port
 
 rpod_only = pytest.mark.skipif(is_podman(), reason="rpod's own")
@@ -274,3 +275,50 @@ def test_killed_forwarder_comes_back(rpod: Command, image: str) -> None:
         (forwarder,) = forwarders(rpod, "web")
         os.kill(forwarder, signal.SIGKILL)
     assert talk(port) == b"hi\n"
+
+
+def serve_echo(ready: Callable[[], None]) -> None:
+    """Send back what each of several clients sends."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(1 << 16):
+                connection.sendall(data)
+
+    with socket.create_server(("", 80), backlog=100) as server:
+        ready()
+        while True:
+            threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+
+@rpod_only
+@pytest.mark.parametrize("network", ["slirp4netns", "app"])
+def test_forwarder_killed_under_traffic_costs_no_other_connection(
+    rpod: Command, image: str, network: str
+) -> None:
+    """What it carries is cut off; whoever connects meanwhile waits, and is served."""
+    port = free_port()
+
+    try:
+        rpod("network", "create", "app")
+        options = ("--name", "web", f"--network={network}", "-p", f"127.0.0.1:{port}:80")
+        rpod("run", "-d", *options, image, "sleep", "1000")
+        with inside(rpod, "web", serve_echo):
+            for _ in range(3):
+                busy = socket.create_connection(("127.0.0.1", port), timeout=5)
+                busy.sendall(b"x")
+                assert busy.recv(1) == b"x"
+                (forwarder,) = forwarders(rpod, "web")
+                os.kill(forwarder, signal.SIGSTOP)  # so that the others wait
+                others = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in "abc"]
+                os.kill(forwarder, signal.SIGKILL)
+                for other in others:
+                    other.sendall(b"y")
+                    assert other.recv(1) == b"y"
+                    other.close()
+                with contextlib.suppress(ConnectionResetError):
+                    assert busy.recv(1) == b""
+                busy.close()
+    finally:
+        rpod("rm", "-fa", "-t", "0", check=False)
+        rpod("network", "prune", "-f", check=False)

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -116,6 +119,87 @@ def test_host_loopback_and_other_networks_cannot_be_reached(net: Command, image:
     # It was there all the time.
     done = net("run", "--rm", "--network", "other", image, "nc", "-w", "3", "victim", "99")
     assert done.out == "reached\n"
+
+
+def send_frames(frames: list[bytes]) -> Callable[[Callable[[], None]], None]:
+    """Return a body that puts frames on the cable of a container, past its routes and filters."""
+
+    def body(ready: Callable[[], None]) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind(("eth0", 0))
+            ready()
+            while True:
+                for frame in frames:
+                    sock.send(frame)
+                time.sleep(0.01)
+
+    return body
+
+
+def udp_frame(gateway: bytes, own: bytes, source: str, target: str, port: int) -> bytes:
+    """Return Ethernet, IPv4 and UDP (RFC 894, 791, 768) around the word "hostile"."""
+    data = b"hostile"
+    udp = struct.pack("!HHHH", 999, port, 8 + len(data), 0) + data
+    ends = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + ends
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    head = head[:10] + checksum.to_bytes(2, "big") + head[12:]
+    return b"".join((gateway, own, b"\x08\x00", head, udp))
+
+
+def hears(net: Command, container: str, word: bytes, seconds: float) -> str:
+    """Return whether a word comes by in a container, on any interface, in that time."""
+    heard = tempfile.mkdtemp(dir=net.account.home)
+    os.chown(heard, net.account.uid, net.account.gid)
+
+    def body(ready: Callable[[], None]) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as sock:
+            ready()
+            while word not in sock.recv(4096):
+                continue
+            with open(f"{heard}/word", "wb"):
+                pass
+            time.sleep(100)
+
+    try:
+        with inside(net, container, body):
+            time.sleep(seconds)
+        return "heard" if os.listdir(heard) else "silence"
+    finally:
+        shutil.rmtree(heard)
+
+
+@pytest.mark.parametrize("sender", ["own", "forged"])
+def test_no_packet_reaches_the_hosts_loopback_or_another_network(
+    net: Command, image: str, sender: str
+) -> None:
+    net("network", "create", "--subnet", "10.77.0.0/24", "app")
+    net("network", "create", "--subnet", "10.78.0.0/24", "other")
+    start(net, image, "victim", "--network", "other")
+    start(net, image, "mate", "--network", "app")
+    start(net, image, "bad", "--network", "app", "--cap-add=NET_RAW,NET_ADMIN")
+    net("exec", "bad", "ping", "-c", "1", "10.77.0.1")
+    (line,) = (x for x in net("exec", "bad", "cat", "/proc/net/arp").lines if "10.77.0.1 " in x)
+    gateway = bytes.fromhex(line.split()[3].replace(":", ""))
+    link = net("exec", "bad", "cat", "/sys/class/net/eth0/address").out.strip()
+    own = bytes.fromhex(link.replace(":", ""))
+    source = address(net, "bad") if sender == "own" else "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        targets = ["127.0.0.1", "10.0.2.2", "10.77.0.1", "10.78.0.1",
+                   address(net, "victim", "other")]  # fmt: skip
+        frames = [udp_frame(gateway, own, source, target, port) for target in targets]
+        everybody = udp_frame(b"\xff" * 6, own, source, "255.255.255.255", port)
+        with inside(net, "bad", send_frames([*frames, everybody])):
+            # It is really sent: whoever is on the same cable hears it.
+            assert hears(net, "mate", b"hostile", 0.5) == "heard"
+            assert hears(net, "victim", b"hostile", 1.0) == "silence"
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(100)
 
 
 def flood(where: str) -> Callable[[Callable[[], None]], None]:
