@@ -35,6 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell starts in the background ignores SIGINT, and so would every command tested here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "time_limit(seconds): another limit than 60 s")
     config.addinivalue_line("markers", "rpod_only: about something of our own; not for podman")
     config.addinivalue_line("markers", "full: long; only with --full")

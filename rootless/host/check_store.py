@@ -8,6 +8,7 @@ from rootless.errors import RootlessError
 from rootless.host import probe
 from rootless.host.check import FAIL, OK, WARN, Check
 from rootless.host.filesystem import find_file_system
+from rootless.host.node import is_stand_in
 from rootless.host.paths import Host, home_directory, make_own_store, make_run_root
 from rootless.host.programs import find_program, install_command
 from storage.errors import StorageError
@@ -36,6 +37,9 @@ def check_store(host: Host) -> Check:
         )
     kind = find_file_system(store)
     found = f"{store} on {kind.kind}"
+    if host.notes and is_stand_in(store, host.layout.shared):
+        fix = "use a directory that lasts and that you can write: --root DIR or RPOD_ROOT=DIR"
+        return Check("store", title, WARN, found, cause=host.notes[0], fix=fix)
     if kind.is_network:
         return Check(
             "store",

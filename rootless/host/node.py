@@ -93,13 +93,23 @@ def _make(store: str, *, prepare: bool) -> str:
     try:
         if prepare:
             os.makedirs(store, mode=0o700, exist_ok=True)
-        elif not os.path.exists(store):
-            return ""
+        elif not os.path.lexists(store):
+            return _why_not_made(store)
     except OSError as error:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename} cannot be made: {error.strerror}"
     if os.stat(store).st_uid == os.geteuid() and not os.access(store, os.W_OK | os.X_OK):
         return f"{store} cannot be written"
     return ""
+
+
+def _why_not_made(path: str) -> str:
+    """Return why a directory that is not there could not be made, or "", without making it."""
+    while not os.path.lexists(above := os.path.dirname(path)):
+        path = above
+    if os.access(above, os.W_OK | os.X_OK):
+        return ""
+    is_read_only = os.statvfs(above).f_flag & os.ST_RDONLY
+    return f"{path} cannot be made: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
 
 
 def _without_home(
@@ -117,6 +127,11 @@ def _without_home(
     node, notes = choose_node(store, config, environ, uid)
     text = f"{problem}: images and containers are kept in {node}, for as long as that lasts"
     return Place(node, "", (store,) if store and is_store(store) else (), (text, *notes))
+
+
+def is_stand_in(store: str, shared: str) -> bool:
+    """Whether a directory of this node is all that there is, as home cannot be written."""
+    return not shared and f"/rpod-node-{os.geteuid()}/" in store
 
 
 def why_not_local(store: str) -> str:

@@ -114,7 +114,7 @@ def open_host(
 ) -> Host:
     """Find the store and the run root, and make them.
 
-    Without `prepare` nothing is made and a missing place is no error (`info` and `doctor`).
+    Without `prepare` no store is made and a missing place is no error (`info` and `doctor`).
     Raises StoreUnusable, HostError, UsageError (a wrong configuration).
     """
     own = os.geteuid() if uid is None else uid

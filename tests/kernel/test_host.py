@@ -163,14 +163,18 @@ def test_without_overlay_and_fuse_the_image_is_copied(in_account: InAccount) -> 
 
 
 def test_doctor_makes_the_next_command_try_again(in_account: InAccount) -> None:
-    def body() -> tuple[bool, bool]:
+    def body() -> tuple[str, str, str]:
         host = open_host()
-        probe.storage_driver(host)
-        before = os.path.exists(host.layout.host_file)
+        first = probe.storage_driver(host)
+        with open(host.layout.host_file, encoding="utf-8") as file:
+            text = file.read()
+        with open(host.layout.host_file, "w", encoding="utf-8") as file:
+            file.write(text.replace('"overlay"', '"fuse-overlayfs"'))
+        remembered = probe.storage_driver(open_host())
         checked()
-        return before, os.path.exists(host.layout.host_file)
+        return first, remembered, probe.storage_driver(open_host())
 
-    assert in_account(body) == (True, False)
+    assert in_account(body) == ("overlay", "fuse-overlayfs", "overlay")
 
 
 def test_root_of_a_container_is_a_user_like_any_other(in_account: InAccount) -> None:
@@ -233,7 +237,7 @@ def test_missing_slirp4netns_leaves_pasta(account: Account) -> None:
     assert len(notes) == 1
 
 
-def test_read_only_home_is_one_clear_line(in_account: InAccount) -> None:
+def test_read_only_home_is_told_and_costs_only_what_lasts(in_account: InAccount) -> None:
     def inside() -> list[str]:
         home = os.environ["HOME"]
         os.environ["HOME"] = f"{home}/elsewhere"
@@ -242,34 +246,55 @@ def test_read_only_home_is_one_clear_line(in_account: InAccount) -> None:
         syscalls.mount(os.environ["HOME"], os.environ["HOME"], "", flags)
         flags |= syscalls.MS_REMOUNT | syscalls.MS_RDONLY
         syscalls.mount("none", os.environ["HOME"], "", flags)
+        host = open_host()
+        store = checked()["store"]
+        return [host.layout.store, *host.notes, store.status, store.cause, store.fix]
+
+    store, note, status, cause, fix = in_account(lambda: in_own_namespace(inside))
+    path = note.partition(" cannot be made: Read-only file system: images and containers")[0]
+    assert path.endswith("/elsewhere/.local")
+    assert note.endswith(f" are kept in {store}, for as long as that lasts")
+    assert (status, cause) == (WARN, note)
+    assert "--root DIR" in fix
+
+
+def test_read_only_place_that_was_asked_for_is_an_error(in_account: InAccount) -> None:
+    def inside() -> list[str]:
+        place = f"{os.environ['HOME']}/read-only"
+        os.makedirs(place, exist_ok=True)
+        syscalls.mount(place, place, "", syscalls.MS_BIND)
+        flags = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+        syscalls.mount("none", place, "", flags)
         try:
-            open_host()
+            open_host(f"{place}/store")
         except StoreUnusable as error:
             return [error.message, error.remedy]
         return ["no error"]
 
     message, remedy = in_account(lambda: in_own_namespace(inside))
-    assert message.endswith("/elsewhere/.local/share/rpod: Read-only file system")
+    assert message.endswith("/read-only/store: Read-only file system")
     assert "--root DIR" in remedy
 
 
-def test_missing_home_is_named(in_account: InAccount) -> None:
-    def body() -> None:
+def test_missing_home_is_told(in_account: InAccount) -> None:
+    def body() -> tuple[list[str], dict[str, Check]]:
         os.environ["HOME"] = "/nonexistent"
-        open_host()
+        return open_host().notes, checked()
 
-    with pytest.raises(StoreUnusable, match="the home directory /nonexistent does not exist"):
-        in_account(body)
+    (note,), checks = in_account(body)
+    start = "/nonexistent cannot be made: Permission denied: images and containers are kept in /"
+    assert note.startswith(start)
+    assert (checks["store"].status, checks["store"].cause) == (WARN, note)
 
 
 def test_doctor_tries_nothing_on_a_store_that_cannot_be_made(in_account: InAccount) -> None:
     def body() -> dict[str, Check]:
-        os.environ["HOME"] = "/nonexistent"
+        os.environ["RPOD_ROOT"] = "/nonexistent/store"
         return checked()
 
     checks = in_account(body)
     assert checks["store"].status == FAIL
-    assert "/nonexistent does not exist" in checks["store"].cause
+    assert "/nonexistent" in checks["store"].cause
     assert "overlay" not in checks
     assert checks["slirp4netns"].status == OK
 

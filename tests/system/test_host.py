@@ -26,9 +26,14 @@ def test_doctor_tells_machines_the_same(rpod: Command) -> None:
 
 
 def test_doctor_fails_without_a_place_for_the_store(rpod: Command) -> None:
-    done = rpod("doctor", env={"HOME": "/nonexistent"}, check=False)
+    done = rpod("doctor", env={"RPOD_ROOT": "/nonexistent/store"}, check=False)
     assert done.code == 1, done.told
-    assert "the home directory /nonexistent does not exist" in done.out
+    assert "fail  store: /nonexistent/store\n" in done.out
+
+
+def test_doctor_tells_where_the_store_of_a_missing_home_is(rpod: Command) -> None:
+    done = rpod("doctor", env={"HOME": "/nonexistent"})
+    assert "/nonexistent cannot be made: Permission denied: images and containers are" in done.out
 
 
 def test_store_without_a_home_is_on_this_machine(rpod: Command, busybox_tar: str) -> None:
@@ -54,7 +59,7 @@ def test_stale_runtime_directory_is_no_obstacle(fresh_rpod: Command) -> None:
 
 def test_info_works_without_a_place_for_the_store(rpod: Command) -> None:
     found = json.loads(rpod("info", "--format", "json", env={"HOME": "/nonexistent"}).out)
-    assert found["store"]["graphRoot"] == "/nonexistent/.local/share/rpod"
+    assert f"/rpod-node-{rpod.account.uid}/" in found["store"]["graphRoot"]
 
 
 def test_info_counts_containers(rpod: Command, image: str) -> None:

@@ -40,9 +40,12 @@ def test_python_example_runs(rpod: Command, registry: Registry, docker_archive: 
     rpod("rmi", name)
 
 
+GROUPS = ("image", "kube", "network", "pod", "system", "volume")
+
+
 def missing_commands() -> list[str]:
     with open(f"{ROOT}/docs/differences.md", encoding="utf-8") as text:
-        part = text.read().split("## Not there yet", 1)[1].split("Options:", 1)[0]
+        part = text.read().split("## Not there yet\n\nCommands:", 1)[1].split("\n\n", 1)[0]
     return re.findall(r"`(\w+)`", part)
 
 
@@ -58,7 +61,7 @@ def test_commands_of_the_examples_exist(rpod: Command, line: str) -> None:
     for part in re.split(r"&&|\|", line.partition("#")[0]):
         words = part.split()
         if words[:1] == ["rpod"]:
-            names = words[1:3] if words[1] in ("volume", "image") else words[1:2]
+            names = words[1:3] if words[1] in GROUPS else words[1:2]
             text = rpod(*names, "--help").out
             for word in words:
                 if word.startswith("--"):
