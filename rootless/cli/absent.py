@@ -43,8 +43,6 @@ OPTIONS = {
     "cpp-flag": "Containerfiles are not run through a preprocessor",
     "decryption-key": "encrypted images cannot be read yet",
     "device-cgroup-rule": _ROOT,
-    "disable-content-trust": "there is none to disable",
-    "external": "the store has no containers of other tools",
     "hooks-dir": "a hook would run a program of the host for every container",
     "include-volumes": _NOT_YET,
     "init-path": "rpod's own init is used",
@@ -59,7 +57,6 @@ OPTIONS = {
     "sign-passphrase-file": _SIGNING,
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
-    "sync": "the state is the kernel's: there is nothing to synchronise",
     "uncompressed": "layers stay compressed as they are stored",
 }
 

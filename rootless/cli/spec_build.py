@@ -101,6 +101,7 @@ _FETCH = (
     text("cert-dir", "Directory with certificates for registries", metavar="DIR",
          objects=DIRECTORIES),
     text("creds", "Credentials for the registry", metavar="USER[:PASSWORD]"),
+    flag("disable-content-trust", "Accepted; means nothing here"),
     number("retry", "How often a failed transfer is repeated", default=3),
     text("retry-delay", "Wait before the first repetition", default="2s", metavar="DURATION"),
     flag("tls-verify", "Check the certificates of registries", default=None),

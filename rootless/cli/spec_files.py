@@ -54,8 +54,11 @@ COMMANDS = (
         "diff",
         "Show what a container has changed in its image",
         "files:diff",
-        (text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),),
-        (Argument("container", objects=CONTAINERS),),
+        (
+            text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),
+            flag("latest", "Take the container made last", short="l"),
+        ),
+        (Argument("container", 0, 1, "[CONTAINER]", CONTAINERS),),
         aliases=("container diff",),
         description="A is added, C changed, D deleted. What volumes show is not part of it.",
         examples=("rpod diff web",),

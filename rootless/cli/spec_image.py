@@ -28,6 +28,7 @@ COMMANDS = (
             text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
                  objects=DIRECTORIES),
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
+            flag("disable-content-trust", "Accepted; means nothing here"),
             text("os", "Operating system instead of this one", metavar="OS"),
             text("platform", "Platform of the image: OS/ARCH[/VARIANT]", metavar="PLATFORM"),
             text("policy", "When to fetch", default="always",
@@ -144,6 +145,7 @@ COMMANDS = (
         "image:prune",
         (
             flag("all", "Also named ones that no container uses", short="a"),
+            flag("external", "Also images of other tools; the store has none"),
             many("filter", "Take only images that match: until=, label=, label!=",
                  metavar="KEY=VALUE"),
             flag("force", "Do not ask", short="f"),

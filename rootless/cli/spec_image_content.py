@@ -72,7 +72,10 @@ COMMANDS = (
         "image mount",
         "Mount the root file systems of images, read-only",
         "image_mount:mount",
-        (flag("all", "Mount every image", short="a"),),
+        (
+            flag("all", "Mount every image", short="a"),
+            text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),
+        ),
         (_SOME_IMAGES,),
         description="Prints where. A regular user can mount only inside `rpod unshare`, and only "
         "what runs there sees it. Without IMAGE it shows what is mounted.",

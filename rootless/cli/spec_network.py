@@ -144,7 +144,10 @@ COMMANDS = (
         "network reload",
         "Set the networks of running containers up again",
         "network:reload",
-        (flag("all", "Every running container", short="a"),),
+        (
+            flag("all", "Every running container", short="a"),
+            flag("latest", "The container made last", short="l"),
+        ),
         (Argument("containers", 0, UNLIMITED, "CONTAINER [CONTAINER...]", CONTAINERS),),
         description="Makes interfaces again that are gone, and starts a missing helper.",
         examples=("rpod network reload web",),

@@ -270,6 +270,7 @@ COMMANDS = (
         "Show what the containers of a pod have printed",
         "pod_list:logs",
         (
+            flag("color", "Give each container a color"),
             text("container", "Only this container", short="c", metavar="NAME"),
             flag("follow", "Go on until the containers end", short="f"),
             _LATEST,

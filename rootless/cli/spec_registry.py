@@ -30,6 +30,7 @@ COMMANDS = (
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
             text("digestfile", "File to write the image's digest to", metavar="FILE",
                  objects=FILES),
+            flag("disable-content-trust", "Accepted; means nothing here"),
             text("format", "Kind of manifest to have: the OCI's or docker's", short="f",
                  choices=("oci", "v2s2")),
             flag("quiet", "No progress", short="q"),
@@ -107,6 +108,7 @@ COMMANDS = (
             flag("tls-verify", "Demand HTTPS and a certificate that can be verified",
                  default=None),
             text("username", "User at the registry", short="u", metavar="USER"),
+            flag("verbose", "Also tell where the login is kept", short="v"),
         ),
         (_REGISTRY,),
         description="REGISTRY is HOST[:PORT], or HOST[:PORT]/PATH for a part of it; docker.io by "

@@ -1,5 +1,7 @@
 """image mount and unmount, inside and outside of unshare."""
 
+import json
+
 import pytest
 
 from tests.support import images
@@ -68,3 +70,15 @@ def test_an_image_with_two_manifests_is_mounted_once(
     assert mounted == "1"
     assert listed.startswith(f"{images.NAME} ")
     assert rest == ["1", "0"]
+
+
+def test_mounted_images_as_json(rpod: Command, image: str) -> None:
+    script = """$RPOD image mount --format json $I; echo ---; $RPOD image mount --format json
+    echo ---; $RPOD image unmount $I >/dev/null; $RPOD image mount --format json"""
+    text = rpod.shell(f"$RPOD unshare sh -c '{script}'", env={"I": image}).out
+    now, listed, then = map(json.loads, text.split("---\n"))
+    assert now == listed
+    assert not then
+    assert image in now[0]["Repositories"]
+    assert now[0]["mountpoint"].startswith("/")
+    assert len(now[0]["id"]) == 64

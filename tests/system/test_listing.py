@@ -1,6 +1,7 @@
 """`ps`, `inspect`, `info`, `version`: tables, formats, filters."""
 
 import json
+import os
 import re
 
 import pytest
@@ -204,3 +205,73 @@ def test_help_names_the_commands(rpod: Command) -> None:
     text = rpod("--help").out
     for command in ("run", "exec", "ps", "images", "pull", "logs", "inspect"):
         assert re.search(rf"^\s+{command}\s", text, re.MULTILINE), command
+
+
+def test_ps_size(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "c", image, "sh", "-c", "head -c 3000000 /dev/zero >/file")
+    size, virtual = rpod("ps", "-as", "--format", "{{.Size}}").out.split(" ", 1)
+    assert re.fullmatch(r"3(\.0\d*)?MB", size)
+    assert re.fullmatch(r"\(virtual \d[\d.]*MB\)\n", virtual)
+    head, line = rpod("ps", "-a", "--size").lines
+    assert head.split()[-1] == "SIZE"
+    assert line.endswith(f"{size} {virtual}".rstrip())
+    (found,) = json.loads(rpod("ps", "-as", "--format", "json").out)
+    measured = found["Size"]
+    assert 3_000_000 <= measured["rwSize"] < 3_001_000
+    assert 0 < measured["rootFsSize"] < 3_000_000
+    (shown,) = json.loads(rpod("inspect", "--size", "c").out)
+    assert (shown["SizeRw"], shown["SizeRootFs"]) == (measured["rwSize"], measured["rootFsSize"])
+    assert "SizeRw" not in json.loads(rpod("container", "inspect", "c").out)[0]
+
+
+def test_ps_namespaces(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "c", "--uts", "host", image, "sleep", "100")
+    head, line = rpod("ps", "--ns").lines
+    names = "CONTAINER ID  NAMES  PID  CGROUPNS  IPC  MNT  NET  PIDNS  USERNS  UTS"
+    assert re.split(r"\s{2,}", head.strip()) == names.split("  ")
+    pid = rpod("inspect", "--format", "{{.State.Pid}}", "c").out.strip()
+    numbers = dict(zip(names.split("  "), line.split(), strict=True))
+    assert numbers["PID"] == pid
+    assert f"uts:[{numbers['UTS']}]" == os.readlink("/proc/self/ns/uts")
+    kernel = rpod("exec", "c", "sh", "-c", "readlink /proc/1/ns/pid; readlink /proc/1/ns/net").lines
+    assert kernel == [f"pid:[{numbers['PIDNS']}]", f"net:[{numbers['NET']}]"]
+    (found,) = json.loads(rpod("ps", "--ns", "--format", "json").out)
+    assert found["Namespaces"]["Net"] == numbers["NET"]
+    both = rpod("ps", "--ns", "--size", check=False)
+    assert (both.code, both.err) == (125, "Error: size and namespace options conflict\n")
+
+
+def test_ps_watch_shows_what_changes(rpod: Command, image: str) -> None:
+    watching = rpod.spawn("ps", "-a", "--watch", "1", "--noheading", "--format", "{{.Names}}")
+    rpod("create", "--name", "later", image)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == b"later\n"
+    assert watching.stdout.readline() == b"later\n"
+    watching.kill()
+    watching.communicate()
+
+
+@pytest.mark.rpod_only  # podman's shows nothing at all
+def test_ps_watch_wants_seconds(rpod: Command) -> None:
+    refused = rpod("ps", "--watch", "-1", check=False)
+    assert (refused.code, "--watch -1" in refused.err) == (125, True)
+
+
+def test_options_that_find_nothing_more(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "c", image)
+    for option in ("--external", "--sync"):
+        assert rpod("ps", "-a", option, "--format", "{{.Names}}").lines == ["c"]
+
+
+def test_images_with_all_names(rpod: Command, image: str) -> None:
+    rpod("tag", image, "localhost/other:2")
+    listed = rpod("images", "--history", "--noheading").lines
+    (line,) = [line for line in listed if line.startswith("localhost/other ")]
+    history = re.split(r"\s{2,}", line.strip())[-1].split(", ")
+    assert {image, "localhost/other:2"} <= set(history)
+    rpod("untag", image, "localhost/other:2")
+
+
+def test_diff_of_the_latest(rpod: Command, image: str) -> None:
+    rpod("run", "--name", "c", image, "touch", "/made")
+    assert "A /made" in rpod("diff", "--latest").lines

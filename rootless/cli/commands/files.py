@@ -2,6 +2,7 @@
 
 import os
 
+from rootless.cli.commands.selection import one_container
 from rootless.cli.output import write
 from rootless.container.names import check_name
 from rootless.errors import UsageError
@@ -76,7 +77,7 @@ def diff(invocation: "Invocation") -> int:
     from rootless.container.changes import container_changes
 
     host = invocation.host()
-    name = invocation.text("container")
+    name = one_container(invocation, "container", host)
     try:
         changes = container_changes(host, name)
     except ContainerNotFound:

@@ -1,7 +1,7 @@
 """image mount and unmount."""
 
 from rootless.cli.commands.selection import exit_code, for_each
-from rootless.cli.output import printable, write
+from rootless.cli.output import print_documents, printable, write
 from rootless.container.image_mounts import (
     check_unshared,
     mount_image,
@@ -14,6 +14,8 @@ from storage.images import find_image, list_images
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
+    from storage.images import ImageRecord
 
 
 def mount(invocation: "Invocation") -> int:
@@ -27,14 +29,37 @@ def mount(invocation: "Invocation") -> int:
         # Two manifests of one configuration are one image: it is mounted, and told, once.
         names = tuple(dict.fromkeys(record.image_id for record in list_images(host.layout)))
     if names:
-        return exit_code(for_each(names, lambda name: write(f"{mount_image(host, name)}\n")))
+        if not invocation.text("format"):
+            return exit_code(for_each(names, lambda name: write(f"{mount_image(host, name)}\n")))
+        documents: list[object] = []
+        errors = for_each(names, lambda name: documents.append(_mount_document(host, name)))
+        print_documents(documents, "json")
+        return exit_code(errors)
     mounted = mounted_images(host)
+    if invocation.text("format"):
+        there = [record for record in list_images(host.layout) if record.image_id in mounted]
+        print_documents([_document(one, mounted[one.image_id]) for one in there], "json")
+        return 0
     for record in sorted(list_images(host.layout), key=lambda one: not one.names):
         target = mounted.pop(record.image_id, None)
         if target is not None:
             name = record.names[0] if record.names else record.image_id
             write(f"{printable(name)} {target}\n")
     return 0
+
+
+def _mount_document(host: "Host", name: str) -> dict[str, object]:
+    target = mount_image(host, name)
+    return _document(find_image(host.layout, name, all_names=True), target)
+
+
+def _document(record: "ImageRecord", target: str) -> dict[str, object]:
+    return {
+        "id": record.image_id,
+        "Names": [record.manifest_digest],
+        "Repositories": list(record.names),
+        "mountpoint": target,
+    }
 
 
 def unmount(invocation: "Invocation") -> int:

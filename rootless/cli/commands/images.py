@@ -60,9 +60,15 @@ def images(invocation: "Invocation") -> int:
     now_s = time.time()
     text = invocation.text("format")
     digests = invocation.flag("digests")
+    history = invocation.flag("history")
     if not text or text == "table":
         _print_table(
-            entries, now_s, full=full, digests=digests, noheading=invocation.flag("noheading")
+            entries,
+            now_s,
+            full=full,
+            digests=digests,
+            history=history,
+            noheading=invocation.flag("noheading"),
         )
         return 0
     if text in ("json", "jsonl"):
@@ -105,12 +111,20 @@ def _id(record: "ImageRecord", *, full: bool) -> str:
 
 
 def _print_table(
-    entries: list[Entry], now_s: float, *, full: bool, digests: bool, noheading: bool
+    entries: list[Entry],
+    now_s: float,
+    *,
+    full: bool,
+    digests: bool,
+    history: bool,
+    noheading: bool,
 ) -> None:
     columns = [("REPOSITORY", True), ("TAG", True)]
     if digests:
         columns.append(("DIGEST", False))
     columns += [("IMAGE ID", False), ("CREATED", False), ("SIZE", False)]
+    if history:
+        columns.append(("HISTORY", True))
     lines = [
         (
             entry.repository,
@@ -119,6 +133,7 @@ def _print_table(
             _id(entry.record, full=full),
             ago_text(entry.record.created, now_s),
             size_text(entry.record.size_bytes),
+            *([", ".join(entry.record.names)] if history else []),
         )
         for entry in entries
     ]

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.commands.looks import Look
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
 
 
 def inspect(invocation: "Invocation") -> int:
@@ -29,6 +30,8 @@ def inspect(invocation: "Invocation") -> int:
     kind = invocation.text("type")
     if invocation.flag("latest"):
         kind = "container"
+    if invocation.flag("size") and kind in ("image", "volume", "network"):
+        raise UsageError(f"--size is about containers, not --type={kind}")
     return _show(invocation, looks[kind])
 
 
@@ -44,6 +47,21 @@ def inspect_images(invocation: "Invocation") -> int:
     )
 
 
+def _with_size(look: "Look") -> "Look":
+    def look_and_measure(host: "Host", name: str) -> object:
+        document = look(host, name)
+        if isinstance(document, dict) and "SizeRw" not in document and "OCIRuntime" in document:
+            from rootless.container.query import find_view
+            from rootless.container.sizes import container_sizes
+
+            view = find_view(host, str(document["Id"]))
+            size = container_sizes(host, [view])[view.record.id]
+            document |= {"SizeRw": size.written, "SizeRootFs": size.image}
+        return document
+
+    return look_and_measure
+
+
 def _show(invocation: "Invocation", look: "Look") -> int:
     host = invocation.host()
     names = list(invocation.texts("names"))
@@ -53,4 +71,6 @@ def _show(invocation: "Invocation", look: "Look") -> int:
         names = [latest(host)]
     if not names:
         raise UsageError("no names or ids specified")
+    if invocation.flag("size"):
+        look = _with_size(look)
     return show_documents(host, names, look, invocation.text("format"))

@@ -42,7 +42,10 @@ def login(invocation: "Invocation") -> int:
         return 0
     credentials = Credentials(user or _ask_user(server), password or _ask_password(server))
     check_login(server, credentials, options, os.environ)
-    save_login(auth_path(os.environ, authfile), server, credentials, os.environ)
+    path = auth_path(os.environ, authfile)
+    save_login(path, server, credentials, os.environ)
+    if invocation.flag("verbose"):
+        write(f"Used:  {path}\n")
     write("Login Succeeded!\n")
     return 0
 

@@ -3,7 +3,7 @@
 import sys
 
 from rootless.cli.commands.looks import look_at_network, show_documents
-from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
+from rootless.cli.commands.selection import exit_code, for_each, latest, removal_exit_code
 from rootless.cli.output import (
     Row,
     Table,
@@ -249,6 +249,10 @@ def reload(invocation: "Invocation") -> int:
         if names:
             raise UsageError("--all and names of containers do not go together")
         names = [found.record.id for found in list_views(host) if found.record.networks]
+    elif invocation.flag("latest"):
+        if names:
+            raise UsageError("--latest and names of containers do not go together")
+        names = [latest(host)]
     elif not names:
         raise UsageError("you must provide at least one name or id")
 

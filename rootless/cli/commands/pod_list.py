@@ -240,6 +240,7 @@ def logs(invocation: "Invocation") -> int:
         until=moment(invocation, "until"),
         timestamps=invocation.flag("timestamps"),
         names=invocation.flag("names"),
+        color=invocation.flag("color"),
     )
     return 0
 

@@ -5,12 +5,14 @@ import time
 from rootless.cli.human import ago_text, duration_text, go_time, parse_rfc3339, unix_time
 from rootless.cli.output import Row, Table, print_formatted, write
 from rootless.container.query import filter_views, list_views, ports_text
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.cli.invocation import Invocation
+    from rootless.container.sizes import ContainerSize
     from rootless.host.paths import Host
     from storage.containers import ContainerView
 
@@ -35,7 +37,8 @@ _HEADINGS = {
 FIELDS = (
     "AutoRemove", "Command", "Created", "CreatedAt", "CreatedHuman", "ExitCode", "Exited",
     "ExitedAt", "ID", "Image", "ImageID", "Label", "Labels", "Mounts", "Names", "Networks", "Pid",
-    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status",
+    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status", "Size",
+    "Namespaces", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS",
 )  # fmt: skip
 _SHORT_ID = 12
 _COMMAND_LETTERS = 20
@@ -43,7 +46,21 @@ _COMMAND_LETTERS = 20
 
 def ps(invocation: "Invocation") -> int:
     """List containers."""
+    if invocation.flag("size") and invocation.flag("ns"):
+        raise UsageError("size and namespace options conflict")
     host = invocation.host()
+    interval_s = invocation.number("watch") or 0
+    if interval_s < 0:
+        raise UsageError(f"--watch {interval_s}: a number of seconds from 1 on was expected")
+    if interval_s:
+        from rootless.cli.commands.ps_columns import watch
+
+        return watch(lambda: _show(invocation, host), interval_s)
+    _show(invocation, host)
+    return 0
+
+
+def _chosen(invocation: "Invocation", host: "Host") -> "list[ContainerView]":
     last = invocation.number("last") or -1
     if invocation.flag("latest"):
         last = 1
@@ -55,32 +72,67 @@ def ps(invocation: "Invocation") -> int:
         views = filter_views(views, filters)
     if last > 0:
         views = views[:last]
-    views = _sorted(views, invocation.text("sort"))
+    return _sorted(views, invocation.text("sort"))
+
+
+def _show(invocation: "Invocation", host: "Host") -> None:
+    views = _chosen(invocation, host)
     full = invocation.flag("no_trunc")
     if invocation.flag("quiet"):
         write("".join(f"{_id(view, full=full)}\n" for view in views))
-        return 0
+        return
     now_s = time.time()
+    sizes: dict[str, ContainerSize] = {}
+    if invocation.flag("size"):
+        from rootless.container.sizes import container_sizes
+
+        sizes = container_sizes(host, views)
     text = invocation.text("format")
     if not text or text == "table":
-        lines = [_cells(view, now_s, full=full) for view in views]
-        table = _TABLE
-        if invocation.flag("pod"):
-            table = Table(*_TABLE.columns, ("POD ID", False), ("PODNAME", False))
-            lines = [
-                (*line, _pod_id(view, full=full), _pod_name(host, view))
-                for line, view in zip(lines, views, strict=True)
-            ]
-        table.print(lines, noheading=invocation.flag("noheading"), full=full)
-        return 0
+        _show_table(invocation, host, views, sizes, now_s)
+        return
     print_formatted(
-        [_row(host, view, now_s, full=full) for view in views],
+        [_row(host, view, now_s, sizes.get(view.record.id), full=full) for view in views],
         text,
         headings=_HEADINGS,
         valid=FIELDS,
         noheading=invocation.flag("noheading"),
     )
-    return 0
+
+
+def _show_table(
+    invocation: "Invocation",
+    host: "Host",
+    views: "list[ContainerView]",
+    sizes: "dict[str, ContainerSize]",
+    now_s: float,
+) -> None:
+    full = invocation.flag("no_trunc")
+    columns = list(_TABLE.columns)
+    lines = [_cells(view, now_s, full=full) for view in views]
+    if invocation.flag("ns"):
+        from rootless.cli.commands.ps_columns import NAMESPACE_COLUMNS, namespaces
+
+        columns = [(name, False) for name in NAMESPACE_COLUMNS]
+        lines = [
+            (_id(view, full=full), view.record.name, str(view.pid), *namespaces(view).values())
+            for view in views
+        ]
+    if invocation.flag("pod"):
+        columns += [("POD ID", False), ("PODNAME", False)]
+        lines = [
+            (*line, _pod_id(view, full=full), _pod_name(host, view))
+            for line, view in zip(lines, views, strict=True)
+        ]
+    if invocation.flag("size"):
+        from rootless.cli.commands.ps_columns import size_cell
+
+        columns.append(("SIZE", False))
+        lines = [
+            (*line, size_cell(sizes[view.record.id]))
+            for line, view in zip(lines, views, strict=True)
+        ]
+    Table(*columns).print(lines, noheading=invocation.flag("noheading"), full=full)
 
 
 def _sorted(views: "list[ContainerView]", order: str) -> "list[ContainerView]":
@@ -159,7 +211,16 @@ def _pod_name(host: "Host", view: "ContainerView") -> str:
         return ""  # it is being removed
 
 
-def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Row:
+def _row(
+    host: "Host",
+    view: "ContainerView",
+    now_s: float,
+    size: "ContainerSize | None" = None,
+    *,
+    full: bool,
+) -> Row:
+    from rootless.cli.commands.ps_columns import namespaces, namespaces_document, size_cell
+
     record = view.record
     created = ago_text(record.created_at, now_s)
     exited = view.status == "exited"
@@ -190,8 +251,14 @@ def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Ro
         "StartedAt": unix_time(view.state.started_at),
         "State": view.status,
         "Status": status_text(view, now_s),
+        "Size": size_cell(size),
+        "Namespaces": namespaces_document(view),
+        **namespaces(view),
     }
-    return Row(fields, _document(view, fields, mounts))
+    document = _document(view, fields, mounts)
+    if size is not None:
+        document["Size"] = {"rootFsSize": size.image, "rwSize": size.written}
+    return Row(fields, document)
 
 
 def _document(
@@ -213,7 +280,7 @@ def _document(
         "Labels": record.labels or None,
         "Mounts": mounts,
         "Names": [record.name],
-        "Namespaces": {},
+        "Namespaces": fields["Namespaces"],
         "Networks": [entry["name"] for entry in record.networks],
         "Pid": view.pid,
         "Pod": record.pod,
