@@ -96,6 +96,17 @@ def port_arguments(arguments: "Sequence[str]", ports: "Sequence[PortMapping]") -
     return tuple(result)
 
 
+def notes(ports: "Sequence[PortMapping]") -> tuple[str, ...]:
+    """Return what the user should know about these ports, one line each."""
+    if not any(one.protocol == "udp" and one.host_port != one.container_port for one in ports):
+        return ()
+    return (
+        "a UDP port that is published under another number: a pasta before 2024 answers clients of "
+        "other machines only, not of this host's loopback: use one number for both, or "
+        "--network=slirp4netns",
+    )
+
+
 def _option(argument: str) -> str:
     return argument.partition("=")[0]
 

@@ -85,4 +85,9 @@ def published_ports(
 
         for text in slirp4netns.notes(parse_network(around.network.mode).slirp, mappings):
             host.note(text)
+    if mode == "pasta":
+        from slirp import pasta
+
+        for text in pasta.notes(mappings):
+            host.note(text)
     return tuple(mapping.to_json() for mapping in mappings)

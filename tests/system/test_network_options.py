@@ -288,3 +288,14 @@ def test_options_of_a_network_are_seen_in_its_containers(rpod: Command, image: s
         assert "default" not in rpod("run", "--rm", "--network=side", image, "ip", "route").out
     finally:
         rpod("network", "prune", "-f", check=False)
+
+
+@needs_pasta
+def test_pasta_publishes_a_datagram_port_for_the_hosts_loopback(rpod: Command, image: str) -> None:
+    port = free_port()
+    options = ("--name", "c", "--network=pasta", "-p", f"{port}:{port}/udp")
+    assert "pasta" not in rpod("run", "-d", *options, image, "sleep", "1000").err
+    with inside(rpod, "c", udp_server(port)):
+        assert ask_udp("127.0.0.1", port) == b"hello from 127.0.0.1"
+    renumbered = ("--network=pasta", "-p", f"{free_port()}:81/udp")
+    assert "before 2024" in rpod("run", "--rm", *renumbered, image, "true").err

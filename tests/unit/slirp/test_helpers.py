@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slirp import slirp4netns
+from slirp import pasta, slirp4netns
 from slirp.errors import HelperFailed
 from slirp.model import PortMapping, SlirpOptions
 from slirp.pasta import port_arguments
@@ -62,6 +62,18 @@ def test_slirp4netns_tells_what_udp_ports_lack(
     options: SlirpOptions, protocol: str, count: int
 ) -> None:
     assert len(slirp4netns.notes(options, [PortMapping("", 53, 53, protocol)])) == count
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        (PortMapping("", 81, 81, "udp"), False),
+        (PortMapping("", 8081, 81, "tcp"), False),
+        (PortMapping("", 8081, 81, "udp"), True),
+    ],
+)
+def test_pasta_tells_what_renumbered_udp_ports_lack(mapping: PortMapping, told: bool) -> None:
+    assert bool(pasta.notes([mapping])) is told
 
 
 def test_pasta_publishes_nothing_by_itself() -> None:
