@@ -27,6 +27,7 @@ _SWEEP_S = 10.0
 _LINGER_S = 5.0
 _IDLE_S = 30.0
 _RETRY_S = 0.05
+_REST_S = 1.0
 _COMMAND_BYTES = 512
 # Two sockets, and two pipes while neither side reads.
 _DESCRIPTORS_EACH = 6
@@ -36,8 +37,17 @@ _OTHER_DESCRIPTORS = 128
 class Loop:
     """Everything that the forwarder of one container has open."""
 
-    def __init__(self, control: _socket.socket, target: Target, traffic_fd: int = -1) -> None:
+    def __init__(
+        self,
+        control: _socket.socket,
+        target: Target,
+        traffic_fd: int = -1,
+        on_rest: "Callable[[], None] | None" = None,
+    ) -> None:
+        """`on_rest` is called when nothing has happened for a moment: it may give memory back."""
         self.control = control
+        self._on_rest = on_rest
+        self._is_resting = on_rest is None
         self.traffic = Traffic(traffic_fd)
         self.target = target
         self.epoll = select.epoll()
@@ -46,7 +56,7 @@ class Loop:
         self.ports: dict[str, TcpPort | UdpPort] = {}
         self.rules: dict[str, tuple[str, int]] = {}
         self.connections: set[Connection] = set()
-        self.now_s = self._used_s = time.monotonic()
+        self.now_s = self._used_s = self._last_s = time.monotonic()
         self.idle_s = _IDLE_S
         self._later: list[Connection] = []
         self._paused: set[int] = set()
@@ -146,6 +156,8 @@ class Loop:
             self.now_s = time.monotonic()
             if ready:
                 self._used_s = self.now_s
+                self._last_s, self._is_resting = self.now_s, self._on_rest is None
+            self._rest()
             self.traffic.write(self.now_s)
             waiting, self._later = self._later, []
             for connection in waiting:
@@ -160,6 +172,12 @@ class Loop:
                     if isinstance(port, UdpPort):
                         port.sweep()
         self.traffic.write(self.now_s, at_once=True)
+
+    def _rest(self) -> None:
+        if not self._is_resting and self.now_s - self._last_s >= _REST_S:
+            self._is_resting = True
+            if self._on_rest is not None:
+                self._on_rest()
 
     def _is_idle(self) -> bool:
         """Whether nobody has been there for a while; who comes now waits in the kernel's queue."""
@@ -179,6 +197,8 @@ class Loop:
             return _RETRY_S
         if self._ending:
             return 1.0
+        if not self._is_resting:
+            return min(_REST_S, self.idle_s)
         if self._has_flows():
             return _SWEEP_S
         return -1 if self.connections else self.idle_s

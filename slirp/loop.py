@@ -8,11 +8,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_REST_S = 1.0
+
 
 class Loop:
     """poll(2) over handlers, and functions to call later."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_rest: "Callable[[], None] | None" = None) -> None:
+        """`on_rest` is called when nothing has happened for a moment: it may give memory back."""
+        self._on_rest = on_rest
+        self._is_resting = on_rest is None
+        self._busy_s = time.monotonic()
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -33,12 +39,26 @@ class Loop:
         self._count += 1
         heapq.heappush(self._timers, (time.monotonic() + delay_s, self._count, function))
 
+    def _rest(self, is_busy: bool) -> None:
+        if self._on_rest is None:
+            return
+        if is_busy:
+            self._busy_s, self._is_resting = time.monotonic(), False
+        elif not self._is_resting and time.monotonic() - self._busy_s >= _REST_S:
+            self._is_resting = True
+            self._on_rest()
+
     def turn(self) -> None:
         """Wait for the next events and handle them."""
         wait_ms = None
         if self._timers:
             wait_ms = max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
-        for fd, _ in self._poll.poll(wait_ms):
+        if not self._is_resting:
+            rest_ms = _REST_S * 1000 + 1
+            wait_ms = min(rest_ms, wait_ms) if wait_ms is not None else rest_ms
+        ready = self._poll.poll(wait_ms)
+        self._rest(bool(ready))
+        for fd, _ in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler()

@@ -236,7 +236,7 @@ def memory(*options: str, ports: int = 0, used: bool = False) -> Callable[[Conte
             engine.call("run", "-d", *options, *publish, IMAGE, "sleep", "1000")
             if used:
                 connect_once(numbers[0])
-        time.sleep(0.5)
+        time.sleep(1.5)  # a helper that rests gives memory back after a second
         total = 0.0
         for pid, name in engine.helpers().items():
             if pid in before or name in with_pause:

@@ -29,7 +29,7 @@ class Helper:
     def __init__(self, words: dict[str, object]) -> None:
         self._layout = Layout(str(words["store"]), str(words["run_root"]))
         self._record = read_network(self._layout, str(words["name"]))
-        self._loop = Loop()
+        self._loop = Loop(release_start_memory)
         self._userns, self._netns = _number(words, "user"), _number(words, "net")
         self._exit_fd, self._pidfd = _number(words, "exit"), _number(words, "pidfd")
         self._outgoing_since_s = time.monotonic()
@@ -165,7 +165,6 @@ def main(text: str) -> None:
     try:
         os.chdir("/")
         helper = Helper(json.loads(text))
-        release_start_memory()
         helper.run()
     except BaseException:
         if os.environ.get("RPOD_DEBUG"):

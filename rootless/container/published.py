@@ -17,6 +17,7 @@ from sys import intern
 
 from rootless.errors import HostError
 from rootless.linux import signals as signal
+from rootless.linux.footprint import release_start_memory
 from slirp.forward_target import Target
 from slirp.model import PortMapping
 
@@ -68,6 +69,7 @@ class Published:
         monitor.watch(ours.fileno(), self._forwarder_ended)
         for mapping, sock in self.ports:
             self._send(mapping, sock)
+        release_start_memory()
 
     def _ignore_clients(self) -> None:
         if self._monitor is not None:
@@ -213,7 +215,7 @@ def _forward(
         os.close(pidfd)
         from slirp.forward_loop import Loop
 
-        Loop(control, target, traffic).run()
+        Loop(control, target, traffic, release_start_memory).run()
         code = 0
     finally:
         os._exit(code)
