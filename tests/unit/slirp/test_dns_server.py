@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slirp.dns_message import A, answer, parse_query
 from slirp.dns_server import Server, Unknown, silence_program
@@ -184,6 +186,27 @@ def test_malformed_packets_do_no_harm(served: Served) -> None:
             client.sendto(b"\xc0" * size, served.address)
             client.sendto(ask("web")[:size], served.address)
     assert served.ask(ask("web")).endswith(OWN)
+
+
+@given(
+    name=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=60),
+    cuts=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), max_size=6),
+    length=st.integers(0, 120),
+    tcp=st.booleans(),
+)
+def test_damaged_queries_get_one_answer_or_none(
+    name: str, cuts: list[tuple[int, int]], length: int, tcp: bool
+) -> None:
+    data = bytearray(ask(name))
+    for place, value in cuts:
+        data[place % len(data)] = value
+    replies: list[bytes] = []
+    server = Server(Loop(), lookup, lambda source: [])  # without servers every answer is at once
+    is_answered = server.handle(bytes(data[:length]), "10.0.0.2", replies.append, tcp=tcp)
+    assert len(replies) == is_answered
+    for reply in replies:
+        assert reply[:2] == bytes(data[:2])
+        assert reply[2] & 0x80  # an answer, which no server takes for a question
 
 
 def test_tcp_client_that_says_nothing_or_nonsense_does_no_harm(served: Served) -> None:
