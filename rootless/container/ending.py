@@ -16,7 +16,7 @@ from rootless.host.paths import Host, boot_id
 from rootless.linux import signals as signal
 from rootless.linux.procfs import is_same_process
 from storage import event_log
-from storage.containers import ContainerView, MonitorLock, find_container, find_id, view
+from storage.containers import ContainerView, MonitorLock, find_container, find_id, read_state, view
 from storage.errors import InUse, InvalidDocument
 
 _POLL_S = 0.005
@@ -159,11 +159,20 @@ def _wait_ended(found: ContainerView, timeout_s: float) -> bool:
                     return False
             finally:
                 os.close(pidfd)
-    while MonitorLock.is_held(found.paths.lock):
+    while MonitorLock.is_held(found.paths.lock) and not _is_started_again(found):
         if 0 <= timeout_s < time.monotonic() - deadline_s + timeout_s - 5:
             return False
         time.sleep(_POLL_S)
     return True
+
+
+def _is_started_again(found: ContainerView) -> bool:
+    """Whether the monitor that holds the lock is another one, of a later start.
+
+    Whoever waits for the end of one run would wait for that of the next.
+    """
+    state = read_state(found.paths)
+    return bool(state.started_at) and state.started_at != found.state.started_at
 
 
 def remove(
@@ -198,7 +207,7 @@ def remove(
         from rootless.container.depending import check_no_dependents
 
         check_no_dependents(host, found)
-    if found.status in _ALIVE:
+    while found.status in _ALIVE:
         if not force:
             raise InUse(
                 f"cannot remove container {found.record.id} as it is running - running or paused"
@@ -206,6 +215,7 @@ def remove(
                 remedy=f"stop it first, or use rpod rm --force {found.record.name}",
             )
         _end_now(host, found, timeout_s)
+        found = view(host.layout, found.record)  # somebody may have started it again
     mark_stopped(found)
     kill_left_over(found)
     remove_container(host, found.record, volumes=volumes)
