@@ -36,7 +36,6 @@ COMMANDS = {
 
 OPTIONS = {
     "all-platforms": _NOT_YET,
-    "attach": _NOT_YET,
     "chrootdirs": _NOT_YET,
     "compress": "archives and layers stay compressed as they are stored",
     "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",

@@ -79,6 +79,8 @@ _IDENTITY = (
 )  # fmt: skip
 
 _LIFE = (
+    many("attach", "Connect only this stream, instead of all: stdin (with -i), stdout, stderr",
+         short="a", metavar="STREAM", choices=("stdin", "stdout", "stderr")),
     _INTERACTIVE,
     _TTY,
     flag("rm", "Remove the container when it ends"),

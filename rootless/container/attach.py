@@ -25,12 +25,16 @@ DETACHED = 0
 
 
 class AttachOptions(NamedTuple):
-    """What of the caller is connected; `terminal` when the container has one."""
+    """What of the caller is connected; `terminal` when the container has one.
+
+    `streams` names what `--attach` asked for, nothing for all.
+    """
 
     stdin: bool = False
     terminal: bool = False
     sig_proxy: bool = True
     detach_keys: bytes = b""
+    streams: tuple[str, ...] = ()
 
 
 class catch_signals:
@@ -123,6 +127,11 @@ class Session:
         self._wakeup = -1
         self._early: list[int] = []
         self._broken: set[int] = set()
+        self._unwanted = [
+            fd
+            for fd, name in ((1, "stdout"), (2, "stderr"))
+            if options.streams and name not in options.streams
+        ]
         self._lost: HostError | None = None
         self.notes: list[str] = []
 
@@ -186,6 +195,8 @@ class Session:
                 raise _End(int(payload))
 
     def _write(self, fd: int, data: bytes) -> None:
+        if fd in self._unwanted:
+            return
         try:
             if fd in self._broken or write_all(fd, data):
                 return

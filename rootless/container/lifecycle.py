@@ -4,7 +4,7 @@ import os
 
 from rootless.container.frames import StartOptions
 from rootless.container.launch import MonitorProcess
-from rootless.errors import ContainerStateError
+from rootless.errors import ContainerStateError, UsageError
 from storage.containers import ContainerRecord, ContainerView, find_container, view
 from storage.record import NamedTuple
 
@@ -42,6 +42,8 @@ def run(host: "Host", request: "ContainerRequest", on_event: "OnEvent | None" = 
 
 def check_request(request: "ContainerRequest") -> None:
     """Refuse what `run` could not do after the container has been made. Raises UsageError."""
+    if request.attach and request.detach:
+        raise UsageError("--attach and --detach do not go together", remedy="leave one out")
     if not request.detach:
         from rootless.container.terminal import parse_detach_keys
 
@@ -62,10 +64,12 @@ def run_created(
     from rootless.container.terminal import parse_detach_keys
 
     options = AttachOptions(
-        stdin=request.interactive and request.log_driver != "passthrough",
+        stdin=_wants_stdin(request.interactive, request.attach)
+        and request.log_driver != "passthrough",
         terminal=request.tty,
         sig_proxy=request.sig_proxy,
         detach_keys=parse_detach_keys(request.detach_keys),
+        streams=request.attach,
     )
     return RunResult(record.id, _launch_attached(host, monitor, made, options))
 
@@ -99,13 +103,20 @@ def start(
         from rootless.container.attach import AttachOptions
         from rootless.container.terminal import parse_detach_keys
 
+        asked = found.record.request.get("attach", ())
+        streams = tuple(map(str, asked)) if isinstance(asked, list | tuple) else ()
         options = AttachOptions(
-            stdin=interactive and found.record.interactive,
+            stdin=_wants_stdin(interactive and found.record.interactive, streams),
             terminal=found.record.tty,
             sig_proxy=sig_proxy,
             detach_keys=parse_detach_keys(detach_keys),
+            streams=streams,
         )
         return _launch_attached(host, monitor, found, options)
+
+
+def _wants_stdin(interactive: bool, streams: tuple[str, ...]) -> bool:
+    return interactive and (not streams or "stdin" in streams)
 
 
 def _start_required(host: "Host", record: ContainerRecord) -> None:

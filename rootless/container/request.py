@@ -52,6 +52,7 @@ class ContainerRequest(NamedTuple):
     # streams and life
     interactive: bool = False
     tty: bool = False
+    attach: tuple[str, ...] = ()
     detach: bool = False
     detach_keys: str = "ctrl-p,ctrl-q"
     sig_proxy: bool = True

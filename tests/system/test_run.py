@@ -321,3 +321,44 @@ def test_sigterm_reaches_a_command_that_says_nothing(rpod: Command, image: str) 
     process.terminate()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 5, err
+
+
+@pytest.mark.parametrize(
+    ("streams", "out", "err"),
+    [
+        (("stdout",), "out\n", ""),
+        (("stderr",), "", "err\n"),
+        (("stdout", "stderr"), "out\n", "err\n"),
+    ],
+)
+def test_only_attached_streams_are_shown(
+    rpod: Command, image: str, streams: tuple[str, ...], out: str, err: str
+) -> None:
+    options = [word for stream in streams for word in ("-a", stream)]
+    script = "echo out; echo err >&2; exit 3"
+    done = rpod("run", "--name", "c", *options, image, "sh", "-c", script, check=False)
+    assert (done.out, done.err, done.code) == (out, err, 3)
+    assert sorted(rpod("logs", "c").out + rpod("logs", "c").err) == sorted("out\nerr\n")
+
+
+def test_input_is_attached_by_name(rpod: Command, image: str) -> None:
+    script = "echo text | $RPOD run --rm -i -a stdout -a stdin $I cat"
+    assert rpod.shell(script, env={"I": image}).out == "text\n"
+    only_in = "echo text | $RPOD run --name c -i -a stdin $I sh -c 'cat >/got'"
+    container_id = rpod.shell(only_in, env={"I": image}).out.strip()
+    assert len(container_id) == 64
+    assert rpod.shell("$RPOD cp c:/got - | tar xO").out == "text\n"
+
+
+def test_attach_of_another_stream_is_refused(rpod: Command, image: str) -> None:
+    done = rpod("run", "-a", "stdwhat", image, "true", check=False)
+    assert (done.code, "stdwhat" in done.err) == (125, True)
+
+
+@pytest.mark.rpod_only  # podman attaches all streams
+def test_start_attaches_what_create_asked_for(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "c", "-a", "stderr", image, "sh", "-c", "echo out; echo err >&2")
+    done = rpod("start", "-a", "c")
+    assert (done.out, done.err) == ("", "err\n")
+    refused = rpod("run", "-d", "-a", "stdout", image, "true", check=False)
+    assert (refused.code, "--attach and --detach" in refused.err) == (125, True)

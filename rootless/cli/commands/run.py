@@ -70,7 +70,7 @@ def run(invocation: "Invocation") -> int:
         result = lifecycle.run_created(host, record, request, monitor)
     if request.rmi:
         _remove_image(host, record)
-    if request.detach:
+    if request.detach or request.attach == ("stdin",):
         sys.stdout.write(f"{result.container_id}\n")
     return result.exit_code
 
