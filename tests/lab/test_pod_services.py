@@ -15,8 +15,9 @@ ENVIRONMENT = {"XDG_CONFIG_HOME": os.path.expanduser("~/.config")}
 def test_pod_starts_and_stops_with_its_containers(rpod: Command, image: str, unit: str) -> None:
     files = {
         "app.pod": "[Pod]\nPodName=app\n[Install]\nWantedBy=default.target\n",
-        "member.container": f"[Container]\nImage={image}\nExec=sleep 1000\nPull=never\n"
-        "Pod=app.pod\nStopTimeout=1\n",
+        # It ends by itself at the signal: a kill after the grace time (137) is a failure to systemd.
+        "member.container": f"[Container]\nImage={image}\nPull=never\nPod=app.pod\n"
+        "Exec=sh -c 'trap \"exit 0\" TERM; while :; do sleep 0.2; done'\nStopTimeout=60\n",
     }
     for name, text in files.items():
         with open(f"{QUADLET}/{name}", "w", encoding="utf-8") as file:

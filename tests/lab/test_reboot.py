@@ -50,8 +50,8 @@ def wait_for(test: Callable[[], bool], what: str, timeout_s: float = 10) -> None
 def test_before_the_reboot(own_rpod: Command, docker_archive: str) -> None:
     rpod, home = own_rpod, own_rpod.account.home
     rpod("load", "--input", docker_archive)
-    os.makedirs(f"{home}/.config/containers/systemd")
-    os.makedirs(f"{home}/.config/systemd/user")
+    os.makedirs(f"{home}/.config/containers/systemd", exist_ok=True)
+    os.makedirs(f"{home}/.config/systemd/user", exist_ok=True)
     with open(f"{home}/.config/containers/systemd/web.container", "w", encoding="ascii") as file:
         file.write(
             f"[Container]\nImage={images.NAME}\nExec=sleep 1000\nPull=never\nVolume=data:/data\n"
