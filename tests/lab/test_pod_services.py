@@ -15,7 +15,7 @@ ENVIRONMENT = {"XDG_CONFIG_HOME": os.path.expanduser("~/.config")}
 def test_pod_starts_and_stops_with_its_containers(rpod: Command, image: str, unit: str) -> None:
     files = {
         "app.pod": "[Pod]\nPodName=app\n[Install]\nWantedBy=default.target\n",
-        # It ends by itself at the signal: a kill after the grace time (137) is a failure to systemd.
+        # It ends by itself: a kill after the grace time (137) is a failure to systemd.
         "member.container": f"[Container]\nImage={image}\nPull=never\nPod=app.pod\n"
         "Exec=sh -c 'trap \"exit 0\" TERM; while :; do sleep 0.2; done'\nStopTimeout=60\n",
     }
