@@ -123,8 +123,8 @@ def _print_notes(invocation: "Invocation") -> None:
     host = invocation.opened_host
     # info and doctor say the same in their result.
     if host is not None and not invocation.command.handler.startswith("system:"):
-        # One line is as much as a batch job's output should have of it.
-        for text in ["; ".join(host.notes)] if host.layout.shared and host.notes else host.notes:
+        in_one_line = host.notes_in_one_line and host.notes
+        for text in ["; ".join(host.notes)] if in_one_line else host.notes:
             _note(text)
 
 

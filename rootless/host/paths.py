@@ -40,6 +40,7 @@ class Host:
         "gid",
         "layout",
         "notes",
+        "notes_in_one_line",
         "one_id_is_enough",
         "run_root_reason",
         "uid",
@@ -62,6 +63,8 @@ class Host:
         self.environ = environ
         self.run_root_reason = run_root_reason
         self.notes: list[str] = []
+        # One line is as much as a batch job's output should have of them.
+        self.notes_in_one_line = False
         # What is to be done needs no other ids: that there are none is not worth a note.
         self.one_id_is_enough = False
         self._maps: IdMaps | None = None
@@ -160,6 +163,7 @@ def open_host(
         run_root_reason=reason,
     )
     host.notes += notes
+    host.notes_in_one_line = bool(shared or notes)
     return host
 
 

@@ -21,7 +21,8 @@ from tests.support.command import Command
 _MACHINE = """
 mount -t proc proc /proc && hostname "$1" && mount --bind "$2" /dev/shm || exit 99
 [ -z "$3" ] || mount --bind "$3" /dev/fuse || exit 99
-shift 3
+[ -z "$4" ] || mount -t tmpfs "$4" /sys/fs/cgroup || exit 99
+shift 4
 exec "$@"
 """
 
@@ -34,12 +35,13 @@ class Machine(Command):
         super().__init__(account, environment)
         self.name = name
         self.memory = memory
+        self.no_cgroup = ""
         self._no_fuse = no_fuse
 
     def dropping(self) -> list[str]:
         flags = ["--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private"]
         words = ["unshare", *flags, "bash", "-c", _MACHINE, "machine", self.name, self.memory]
-        return [*words, self._no_fuse, *super().dropping()]
+        return [*words, self._no_fuse, self.no_cgroup, *super().dropping()]
 
 
 class Cluster:

@@ -1,5 +1,6 @@
 """A home that machines share, without owners and attributes: storage, and who fetches."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -229,6 +230,30 @@ def test_home_that_is_missing_or_cannot_be_written(
     done = two(*RUN, loaded, "echo", "ran")
     assert done.out == "ran\n"
     shutil.rmtree(published)
+
+
+def test_whatever_is_absent_a_program_runs_with_one_line_at_most(
+    shared: Cluster, one: Machine, loaded: str
+) -> None:
+    """FUSE, the cgroup file system, XDG_RUNTIME_DIR and HOME, each there or not; never a D-Bus."""
+    site, runtime = f"{shared.directory}/site", f"{shared.directory}/runtime"
+    for path in (site, runtime):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chown(path, one.account.uid, one.account.gid)
+    one("image", "publish", site, loaded)
+    failed = {}
+    for there in itertools.product((True, False), repeat=4):
+        fuse, cgroup, session, home = there
+        two = shared.machine("two", fuse=fuse)
+        two.no_cgroup = "" if cgroup else "absent"
+        env = {"RPOD_ADDITIONAL_STORES": site, "XDG_RUNTIME_DIR": runtime if session else ""}
+        done = two("run", "--rm", loaded, "true", check=False,
+                   env=env if home else {**env, "HOME": "/nonexistent"})  # fmt: skip
+        if done.code != 0 or len(done.err.splitlines()) > 1:
+            failed[there] = done.told
+    assert not failed, "\n".join(f"{t} {v}" for t, v in failed.items())
+    shutil.rmtree(site)
+    shutil.rmtree(runtime, ignore_errors=True)
 
 
 def test_local_home_stays_as_it_was(rpod: Command, image: str) -> None:
