@@ -37,6 +37,20 @@ count = read(pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ul
 print(comm.rank, count, seen.value.decode(), len({entry[2] for entry in everybody}), flush=True)
 comm.Barrier()
 """
+# The same without MPI: tells where its own memory is, reads what the next line names.
+PEER = """
+import ctypes, os
+class Part(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+own, seen = ctypes.create_string_buffer(b"of a peer", 16), ctypes.create_string_buffer(16)
+print(os.getpid(), ctypes.addressof(own), flush=True)
+pid, address = map(int, input().split())
+here, there = Part(ctypes.addressof(seen), 16), Part(address, 16)
+one, read = ctypes.c_ulong(1), ctypes.CDLL(None).process_vm_readv
+print(read(pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ulong(0)), flush=True)
+print(seen.value.decode(), flush=True)
+input()
+"""
 
 
 @pytest.fixture(scope="module", params=["range", "single"])
@@ -187,6 +201,27 @@ def test_ranks_of_open_mpi_read_each_others_memory(rpod: Command) -> None:
     done = rpod.shell(line, env={"PATH": "/usr/bin:/bin"})
     assert sorted(done.lines) == [f"{n} 32 rank-{(n + 1) % 4} 1" for n in range(4)]
     os.unlink(program)
+
+
+def test_memory_is_read_after_the_first_rank_has_ended(rpod: Command) -> None:
+    def peer() -> subprocess.Popen[bytes]:
+        return rpod.spawn(
+            "shell", "--join", "--join-tag", "t", "--rootfs", "/", PYTHON, "-c", PEER,
+            stderr=subprocess.DEVNULL, env=environment(3), stdin=subprocess.PIPE,
+        )  # fmt: skip
+
+    first, second = peer(), peer()
+    assert read_line(first)
+    named = read_line(second)
+    first.kill()
+    first.communicate(timeout=20)
+    third = peer()
+    assert third.stdin is not None and read_line(third)
+    third.stdin.write(f"{named}\n".encode())
+    third.stdin.flush()
+    assert (read_line(third), read_line(third)) == ("16", "of a peer")
+    end(third)
+    end(second)
 
 
 def installed(directory: str) -> str:

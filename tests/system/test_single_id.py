@@ -1,5 +1,8 @@
 """An account without subordinate ids: less is given, it is said, and everything else works."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +54,28 @@ def test_single_id_keeps_the_callers_own(single: tuple[Command, str]) -> None:
     assert rpod("run", "--rm", "--userns=keep-id", image, "id", "-u").lines == [uid]
     name = rpod("run", "-d", "--userns=keep-id", image, "sleep", "100").lines[0]
     assert rpod("exec", name, "id", "-u").lines == [uid]
+
+
+def test_single_id_keeps_supplementary_groups(
+    single: tuple[Command, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project's directory, which the account reads by a further group, without any option."""
+    if os.getuid() != 0:
+        pytest.skip("missing: root, to give a further group")
+    rpod, image = single
+    group = 59871
+    project = tempfile.mkdtemp(prefix="rpt-project-", dir="/tmp")
+    with open(f"{project}/data", "w", encoding="utf-8") as file:
+        file.write("of the project\n")
+    os.chown(project, 0, group)
+    os.chmod(project, 0o750)
+    look = ("run", "--rm", "-v", f"{project}:/project", image, "cat", "/project/data")
+    assert rpod(*look, check=False).code != 0
+    ids = [f"--reuid={rpod.account.uid}", f"--regid={rpod.account.gid}", f"--groups={group}"]
+    monkeypatch.setattr(rpod, "dropping", lambda: ["setpriv", *ids, "--"])
+    for more in ((), ("--user", "33"), ("--userns=keep-id",)):
+        assert rpod("run", *more, *look[1:]).out == "of the project\n"
+    shutil.rmtree(project)
 
 
 def test_single_id_has_no_nomap(single: tuple[Command, str]) -> None:
