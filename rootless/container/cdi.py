@@ -148,6 +148,13 @@ def _injection(edits: dict[str, object], name: str, where: str) -> Injection:
         hook = as_object(entry, where)
         words = get_strings(hook, "args", where) or (get_text(hook, "path", where),)
         _add_hook(result, words, where)
+    gids = get_list(edits, "additionalGids", where)
+    if gids:
+        # A group of the host has no number in the container's user namespace.
+        result.notes.append(
+            f"{name}: additionalGids {', '.join(map(str, gids))}: groups of the host cannot be given;"
+            " --group-add keep-groups keeps those that you are in"
+        )
     for key in edits:
         if key in ("intelRdt", "netDevices") and edits[key]:
             result.notes.append(f"{name}: {key} is left out: it takes privilege over the host")

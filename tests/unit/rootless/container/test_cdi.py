@@ -30,7 +30,7 @@ devices:
     deviceNodes: [{path: /dev/zero}, {path: /dev/inside, hostPath: /dev/full}]
     mounts: [{hostPath: /etc/hostname, containerPath: /x, options: [ro, nosuid]}]
 - name: "1"
-  containerEdits: {env: [ONE=1]}
+  containerEdits: {env: [ONE=1], additionalGids: [44, 105]}
 - name: all
   containerEdits: {env: [ALL=1]}
 """
@@ -57,6 +57,8 @@ def test_edits_of_the_file_come_once_and_before_those_of_devices(
     assert first.devices == [("/dev/zero", "/dev/zero"), ("/dev/full", "/dev/inside")]
     assert first.mounts == [("/etc/hostname", "/x", ("ro", "nosuid"), "")]
     assert second.env == {"ONE": "1"}
+    assert len(second.notes) == 1
+    assert "additionalGids 44, 105: groups of the host cannot be given" in second.notes[0]
 
 
 def test_the_later_directory_goes_first(directories: tuple[str, ...]) -> None:
