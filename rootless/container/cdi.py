@@ -152,8 +152,8 @@ def _injection(edits: dict[str, object], name: str, where: str) -> Injection:
     if gids:
         # A group of the host has no number in the container's user namespace.
         result.notes.append(
-            f"{name}: additionalGids {', '.join(map(str, gids))}: groups of the host cannot be given;"
-            " --group-add keep-groups keeps those that you are in"
+            f"{name}: additionalGids {', '.join(map(str, gids))}: groups of the host cannot be"
+            " given; --group-add keep-groups keeps those that you are in"
         )
     for key in edits:
         if key in ("intelRdt", "netDevices") and edits[key]:
