@@ -1,5 +1,6 @@
 """Attempts to get out of a container, or into one: each sentence of docs/security.md is tried."""
 
+import contextlib
 import json
 import os
 import re
@@ -480,6 +481,36 @@ def test_others_cannot_reach_files_of_containers(
             return reached
 
         assert in_account(look, account=account_without_ids) == []
+        accounts.remove_tree(store)
+
+
+def test_others_cannot_run_setuid_files_of_images_whose_path_they_know(
+    rpod: Command, in_account: InAccount, account_without_ids: Account
+) -> None:
+    """To be listed by nobody is not enough: the names of layers follow from the image."""
+    layer = images.tar([*images.busybox_files(), File("bin/raise", b"#!/bin/sh\n", 0o4755)])
+    archive = images.docker_archive([layer], {"Cmd": ["sh"]}, "localhost/raise:1")
+    with tempfile.TemporaryDirectory(prefix="rpt-open-", dir="/tmp") as path:
+        os.chmod(path, 0o755)
+        os.chown(path, rpod.account.uid, rpod.account.gid)
+        store = f"{path}/store"
+        rpod("--root", store, "load", "-q", input=archive)
+        places = [f"{at}/raise" for at, _, names in os.walk(f"{store}/layers") if "raise" in names]
+        assert len(places) == 1
+        assert os.lstat(places[0]).st_mode & 0o7777 == 0o4755
+
+        def look() -> list[str]:
+            reached = []
+            for place in places:
+                with contextlib.suppress(PermissionError):
+                    reached.append(str(os.stat(place)))
+                with contextlib.suppress(PermissionError):
+                    os.close(os.open(place, os.O_PATH))
+                    reached.append(place)
+            return reached
+
+        assert in_account(look, account=account_without_ids) == []
+        assert in_account(look) != []
         accounts.remove_tree(store)
 
 

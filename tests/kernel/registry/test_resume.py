@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -364,3 +365,58 @@ def test_credentials_stay_with_their_host(
     assert len(asked) == 2
     assert all("Authorization" not in request.headers for request in asked)
     assert all("Authorization" in request.headers for request in fake.asked("/blobs/"))
+
+
+def test_credentials_do_not_follow_a_token_server_to_another_host(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    name = fake.add(_NAME, image)
+    with fake_registry() as elsewhere:
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{fake.host}/token",service="s"'}
+
+        def answer(handler: FakeHandler) -> None:
+            if handler.headers.get("Authorization") == "Bearer t":
+                handler.serve()
+            else:
+                handler.send(401, b"", challenge)
+
+        target = f"http://{elsewhere.host}/stolen"
+        fake.fault("/v2/", answer)
+        fake.fault("/token", lambda handler: handler.send(307, b"", {"Location": target}))
+        elsewhere.fault("/stolen", lambda handler: handler.send(200, b'{"token":"t"}'))
+        options = QUICK._replace(credentials=Credentials(USER, PASSWORD))
+        assert in_account(lambda: pull(account_dir, name, options)).image.names == (name,)
+        sent = [request.headers.get("Authorization") for request in fake.asked("/token")]
+        came = elsewhere.requests
+    assert set(sent) == {basic(USER, PASSWORD)}
+    assert came
+    assert all("Authorization" not in request.headers for request in came)
+
+
+def test_credentials_do_not_go_to_a_token_server_over_plain_http(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    """The realm is the registry's word: a password for it must not be read on the way."""
+    name = fake.add(_NAME, _image())
+    realm = 'Bearer realm="http://192.0.2.1/token",service="s"'
+    fake.fault("/v2/", lambda handler: handler.send(401, b"", {"WWW-Authenticate": realm}))
+    options = QUICK._replace(credentials=Credentials(USER, PASSWORD))
+    outcome = in_account(lambda: pull(account_dir, name, options))
+    assert isinstance(outcome.error, RegistryProtocolError)
+    assert "get a token" in outcome.error.message
+    assert "192.0.2.1 over plain HTTP" in outcome.error.message
+
+
+def test_a_layers_own_urls_are_asked_for_nothing(
+    fake: FakeRegistry, in_account: InAccount, account_dir: str
+) -> None:
+    image = _image()
+    with fake_registry() as elsewhere:
+        document = json.loads(image.data)
+        for layer in document["layers"]:
+            layer["urls"] = [f"http://{elsewhere.host}/v2/{_NAME}/blobs/{layer['digest']}"]
+        name = fake.add(_NAME, image._replace(data=json.dumps(document).encode()))
+        options = QUICK._replace(credentials=Credentials(USER, PASSWORD))
+        assert _is_right(account_dir, in_account(lambda: pull(account_dir, name, options)))
+        assert elsewhere.requests == []

@@ -268,6 +268,25 @@ def test_broken_archive_is_a_clear_error(layout: Layout, tmp_path: Path, name: s
         assert os.listdir(directory) == []
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_layer_unlike_its_diff_id_is_refused_when_the_promised_one_is_there(
+    layout: Layout, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """Nothing would have to be unpacked, so nothing but the check looks into the layer."""
+    load(layout, tmp_path, tar(docker_files()))
+    names, blobs = os.listdir(layout.names_dir), os.listdir(layout.blobs_dir)
+    lie = docker_files(RepoTags=["lie:1"])
+    lie["1/layer.tar"] = pack(layer_tar({"g": b"delivered"}))
+    with pytest.raises(DigestMismatch):
+        load(layout, tmp_path, tar(lie))
+    assert os.listdir(layout.names_dir) == names
+    assert os.listdir(layout.tmp_dir) == []
+    image = find_image(layout, "app:1")
+    with open(f"{layout.layer_diff(KEY, image.chain_ids[1])}/g", "rb") as file:
+        assert file.read() == b"two"
+    assert set(os.listdir(layout.blobs_dir)) >= set(blobs)
+
+
 def test_missing_archive_is_named(layout: Layout) -> None:
     with pytest.raises(InvalidArchive, match="load /none: No such file"):
         load_archive(layout, "/none", KEY)
