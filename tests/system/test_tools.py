@@ -76,7 +76,8 @@ def compose(rpod: Command, account_dir: str) -> Tool:
     def call(*words: str) -> Done:
         return rpod.shell(
             f"cd {account_dir} && exec {sys.executable} {program} {' '.join(words)}",
-            env={"PATH": path},
+            # The name of the directory may not do for an image.
+            env={"PATH": path, "COMPOSE_PROJECT_NAME": "composed"},
         )
 
     return call
@@ -108,7 +109,7 @@ def test_compose_runs_an_application(
     assert rpod("ps", "-aq").out == ""
     assert rpod("volume", "ls", "-q").out == ""
     assert "back" not in rpod("network", "ls", "-q").out
-    rpod("rmi", f"{os.path.basename(account_dir)}_api")
+    rpod("rmi", "composed_api")
 
 
 # What distrobox would otherwise install, the same way, in the first minutes of a box.

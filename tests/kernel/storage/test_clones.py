@@ -70,7 +70,15 @@ def test_a_clone_is_what_unpacking_makes(
     cloned = in_account(layer_trees, store, mode, "clone")
     assert [len(tree) for tree in cloned] == [len(tree) for tree in unpacked]
     for one, other in zip(cloned, unpacked, strict=True):
-        assert one == other
+        assert _without_moments(one) == _without_moments(other)
+
+
+def _without_moments(tree: Tree) -> Tree:
+    """A whiteout has the time at which it was made here."""
+    return {
+        name: [*entry[:4], *entry[5:]] if str(entry[0]).startswith("c") else entry
+        for name, entry in tree.items()
+    }
 
 
 @pytest.mark.full
