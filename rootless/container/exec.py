@@ -20,7 +20,7 @@ from rootless.errors import ContainerStateError, SandboxError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
-from rootless.linux.procfs import is_same_process
+from rootless.linux.procfs import entrance, is_same_process
 from rootless.linux.terminal import set_window_size
 from rootless.linux.userns import IdMaps
 from rootless.sandbox import capabilities
@@ -74,9 +74,9 @@ def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
 
 
 def _open_init(found: ContainerView) -> int:
-    """Return a pidfd of the first process, checked to be the one that was recorded."""
+    """Return a pidfd to join; the first process is checked to be the one that was recorded."""
     try:
-        pidfd = os.pidfd_open(found.state.pid)
+        pidfd = os.pidfd_open(entrance(found.state.pid))
     except ProcessLookupError:
         pidfd = -1
     if pidfd < 0 or not is_same_process(found.state.pid, found.state.pid_start_time):
@@ -154,7 +154,7 @@ def _make_process(request: ExecRequest, raw: dict[str, object], found: Container
 
 def read_inside(pid: int, path: str) -> bytes:
     """Read a file of the running container; the kernel resolves its links inside the root."""
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open(f"/proc/{entrance(pid)}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fd = syscalls.openat2(
             root,

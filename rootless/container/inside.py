@@ -18,7 +18,7 @@ from rootless.container.supervise import describe_error
 from rootless.errors import ContainerStateError, HostError, RootlessError
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
-from rootless.linux.procfs import is_same_process
+from rootless.linux.procfs import entrance, is_same_process
 from rootless.linux.userns import IdMaps, apply_maps, become_root
 from rootless.sandbox.channel import Channel
 from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
@@ -138,7 +138,7 @@ class Inside:
     def _start_joined(self, function: "Callable[[], object]") -> Job:
         state = self.found.state
         try:
-            pidfd = os.pidfd_open(state.pid)
+            pidfd = os.pidfd_open(entrance(state.pid))
         except ProcessLookupError:
             pidfd = -1
         if pidfd < 0 or not is_same_process(state.pid, state.pid_start_time):

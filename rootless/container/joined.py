@@ -11,7 +11,7 @@ import os
 from rootless.container.idmap import HOST, KEEP_ID, NOMAP, UserNamespace, choose
 from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.linux import syscalls
-from rootless.linux.procfs import is_same_process
+from rootless.linux.procfs import entrance, is_same_process
 from rootless.linux.userns import IdMaps
 from rootless.sandbox.channel import Channel
 from rootless.sandbox.mounts import GivenMount, KernelMount
@@ -189,9 +189,10 @@ class Joined:
                 f"share the {kind} namespace of container {name}: it does not run",
                 remedy=f"start it: rpod start {name}",
             )
-        fd = _open(f"/proc/{pid}/ns/{_FILES.get(kind, kind)}")
+        inside = entrance(pid)
+        fd = _open(f"/proc/{inside}/ns/{_FILES.get(kind, kind)}")
         if kind == "ipc":
-            self._take_shm(pid, plan)
+            self._take_shm(inside, plan)
         if not is_same_process(pid, found.state.pid_start_time):
             raise ContainerStateError(f"container {name} has just ended")
         return fd

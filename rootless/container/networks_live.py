@@ -23,6 +23,7 @@ from rootless.container.networks_wire import has_interface, unwire, wire
 from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import syscalls
+from rootless.linux.procfs import entrance
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container, read_record, write_record
 from storage.files import Lock, read_file
@@ -203,9 +204,10 @@ def _wire(
 
 def _in_networks(found: ContainerView, endpoint: Endpoint, function: "Work") -> object:
     """Call `function` with the container's network namespace, in the networks' user namespace."""
-    userns = user_namespace_above(found.pid)
+    pid = entrance(found.pid)
+    userns = user_namespace_above(pid)
     try:
-        container = os.open(f"/proc/{found.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        container = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise ContainerStateError(f"container {found.record.name} has just ended") from error
 

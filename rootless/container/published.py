@@ -62,7 +62,8 @@ class Published:
         traffic = os.open(monitor.traffic_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pid = os.fork()
         if self._pid == 0:
-            _forward(theirs, monitor.container.pidfd, self.target, traffic, self._wait_s)
+            inside = open_entrance(monitor.container.pid)
+            _forward(theirs, inside, self.target, traffic, self._wait_s)
         theirs.close()
         os.close(traffic)
         self._control = ours
@@ -221,6 +222,13 @@ def _forward(
         os._exit(code)
 
 
+def open_entrance(pid: int) -> int:
+    """Return a pidfd of the process through which the container's network is joined."""
+    from rootless.linux.procfs import entrance
+
+    return os.pidfd_open(entrance(pid))
+
+
 def can_forward(pidfd: int, target: Target) -> bool:
     """Whether this kernel lets the forwarder work; tried in a forked child."""
     pid = os.fork()
@@ -277,7 +285,10 @@ def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
     if container.published is None:
         uses = container.uses
         target = target_of(network) if uses is None else uses.target()
-        if not can_forward(container.pidfd, target):
+        inside = open_entrance(container.pid)
+        works = can_forward(inside, target)
+        os.close(inside)
+        if not works:
             sock.close()
             raise OSError(errno.EOPNOTSUPP, "this kernel lets no forwarder work")
         container.published = Published(target, [(mapping, sock)])

@@ -4,7 +4,7 @@ import os
 
 from rootless.errors import ContainerStateError, UsageError
 from rootless.host.paths import Host
-from rootless.linux.procfs import read_stat
+from rootless.linux.procfs import entrance, read_stat
 from storage.containers import ContainerView, find_container
 
 _DEFAULT = ("user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args")
@@ -50,8 +50,9 @@ def _parse(descriptors: list[str]) -> tuple[str, ...]:
 
 def pids_of(init: int) -> list[int]:
     """Return the host pids of all processes in the pid namespace of `init`, in order."""
-    namespace = os.readlink(f"/proc/{init}/ns/pid")
-    found = []
+    inside = entrance(init)
+    namespace = os.readlink(f"/proc/{inside}/ns/pid")
+    found = [] if inside == init else [init]
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue

@@ -1,8 +1,12 @@
 """What /proc says about a process. A pid names a process only together with its start time."""
 
 import os
+import time
 
 _START_TIME_FIELD = 22
+
+_ENTRANCE_S = 2.0
+_ENTRANCE_POLL_S = 0.002
 
 
 def read_stat(pid: int) -> list[bytes]:
@@ -31,3 +35,34 @@ def is_same_process(pid: int, ticks: int) -> bool:
     """Whether `pid` still is the process that started at `ticks`, and no zombie."""
     fields = read_stat(pid)
     return bool(fields) and int(fields[_START_TIME_FIELD - 3]) == ticks and fields[0] != b"Z"
+
+
+def entrance(pid: int) -> int:
+    """Return the process through which a container is entered whose first process is `pid`.
+
+    It is that process, or its first child where the first (`--init`) hides its memory: namespaces
+    and root of such a process are closed to its owner too (ptrace(2), access mode checking).
+    """
+    deadline_s = time.monotonic() + _ENTRANCE_S
+    while True:
+        for candidate in (pid, _first_child(pid)):
+            try:
+                os.stat(f"/proc/{candidate}/ns/mnt")
+            except PermissionError:
+                continue  # the child has not executed its program yet
+            except OSError:
+                return pid  # gone: whoever asks finds out
+            else:
+                return candidate
+        if time.monotonic() > deadline_s:
+            return pid
+        time.sleep(_ENTRANCE_POLL_S)
+
+
+def _first_child(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            words = file.read().split()
+    except OSError:
+        return pid
+    return int(words[0]) if words else pid

@@ -1,11 +1,13 @@
 """Containers that stay: detached, started again, stopped, killed, removed, waited for."""
 
 import signal
+import socket
 import time
 
 import pytest
 
 from tests.support.command import Command
+from tests.support.registry import free_port
 
 
 def status_of(rpod: Command, name: str) -> str:
@@ -222,3 +224,35 @@ def test_what_a_container_in_the_hosts_pid_namespace_started_ends_with_it(
     else:
         rpod("kill", "open")
         rpod("wait", "open")
+
+
+def test_container_with_an_init_is_entered(rpod: Command, image: str, account_dir: str) -> None:
+    rpod("run", "-d", "--init", "--name", "c", "--health-cmd", "true", image, "sleep", "1000")
+    assert rpod("exec", "c", "sh", "-c", "readlink /proc/self/ns/pid").out.startswith("pid:[")
+    rpod.shell(f"echo text >{account_dir}/file; $RPOD cp {account_dir}/file c:/file")
+    assert rpod.shell("$RPOD cp c:/file - | tar xO").out == "text\n"
+    assert rpod.shell("$RPOD export c | tar xO file").out == "text\n"
+    assert "A /file" in rpod("diff", "c").lines
+    assert [line.split()[-2:] for line in rpod("top", "c", "args").lines][-1] == ["sleep", "1000"]
+    rpod("healthcheck", "run", "c")
+    joining = ("--network", "container:c", "--pid", "container:c")
+    script = "tr '\\0' ' ' </proc/2/cmdline"
+    assert rpod("run", "--rm", *joining, image, "sh", "-c", script).out == "sleep 1000 "
+
+
+def test_port_of_a_container_with_an_init_is_served(rpod: Command, image: str) -> None:
+    port = free_port()
+    options = ("-d", "--init", "--name", "c", "-p", f"127.0.0.1:{port}:80")
+    rpod("run", *options, image, "sh", "-c", "while :; do echo hi | nc -l -p 80; done")
+    deadline = time.monotonic() + 10
+    while (answer := _answer(port)) != b"hi\n":
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)
+
+
+def _answer(port: int) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            return client.recv(100)
+    except OSError:
+        return b""

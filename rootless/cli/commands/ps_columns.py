@@ -5,6 +5,7 @@ import sys
 import time
 
 from rootless.cli.human import size_text
+from rootless.linux.procfs import entrance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ NAMESPACE_FIELDS = tuple(field for field, _, _ in _NAMESPACES)
 
 def namespaces(view: "ContainerView") -> dict[str, str]:
     """Return the numbers of the namespaces that a running container is in, by template field."""
-    return {field: _number(view.pid, name) for field, _, name in _NAMESPACES}
+    pid = entrance(view.pid) if view.pid else 0
+    return {field: _number(pid, name) for field, _, name in _NAMESPACES}
 
 
 def namespaces_document(view: "ContainerView") -> dict[str, str]:
     """Return podman's object of them; empty for a container that does not run."""
-    numbers = {key: _number(view.pid, name) for _, key, name in _NAMESPACES}
+    pid = entrance(view.pid) if view.pid else 0
+    numbers = {key: _number(pid, name) for _, key, name in _NAMESPACES}
     return {key: number for key, number in numbers.items() if number}
 
 
