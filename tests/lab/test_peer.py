@@ -5,6 +5,7 @@ import shutil
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,12 +16,14 @@ RUNS = 9
 
 
 @pytest.fixture
-def podman(docker_archive: str) -> list[str]:
+def podman(docker_archive: str) -> Iterator[list[str]]:
     found = shutil.which("podman")
     if found is None:
         pytest.skip("no podman in this machine: contrib/lab/test --peer")
     subprocess.run([found, "load", "-q", "-i", docker_archive], check=True, capture_output=True)
-    return [found]
+    yield [found]
+    # its process that keeps the namespaces
+    subprocess.run([found, "system", "migrate"], check=False, capture_output=True)
 
 
 def elapsed_s(words: list[str], environment: dict[str, str]) -> float:

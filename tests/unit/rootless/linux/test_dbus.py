@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rootless.linux import dbus
+from rootless.linux.user_manager import UserManager
 
 TARGET = ("", "/org/example", "org.example.Face", "Call")
 
@@ -145,3 +146,25 @@ def test_silent_peer_ends_in_time(serve: Serve, name: str) -> None:
     assert caught.value.name == name
     release.set()
     connection.close()
+
+
+def test_scope_is_one_request_and_one_wait(serve: Serve, tmp_path: Path) -> None:
+    """What a start pays for its scope: one message there, its answer and the job's end back."""
+    asked: list[bytes] = []
+
+    def peer(connection: socket.socket) -> None:
+        asked.append(connection.recv(4096))
+        connection.sendall(reply(1, 1, "o", ("/job",)))
+        ended = (1, "/job", "rpod-x.scope", "done")
+        connection.sendall(reply(2, 0, "uoss", ended, kind=dbus.SIGNAL))
+        while data := connection.recv(4096):
+            asked.append(data)
+
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd" / "private").symlink_to(serve(peer))
+    manager = UserManager(str(tmp_path), timeout_s=5)
+    manager.make_scope("rpod-x.scope", "user.slice", "box", 77)
+    manager.close()
+    sent = b"".join(asked)
+    assert sent.count(b"StartTransientUnit") == 1
+    assert sent.count(b"org.freedesktop.systemd1.Manager") == 1
