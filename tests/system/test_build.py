@@ -441,6 +441,28 @@ def test_interrupted_build_leaves_nothing(rpod: Command, build: Build, account_d
 
 
 @rpod_only
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+def test_ended_build_takes_its_step_with_it(
+    rpod: Command, build: Build, account_dir: str, number: signal.Signals
+) -> None:
+    build("FROM BASE\nRUN false\n", check=False)
+    with open(f"{account_dir}/context/Containerfile", encoding="ascii") as file:
+        text = file.read().replace("false", "touch /x; chown 1000 /x; echo begun; sleep 1000")
+    with open(f"{account_dir}/context/Containerfile", "w", encoding="ascii") as file:
+        file.write(text)
+    process = rpod.spawn("build", f"{account_dir}/context")
+    assert process.stdout is not None
+    while b"begun" not in process.stdout.readline().strip().split(b" "):
+        assert process.poll() is None
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == -number
+    assert leaks.wait_until_gone(lambda: leaks.own_processes(rpod.account), leaks.SETTLE_S) == []
+    rpod("system", "prune", "-f", "--build")
+    assert leaks.unfinished(rpod.account.home) == []
+
+
+@rpod_only
 def test_step_that_leaves_processes_behind_ends(rpod: Command, build: Build) -> None:
     started_s = time.monotonic()
     build("FROM BASE\nRUN setsid sleep 1000 & echo done >/done\n")
