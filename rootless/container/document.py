@@ -88,6 +88,15 @@ def _object(raw: dict[str, object], key: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def _ulimits(raw: object) -> list[dict[str, object]]:
+    limits = raw if isinstance(raw, list) else []
+    return [
+        {"Name": one.get("type"), "Soft": one.get("soft"), "Hard": one.get("hard")}
+        for one in limits
+        if isinstance(one, dict)
+    ]
+
+
 def _state(found: ContainerView) -> dict[str, object]:
     state = found.state
     running = found.status in ("running", "paused")
@@ -280,7 +289,7 @@ def _host_config(
         "UsernsMode": request.userns if request.userns != "host" else "",
         "ShmSize": request.shm_size,
         "Runtime": "rpod",
-        "Ulimits": _object(config, "process").get("rlimits", []),
+        "Ulimits": _ulimits(_object(config, "process").get("rlimits")),
         "Init": record.init,
         "IDMappings": {
             "UidMap": [f"{a}:{b}:{c}" for a, b, c in record.uid_map],

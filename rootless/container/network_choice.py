@@ -58,6 +58,11 @@ def published_ports(
     host: Host, request: ContainerRequest, config: ImageConfig, around: spec.Surroundings
 ) -> tuple[dict[str, object], ...]:
     """Return the ports to publish, as the record keeps them. Raises UsageError, InvalidPort."""
+    if request.expose:
+        from slirp.ports import parse_exposed
+
+        for text in request.expose:
+            parse_exposed(text)
     if not request.publish and not request.publish_all:
         return ()
     from slirp.ports import parse_publish_all, publish_exposed

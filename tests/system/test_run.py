@@ -1,5 +1,6 @@
 """`run`: exit status, streams, the command, its environment and its place."""
 
+import json
 import os
 import shutil
 import signal
@@ -362,3 +363,16 @@ def test_start_attaches_what_create_asked_for(rpod: Command, image: str) -> None
     assert (done.out, done.err) == ("", "err\n")
     refused = rpod("run", "-d", "-a", "stdout", image, "true", check=False)
     assert (refused.code, "--attach and --detach" in refused.err) == (125, True)
+
+
+def test_inspect_shows_ulimits(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "c", "--ulimit", "nofile=100:200", image)
+    shown = json.loads(rpod("inspect", "--format", "{{json .HostConfig.Ulimits}}", "c").out)
+    assert {"Name": "RLIMIT_NOFILE", "Soft": 100, "Hard": 200} in shown
+
+
+@pytest.mark.parametrize("text", ["notvalid", "99999", "1-x"])
+def test_malformed_expose_is_refused(rpod: Command, image: str, text: str) -> None:
+    refused = rpod("create", "--expose", text, image, check=False)
+    assert (refused.code, text in refused.err, "expose" in refused.err) == (125, True, True)
+    assert rpod("ps", "-aq").out == ""
