@@ -6,6 +6,7 @@ of something that rpod has got meanwhile does no harm.
 
 _NOT_YET = "not there yet"
 _ROOT = "it takes privilege over the host that a regular user does not have"
+_ATTESTATION = "rpod makes no attestations: what an image is made of is in its history"
 _SIGNING = "rpod neither makes nor removes signatures"
 
 # By the first word of the command, or by the whole of it.
@@ -36,7 +37,9 @@ COMMANDS = {
 
 OPTIONS = {
     "all-platforms": _NOT_YET,
+    "attest": _ATTESTATION,
     "chrootdirs": _NOT_YET,
+    "compat-volumes": "what RUN writes below a VOLUME is kept, as BuildKit does",
     "compress": "archives and layers stay compressed as they are stored",
     "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",
     "cpp-flag": "Containerfiles are not run through a preprocessor",
@@ -47,13 +50,16 @@ OPTIONS = {
     "init-path": "rpod's own init is used",
     "isolation": "a build always runs in a sandbox of its own",
     "personality": _NOT_YET,
+    "provenance": _ATTESTATION,
     "remove-signatures": _SIGNING,
     "rootless-netns": "there is no network namespace that containers share",
     "runtime-flag": "rpod runs containers itself, without an OCI runtime",
+    "sbom": _ATTESTATION,
     "seccomp-policy": "an image should not choose the filter that guards the host",
     "sign-by": _SIGNING,
     "sign-by-sigstore-private-key": _SIGNING,
     "sign-passphrase-file": _SIGNING,
+    "source-policy-file": "policy.json decides which images may be used",
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
     "uncompressed": "layers stay compressed as they are stored",
