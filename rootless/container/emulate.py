@@ -52,11 +52,14 @@ def answer(
     view: "ContainerView", container: "Container", listener: int, door: "_socket.socket"
 ) -> None:
     """Start the process that answers for a container; both descriptors are its own from now on."""
+    from rootless.linux.procfs import entrance
+
     links = open_links(view.paths.directory)
+    inside = os.pidfd_open(entrance(container.pid))
     try:
-        emulation.start(container.pidfd, listener, door, links)
+        emulation.start(inside, listener, door, links)
     finally:
-        for fd in (links, listener):
+        for fd in (inside, links, listener):
             os.close(fd)
         door.close()
 

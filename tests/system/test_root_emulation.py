@@ -83,6 +83,15 @@ def test_a_process_of_exec_has_the_user_that_is_asked_for(single: tuple[Command,
     rpod("rm", "-f", "-t", "0", "c")
 
 
+def test_container_with_an_init_is_emulated(single: tuple[Command, str]) -> None:
+    rpod, image = single
+    changing = "touch /f && chown 33:44 /f && stat -c '%u:%g' /f"
+    rpod("run", "-d", "--init", "--root-emulation=full", "--name", "c", image, "sleep", "100")
+    assert rpod("exec", "c", "sh", "-c", changing).out == "33:44\n"
+    assert run(single, changing, "--init", "--root-emulation=full") == ["33:44"]
+    rpod("rm", "-f", "-t", "0", "c")
+
+
 def test_off_leaves_the_kernel_alone(single: tuple[Command, str]) -> None:
     rpod, image = single
     done = rpod("run", "--rm", "--network=none", "--root-emulation=off", image,
