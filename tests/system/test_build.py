@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pexpect
 import pytest
@@ -283,21 +284,6 @@ def test_bind_mount_leads_nowhere_else(rpod: Command, build: Build, account_dir:
 
 
 @rpod_only
-def test_killed_build_leaves_nothing(
-    rpod: Command, build: Build, image: str, account_dir: str
-) -> None:
-    build("FROM BASE\nRUN true\n")
-    path = f"{account_dir}/context/Containerfile"
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"FROM {image}\nRUN touch /begun; chown 1000 /begun; sleep 1000\n")
-    process = rpod.spawn("build", f"{account_dir}/context")
-    time.sleep(1)
-    process.kill()
-    process.communicate(timeout=20)
-    build("FROM BASE\nRUN true # again\n")
-
-
-@rpod_only
 def test_tmpfs_mount_and_network_none(rpod: Command, build: Build) -> None:
     build(
         "FROM BASE\nRUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -n1 >/df; touch /t/x\n"
@@ -423,8 +409,11 @@ def test_terminal_shows_one_line_for_each_step(
     failing.expect(pexpect.EOF)
 
 
-@rpod_only
-def test_interrupted_build_leaves_nothing(rpod: Command, build: Build, account_dir: str) -> None:
+@pytest.fixture
+def running_build(
+    rpod: Command, build: Build, account_dir: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A build in the middle of a step that has written a file."""
     build("FROM BASE\nRUN false\n", check=False)
     with open(f"{account_dir}/context/Containerfile", encoding="ascii") as file:
         text = file.read().replace("false", "touch /x; chown 1000 /x; echo begun; sleep 1000")
@@ -434,30 +423,32 @@ def test_interrupted_build_leaves_nothing(rpod: Command, build: Build, account_d
     assert process.stdout is not None
     while b"begun" not in process.stdout.readline().strip().split(b" "):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 130
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@rpod_only
+def test_interrupted_build_leaves_nothing(
+    rpod: Command, running_build: subprocess.Popen[bytes]
+) -> None:
+    running_build.send_signal(signal.SIGINT)
+    assert running_build.wait(timeout=20) == 130
     assert leaks.unfinished(rpod.account.home) == []
 
 
 @rpod_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def test_ended_build_takes_its_step_with_it(
-    rpod: Command, build: Build, account_dir: str, number: signal.Signals
+    rpod: Command,
+    build: Build,
+    running_build: subprocess.Popen[bytes],
+    number: signal.Signals,
 ) -> None:
-    build("FROM BASE\nRUN false\n", check=False)
-    with open(f"{account_dir}/context/Containerfile", encoding="ascii") as file:
-        text = file.read().replace("false", "touch /x; chown 1000 /x; echo begun; sleep 1000")
-    with open(f"{account_dir}/context/Containerfile", "w", encoding="ascii") as file:
-        file.write(text)
-    process = rpod.spawn("build", f"{account_dir}/context")
-    assert process.stdout is not None
-    while b"begun" not in process.stdout.readline().strip().split(b" "):
-        assert process.poll() is None
-    process.send_signal(number)
-    process.communicate(timeout=20)
-    assert process.returncode == -number
+    running_build.send_signal(number)
+    assert running_build.wait(timeout=20) == -number
     assert leaks.wait_until_gone(lambda: leaks.own_processes(rpod.account), leaks.SETTLE_S) == []
+    build("FROM BASE\nRUN true # again\n")
     rpod("system", "prune", "-f", "--build")
     assert leaks.unfinished(rpod.account.home) == []
 

@@ -50,7 +50,7 @@ def inspect_images(invocation: "Invocation") -> int:
 def _with_size(look: "Look") -> "Look":
     def look_and_measure(host: "Host", name: str) -> object:
         document = look(host, name)
-        if isinstance(document, dict) and "SizeRw" not in document and "OCIRuntime" in document:
+        if isinstance(document, dict) and "OCIRuntime" in document:  # a container's
             from rootless.container.query import find_view
             from rootless.container.sizes import container_sizes
 

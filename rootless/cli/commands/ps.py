@@ -34,11 +34,13 @@ _HEADINGS = {
     "PodName": "PODNAME",
     "IsInfra": "IS INFRA",
 }
+# What takes a look at more than the records: empty without --size or --ns.
+_ON_REQUEST = ("Size", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS")
 FIELDS = (
     "AutoRemove", "Command", "Created", "CreatedAt", "CreatedHuman", "ExitCode", "Exited",
     "ExitedAt", "ID", "Image", "ImageID", "Label", "Labels", "Mounts", "Names", "Networks", "Pid",
-    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status", "Size",
-    "Namespaces", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS",
+    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status",
+    "Namespaces", *_ON_REQUEST,
 )  # fmt: skip
 _SHORT_ID = 12
 _COMMAND_LETTERS = 20
@@ -91,8 +93,14 @@ def _show(invocation: "Invocation", host: "Host") -> None:
     if not text or text == "table":
         _show_table(invocation, host, views, sizes, now_s)
         return
+    rows = [_row(host, view, now_s, full=full) for view in views]
+    if sizes or invocation.flag("ns"):
+        from rootless.cli.commands.ps_columns import extend
+
+        for view, row in zip(views, rows, strict=True):
+            extend(row, view, sizes.get(view.record.id), ns=invocation.flag("ns"))
     print_formatted(
-        [_row(host, view, now_s, sizes.get(view.record.id), full=full) for view in views],
+        rows,
         text,
         headings=_HEADINGS,
         valid=FIELDS,
@@ -211,16 +219,7 @@ def _pod_name(host: "Host", view: "ContainerView") -> str:
         return ""  # it is being removed
 
 
-def _row(
-    host: "Host",
-    view: "ContainerView",
-    now_s: float,
-    size: "ContainerSize | None" = None,
-    *,
-    full: bool,
-) -> Row:
-    from rootless.cli.commands.ps_columns import namespaces, namespaces_document, size_cell
-
+def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Row:
     record = view.record
     created = ago_text(record.created_at, now_s)
     exited = view.status == "exited"
@@ -251,14 +250,10 @@ def _row(
         "StartedAt": unix_time(view.state.started_at),
         "State": view.status,
         "Status": status_text(view, now_s),
-        "Size": size_cell(size),
-        "Namespaces": namespaces_document(view),
-        **namespaces(view),
+        "Namespaces": {},
+        **dict.fromkeys(_ON_REQUEST, ""),
     }
-    document = _document(view, fields, mounts)
-    if size is not None:
-        document["Size"] = {"rootFsSize": size.image, "rwSize": size.written}
-    return Row(fields, document)
+    return Row(fields, _document(view, fields, mounts))
 
 
 def _document(

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rootless.cli.output import Row
     from rootless.container.sizes import ContainerSize
     from storage.containers import ContainerView
 
@@ -27,7 +28,6 @@ _NAMESPACES = (
     ("USERNS", "User", "user"),
     ("UTS", "Uts", "uts"),
 )
-NAMESPACE_FIELDS = tuple(field for field, _, _ in _NAMESPACES)
 
 
 def namespaces(view: "ContainerView") -> dict[str, str]:
@@ -36,11 +36,18 @@ def namespaces(view: "ContainerView") -> dict[str, str]:
     return {field: _number(pid, name) for field, _, name in _NAMESPACES}
 
 
-def namespaces_document(view: "ContainerView") -> dict[str, str]:
-    """Return podman's object of them; empty for a container that does not run."""
-    pid = entrance(view.pid) if view.pid else 0
-    numbers = {key: _number(pid, name) for _, key, name in _NAMESPACES}
-    return {key: number for key, number in numbers.items() if number}
+def extend(row: "Row", view: "ContainerView", size: "ContainerSize | None", *, ns: bool) -> None:
+    """Put what --size and --ns ask for into the fields and the object of a container."""
+    document = row.document
+    assert isinstance(document, dict)
+    if size is not None:
+        row["Size"] = size_cell(size)
+        document["Size"] = {"rootFsSize": size.image, "rwSize": size.written}
+    if ns:
+        numbers = namespaces(view)
+        shown = {key: numbers[field] for field, key, _ in _NAMESPACES if numbers[field]}
+        row.update(numbers)
+        row["Namespaces"] = document["Namespaces"] = shown
 
 
 def _number(pid: int, name: str) -> str:
