@@ -4,6 +4,8 @@
         monitor/              the monitor and the network helper
         container/            the container: its limits, and the root of its cgroup namespace
 
+What counts between containers, weights and protected memory, stands on the scope too (shares.py).
+
 Without a user manager it is one directory, rpod-ID, in a cgroup that is delegated to the caller;
 the monitor then stays where the caller is. Only limits that were asked for must hold: the default
 of --pids-limit is set where there is a pids controller.
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rootless.host.paths import Host
+    from rootless.linux.user_manager import Property
     from storage.containers import ContainerView
 
 _ALL = ("cpuset", "cpu", "io", "memory", "pids")
@@ -219,7 +222,8 @@ class Group:
             manager = UserManager(runtime_directory(self.uid, self.environ))
             try:
                 slice_name = os.path.basename(self._asked) or _SLICE
-                about = (slice_name, self._about, pid, self.view.record.stop_timeout_s)
+                stop_s = self.view.record.stop_timeout_s
+                about = (slice_name, self._about, pid, stop_s, self._shares())
                 try:
                     manager.make_scope(self._unit, *about)
                 except DBusError as error:
@@ -244,6 +248,13 @@ class Group:
                 remedy="look at systemctl --user status; or use --cgroups=disabled without limits",
             ) from error
         return cgroup.mount_point() + cgroup.own_path(pid)
+
+    def _shares(self) -> "list[Property]":
+        if all(setting.controller == "pids" for setting in self._settings):
+            return []
+        from rootless.container.shares import scope_properties
+
+        return scope_properties(self._settings)
 
     def _make_directory(self, place: Place) -> str:
         parent = str(place)
@@ -275,6 +286,8 @@ class Group:
             there = cgroup.enable(parent, _ALL)
             self._check_there(there, place)
             apply(leaf, self._settings, self._must())
+            if place.manager == "systemd":
+                _weigh_monitor(parent, self._settings)
             self.fd = os.open(leaf, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except BaseException:
             if place.manager == "cgroupfs":
@@ -328,6 +341,40 @@ def apply(leaf: str, wanted: list[Setting], must: list[Setting]) -> None:
                 raise LimitError(
                     f"{setting.option}: write {setting.value!r} to {setting.file}: {error.strerror}"
                 ) from error
+
+
+def _weigh_monitor(scope: str, wanted: list[Setting]) -> None:
+    """Give the monitor the weight of its container: its network helper works for that one."""
+    for setting in wanted:
+        if setting.file == "cpu.weight":
+            cgroup.write(f"{scope}/monitor/{setting.file}", setting.value)
+
+
+def share(directory: str, wanted: list[Setting], host: "Host") -> None:
+    """Set on the scope of a container that runs what counts between containers.
+
+    Raises LimitError.
+    """
+    from rootless.container.shares import scope_properties
+    from rootless.linux.dbus import DBusError
+
+    scope, leaf = os.path.split(directory)
+    properties = scope_properties(wanted)
+    if not properties or leaf != "container" or not scope.endswith(".scope"):
+        return
+    try:
+        manager = UserManager(runtime_directory(host.uid, host.environ))
+        try:
+            manager.set_properties(os.path.basename(scope), properties)
+        finally:
+            manager.close()
+        _weigh_monitor(scope, wanted)
+    except (OSError, DBusError) as error:
+        text = getattr(error, "text", "") or str(error)
+        raise LimitError(
+            f"ask the user's systemd for {properties[0][0]} of {os.path.basename(scope)}: {text}",
+            remedy="look at systemctl --user status",
+        ) from error
 
 
 def _check_parents(directory: str, setting: Setting) -> None:

@@ -85,6 +85,7 @@ def _apply(host: Host, found: ContainerView, wanted: list[Setting]) -> None:
              for setting in changed]  # fmt: skip
     try:
         cgroups.apply(directory, changed, changed)
+        cgroups.share(directory, changed, host)
     except LimitError:
         old_settings = [Setting(*entry) for entry in saved if entry[1]]
         cgroups.apply(directory, old_settings, [])

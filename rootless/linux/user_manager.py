@@ -20,7 +20,9 @@ TIMEOUT_S = 10.0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Property = tuple[str, tuple[str, object]]
 
 
 def runtime_directory(uid: int, environ: "Mapping[str, str]") -> str:
@@ -71,12 +73,18 @@ class UserManager:
         self._connection.close()
 
     def ask_scope(
-        self, name: str, slice_name: str, about: str, pid: int, stop_timeout_s: int = 0
+        self,
+        name: str,
+        slice_name: str,
+        about: str,
+        pid: int,
+        stop_timeout_s: int = 0,
+        more: "Sequence[Property]" = (),
     ) -> int:
         """Ask for a scope around a process and return the call to wait for.
 
         `stop_timeout_s` is how long it takes to stop what is in it, -1 for no limit; systemd's
-        own 90 seconds are the least.
+        own 90 seconds are the least. `more` are other properties: a name and a variant each.
         """
         properties: list[object] = [
             ("Description", ("s", about)),
@@ -85,6 +93,7 @@ class UserManager:
             ("CollectMode", ("s", "inactive-or-failed")),
             # What a container may have is said by its own limits below the scope.
             ("TasksMax", ("t", _UNLIMITED)),
+            *more,
         ]
         if stop_timeout_s < 0 or stop_timeout_s > _STOP_S:
             usec = _UNLIMITED if stop_timeout_s < 0 else (stop_timeout_s + _MARGIN_S) * 1_000_000
@@ -114,13 +123,20 @@ class UserManager:
             raise DBusError(str(body[3]), f"the job ended with {body[3]}")
 
     def make_scope(
-        self, name: str, slice_name: str, about: str, pid: int, stop_timeout_s: int = 0
+        self,
+        name: str,
+        slice_name: str,
+        about: str,
+        pid: int,
+        stop_timeout_s: int = 0,
+        more: "Sequence[Property]" = (),
     ) -> None:
         """Make a scope, after an ended one of the same name has gone. Raises OSError, DBusError."""
         last_s = time.monotonic() + 0.5
         while True:
             try:
-                self.wait_scope(self.ask_scope(name, slice_name, about, pid, stop_timeout_s))
+                call = self.ask_scope(name, slice_name, about, pid, stop_timeout_s, more)
+                self.wait_scope(call)
             except DBusError as error:
                 if error.name != _EXISTS or time.monotonic() > last_s:
                     raise
@@ -132,6 +148,11 @@ class UserManager:
         """Move a process into a delegated unit, `below` it ("/leaf"). Raises OSError, DBusError."""
         target = self._target("AttachProcessesToUnit")
         self._connection.call(target, "ssau", (unit, below, [pid]))
+
+    def set_properties(self, unit: str, properties: "Sequence[Property]") -> None:
+        """Change properties of a unit until it ends. Raises OSError, DBusError."""
+        body = (unit, True, list(properties))
+        self._connection.call(self._target("SetUnitProperties"), "sba(sv)", body)
 
     def reload(self) -> None:
         """Have the units read anew. Raises OSError, DBusError."""

@@ -118,6 +118,62 @@ def test_fork_bomb_is_held(session_rpod: Command, image: str) -> None:
     session_rpod("rm", "--force", "box")
 
 
+def used_us(directory: str) -> int:
+    return int(content(directory, "cpu.stat").split()[1])
+
+
+def test_cpu_quota_is_held(session_rpod: Command, image: str) -> None:
+    busy = (image, "sh", "-c", "while :; do :; done & while :; do :; done")
+    session_rpod("run", "-d", "--name", "box", "--network=none", "--cpus=0.25", *busy)
+    group = ROOT + inspect(session_rpod, "{{.State.CgroupPath}}")
+    began_s, before_us = time.monotonic(), used_us(group)
+    time.sleep(6)
+    used = used_us(group) - before_us
+    assert 0 < used < 0.35e6 * (time.monotonic() - began_s), used
+
+
+def test_cpu_shares_are_held_between_containers(session_rpod: Command, image: str) -> None:
+    """Two that want every processor: 1024 to 256 is four to one, and `update` turns it round."""
+    busy = "while :; do :; done & while :; do :; done"
+    groups = {}
+    for name, shares in (("much", "1024"), ("less", "256")):
+        session_rpod(
+            "run", "-d", "--name", name, "--network=none", "--cpu-shares", shares,
+            image, "sh", "-c", busy,
+        )  # fmt: skip
+        path = session_rpod("inspect", "--format", "{{.State.CgroupPath}}", name).out.strip()
+        groups[name] = ROOT + path
+    assert 2 < used_by(groups, "much") / used_by(groups, "less") < 8
+    for name, shares in (("much", "256"), ("less", "1024")):
+        session_rpod("update", "--cpu-shares", shares, name)
+        weights = {
+            content(path, "cpu.weight")
+            for path in (groups[name], os.path.dirname(groups[name]),
+                         f"{os.path.dirname(groups[name])}/monitor")
+        }  # fmt: skip
+        assert len(weights) == 1, weights
+    subprocess.run(["systemctl", "--user", "daemon-reload"], check=True)
+    assert 2 < used_by(groups, "less") / used_by(groups, "much") < 8
+
+
+def used_by(groups: dict[str, str], name: str) -> int:
+    """Return what one used in some seconds."""
+    before_us = used_us(groups[name])
+    time.sleep(4)
+    return used_us(groups[name]) - before_us
+
+
+def test_protected_memory_holds_from_the_scope_on(session_rpod: Command, image: str) -> None:
+    session_rpod(
+        "run", "-d", "--name", "box", "--memory-reservation", "32m", image, "sleep", "1000"
+    )
+    group = ROOT + inspect(session_rpod, "{{.State.CgroupPath}}")
+    scope = os.path.dirname(group)
+    assert (content(group, "memory.low"), content(scope, "memory.low")) == ("33554432",) * 2
+    session_rpod("update", "--memory-reservation", "16m", "box")
+    assert (content(group, "memory.low"), content(scope, "memory.low")) == ("16777216",) * 2
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
