@@ -111,7 +111,13 @@ class DockerRegistry:
         text = self._authorization.replace("{name}", name)
         if text.startswith("token "):
             url = urlsplit(text.removeprefix("token "))
-            connection = http.client.HTTPConnection(url.netloc, timeout=30)
+            connection = (
+                http.client.HTTPSConnection(
+                    url.netloc, timeout=30, context=ssl._create_unverified_context()
+                )
+                if url.scheme == "https"
+                else http.client.HTTPConnection(url.netloc, timeout=30)
+            )
             connection.request(
                 "GET", f"{url.path}?{url.query}", headers={"Authorization": basic(USER, PASSWORD)}
             )
@@ -252,6 +258,7 @@ class TokenServer:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self.certificate = f"{directory}/server.pem"
+        self.ca = f"{directory}/ca.crt"
         self.given: list[tuple[str, str]] = []
         self.life_s = 300
         self.url = ""
@@ -302,8 +309,8 @@ def _url64(data: bytes) -> str:
 
 
 @contextlib.contextmanager
-def token_server() -> Iterator[TokenServer]:
-    """Run a token server; its certificate is what a registry trusts."""
+def token_server(*, tls: bool = False) -> Iterator[TokenServer]:
+    """Run a token server; its certificate is what a registry trusts, `ca` that of its TLS."""
     directory = tempfile.mkdtemp(prefix="rpt-token-")
     make_certificate(directory)
     tokens = TokenServer(directory)
@@ -320,8 +327,8 @@ def token_server() -> Iterator[TokenServer]:
             status, document = tokens.answer(query, self.headers.get("Authorization", ""))
             self.send(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
-    with _serving(Handler) as port:
-        tokens.url = f"http://127.0.0.1:{port}"
+    with _serving(Handler, certificates=directory if tls else None) as port:
+        tokens.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         yield tokens
     shutil.rmtree(directory)
 
@@ -472,15 +479,18 @@ class FakeHandler(_QuietHandler):
 
 
 @contextlib.contextmanager
-def fake_registry() -> Iterator[FakeRegistry]:
-    """Run a simulated registry in threads of this process."""
+def fake_registry(*, certificates: str | None = None) -> Iterator[FakeRegistry]:
+    """Run a simulated registry in threads of this process.
+
+    It speaks TLS when `certificates` is a directory of `make_certificate`.
+    """
     registry = FakeRegistry()
 
     class Handler(FakeHandler):
         pass
 
     Handler.registry = registry
-    with _serving(Handler) as port:
+    with _serving(Handler, certificates=certificates) as port:
         registry.host = f"127.0.0.1:{port}"
         yield registry
 
@@ -494,8 +504,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def _serving(
+    handler: type[BaseHTTPRequestHandler], *, certificates: str | None = None
+) -> Iterator[int]:
     server = _Server(("127.0.0.1", 0), handler)
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{certificates}/server.pem", f"{certificates}/server.pem.key")
+        # The handshake is made by the connection's own thread, at its first read.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

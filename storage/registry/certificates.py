@@ -40,9 +40,10 @@ def find_certificates(
     return None
 
 
-def make_context(*, verify: bool, directory: str | None) -> "ssl.SSLContext":
+def make_context(*, verify: bool, directory: str | None, with_own: bool = True) -> "ssl.SSLContext":
     """Make a TLS client context with the system's authorities and those of `directory`.
 
+    Its client certificates are left out without `with_own`.
     Raises RegistryUnreachable for a certificate that cannot be read.
     """
     import ssl
@@ -52,18 +53,18 @@ def make_context(*, verify: bool, directory: str | None) -> "ssl.SSLContext":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if directory is not None:
-        _load_directory(context, directory)
+        _load_directory(context, directory, with_own=with_own)
     return context
 
 
-def _load_directory(context: "ssl.SSLContext", directory: str) -> None:
+def _load_directory(context: "ssl.SSLContext", directory: str, *, with_own: bool) -> None:
     path = directory
     try:
         for name in sorted(os.listdir(directory)):
             path = f"{directory}/{name}"
             if name.endswith(".crt"):
                 context.load_verify_locations(cafile=path)
-            elif name.endswith(".cert"):
+            elif name.endswith(".cert") and with_own:
                 context.load_cert_chain(path, f"{path.removesuffix('.cert')}.key")
     except OSError as error:
         # ssl.SSLError is an OSError too.

@@ -180,7 +180,7 @@ class RegistryClient:
 
         Raises RegistryUnreachable, RegistryProtocolError.
         """
-        return self._transport.request("GET", url, doing=doing)
+        return self._transport.request("GET", url, doing=doing, is_configured=True)
 
     def list_tags(self) -> list[str]:
         """Return the tags of the repository, in the registry's order.

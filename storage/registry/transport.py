@@ -1,7 +1,7 @@
 """HTTP as a registry needs it: bounded redirects, bounded answers, errors that say what to do.
 
 Credentials go to the host for which they were meant, and to no other. Plain HTTP is for loopback,
-unless verification is switched off.
+unless verification is switched off; who has answered over TLS sends us nowhere without it.
 """
 
 import time
@@ -132,7 +132,15 @@ class Response:
 class Transport:
     """Connections to one registry and to where it sends us; may be used by several threads."""
 
-    __slots__ = ("_certificates", "_environment", "_host", "_options", "_plain_http", "_pools")
+    __slots__ = (
+        "_certificates",
+        "_environment",
+        "_host",
+        "_is_over_tls",
+        "_options",
+        "_plain_http",
+        "_pools",
+    )
 
     def __init__(
         self,
@@ -143,7 +151,10 @@ class Transport:
         certificates: str | None = None,
         plain_http: bool = False,
     ) -> None:
-        """`certificates` is a directory that counts for `host_port` only.
+        """`certificates` is a directory of `host_port`.
+
+        Its authorities count for the hosts that this one sends us to as well (its token server,
+        where its blobs lie); its client certificates are for itself.
 
         `plain_http`: the user has named a URL that may be one without TLS.
         """
@@ -152,6 +163,9 @@ class Transport:
         self._options = options
         self._environment = environment
         self._certificates = certificates
+        # Whether `host_port` has answered over TLS: what it names then (a token server, a place
+        # for an upload) has to be reached over TLS, too.
+        self._is_over_tls = False
         self._pools: dict[tuple[str | None, bool, bool], urllib3.PoolManager] = {}
 
     def request(
@@ -163,14 +177,16 @@ class Transport:
         headers: "Mapping[str, str] | None" = None,
         authorization: str | None = None,
         body: "bytes | Iterable[bytes] | None" = None,
+        is_configured: bool = False,
     ) -> Response:
         """Send a request and follow redirects; `doing` begins every error's message.
 
-        `authorization` goes to the origin of `url` only.
+        `authorization` goes to the origin of `url` only. `is_configured`: the user's own files name
+        the URL, not the registry.
         Raises RegistryUnreachable, RegistryInterrupted, RegistryNotTls, RegistryProtocolError.
         """
         first = _origin(_split_url(url, doing))
-        came_over_tls = False
+        came_over_tls = self._is_over_tls and not is_configured
         for _ in range(_REDIRECT_LIMIT + 1):
             parts = _split_url(url, doing)
             self._check_scheme(parts, doing, came_over_tls=came_over_tls)
@@ -179,6 +195,8 @@ class Transport:
             if authorization is not None and _origin(parts) == first:
                 fields["Authorization"] = authorization
             raw = self._send(method, url, parts, fields, body, doing)
+            if came_over_tls and self._is_home(parts):
+                self._is_over_tls = True
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location or body is not None:
                 return Response(raw, url, doing)
@@ -232,15 +250,18 @@ class Transport:
 
     def _pool(self, parts: SplitResult) -> urllib3.PoolManager:
         proxy = choose_proxy(parts, self._environment)
-        port = f":{parts.port}" if parts.port else ""
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        is_home = f"{host}{port}" == self._host
+        is_home = self._is_home(parts)
         key = (proxy, is_home, parts.scheme == "https")
         pool = self._pools.get(key)
         if pool is None:
             # Two threads may both get here: the second pool takes the place of the first.
             pool = self._pools[key] = self._make_pool(proxy, is_home=is_home, tls=key[2])
         return pool
+
+    def _is_home(self, parts: SplitResult) -> bool:
+        port = f":{parts.port}" if parts.port else ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{host}{port}" == self._host
 
     def _make_pool(self, proxy: str | None, *, is_home: bool, tls: bool) -> urllib3.PoolManager:
         context: ssl.SSLContext | None = None
@@ -250,7 +271,8 @@ class Transport:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             context = make_context(
                 verify=self._options.tls_verify is not False,
-                directory=self._certificates if is_home else None,
+                directory=self._certificates,
+                with_own=is_home,
             )
         size = self._options.max_concurrent + 1
         if proxy is None:
@@ -333,8 +355,8 @@ def _explain(error: Exception, url: str, doing: str) -> RegistryError:
             why = getattr(inner, "verify_message", "") or str(inner)
             return RegistryUnreachable(
                 f"{doing}: the certificate of {place} is not trusted: {clean_text(why)}",
-                remedy="give the authority that signed it: --cert-dir DIR with a *.crt file,"
-                f" or ~/.config/containers/certs.d/{place}/ca.crt",
+                remedy="give the authority that signed it as a *.crt file: --cert-dir DIR, or"
+                " ~/.config/containers/certs.d/HOST[:PORT]/ of the registry",
             )
     if any(isinstance(inner, exceptions.ProxyError) for inner in chain):
         return RegistryUnreachable(

@@ -69,7 +69,11 @@ def with_password(shared_dir: str) -> Iterator[Place]:
 def with_tokens(shared_dir: str) -> Iterator[Place]:
     directory = Path(shared_dir, "token-certs")
     directory.mkdir()
-    with token_server() as tokens, docker_registry(tls=True, token_realm=tokens) as registry:
+    with (
+        token_server(tls=True) as tokens,
+        docker_registry(tls=True, token_realm=tokens) as registry,
+    ):
+        shutil.copy(tokens.ca, directory / "tokens.crt")
         yield _place(registry, directory)
 
 

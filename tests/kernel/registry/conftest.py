@@ -10,6 +10,7 @@ from tests.registries import (
     TokenServer,
     docker_registry,
     fake_registry,
+    make_certificate,
     missing,
     token_server,
 )
@@ -26,6 +27,17 @@ def fake() -> Iterator[FakeRegistry]:
     """A simulated registry, fresh for each test."""
     with fake_registry() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory with an authority and a certificate of it for loopback."""
+    _need("openssl")
+    made = tmp_path_factory.mktemp("certificates")
+    make_certificate(str(made))
+    for directory in (made, *made.parents[:2]):
+        directory.chmod(0o755)
+    return str(made)
 
 
 @pytest.fixture(scope="module")

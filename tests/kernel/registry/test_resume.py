@@ -10,6 +10,8 @@ import threading
 import time
 from functools import partial
 
+import pytest
+
 from storage.errors import RegistryInterrupted, RegistryProtocolError
 from storage.registry.options import Credentials
 from tests.conftest import InAccount
@@ -406,6 +408,55 @@ def test_credentials_do_not_go_to_a_token_server_over_plain_http(
     assert isinstance(outcome.error, RegistryProtocolError)
     assert "get a token" in outcome.error.message
     assert "192.0.2.1 over plain HTTP" in outcome.error.message
+
+
+@pytest.mark.parametrize("kind", ["password", "identity-token", "anonymous"])
+def test_a_registry_with_tls_names_no_token_server_without(
+    kind: str, in_account: InAccount, account_dir: str, certificates: str
+) -> None:
+    """Loopback is where another user's program may listen."""
+    known = {
+        "password": Credentials(USER, PASSWORD),
+        "identity-token": Credentials("", "", "secret"),
+        "anonymous": None,
+    }
+    with fake_registry() as elsewhere, fake_registry(certificates=certificates) as registry:
+        elsewhere.fault("/token", lambda handler: handler.send(200, b'{"token":"t"}'))
+        name = registry.add(_NAME, _image())
+        realm = f'Bearer realm="http://{elsewhere.host}/token",service="s"'
+        registry.fault("/v2/", lambda handler: handler.send(401, b"", {"WWW-Authenticate": realm}))
+        options = QUICK._replace(credentials=known[kind], ca_dir=certificates)
+        outcome = in_account(lambda: pull(account_dir, name, options))
+        assert isinstance(outcome.error, RegistryProtocolError)
+        assert "over plain HTTP" in outcome.error.message
+        assert "get a token" in outcome.error.message
+        assert registry.requests
+        assert elsewhere.requests == []
+
+
+def test_a_token_server_is_trusted_by_the_registrys_authorities(
+    in_account: InAccount, account_dir: str, certificates: str
+) -> None:
+    with (
+        fake_registry(certificates=certificates) as tokens,
+        fake_registry(certificates=certificates) as registry,
+    ):
+        tokens.fault("/token", lambda handler: handler.send(200, b'{"token":"t"}'))
+        name = registry.add(_NAME, _image())
+        realm = f'Bearer realm="https://{tokens.host}/token",service="s"'
+
+        def answer(handler: FakeHandler) -> None:
+            if handler.headers.get("Authorization") == "Bearer t":
+                handler.serve()
+            else:
+                handler.send(401, b"", {"WWW-Authenticate": realm})
+
+        registry.fault("/v2/", answer)
+        options = QUICK._replace(credentials=Credentials(USER, PASSWORD), ca_dir=certificates)
+        assert _is_right(account_dir, in_account(lambda: pull(account_dir, name, options)))
+        assert {request.headers["Authorization"] for request in tokens.requests} == {
+            basic(USER, PASSWORD)
+        }
 
 
 def test_a_layers_own_urls_are_asked_for_nothing(

@@ -52,6 +52,7 @@ class ScriptedTransport(Transport):
         headers: Mapping[str, str] | None = None,
         authorization: str | None = None,
         body: bytes | Iterable[bytes] | None = None,
+        is_configured: bool = False,
     ) -> Response:
         self.sent.append(
             Sent(method, url, authorization, body if isinstance(body, bytes) else None)
