@@ -2,6 +2,7 @@
 
 import os
 
+from rootless.container.query import remove_abandoned
 from rootless.host.probe import storage_driver
 from rootless.images import default_key
 from rootless.linux.userns import UserNamespace
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Workplace:
-    """Made once for each build; a context manager. What is fetched goes away with it."""
+    """Made once for each build; a context manager. What is fetched goes away with it.
+
+    Entering it removes what builds that were killed have left in the store.
+    """
 
     def __init__(self, host: "Host") -> None:
         make_store(host.layout)
@@ -68,6 +72,7 @@ class Workplace:
         return path
 
     def __enter__(self) -> "Workplace":
+        remove_abandoned(self.host)
         self._scratch.__enter__()
         return self
 
