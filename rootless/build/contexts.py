@@ -16,13 +16,17 @@ from storage.build.errors import ContextError
 from storage.build.host_tree import HostTree
 from storage.build.patterns import Patterns, read_ignore_file
 from storage.build.stat_cache import StatCache
-from storage.build.trees import resolve
+from storage.build.trees import resolve, walk
 from storage.digest import short_hash
 from storage.errors import InvalidLayer
 from storage.inflate import Pushback, inflate, peek
 from storage.record import NamedTuple
 from storage.tar import TarReader
 from storage.unpack import unpack_tar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.linux.userns import IdMaps
 
 _STDIN = "-"
 _NAMES = ("Containerfile", "Dockerfile")
@@ -64,6 +68,25 @@ class Context:
     def path(self) -> str:
         """The directory on the host."""
         return self.tree.path
+
+    def has_foreign(self, path: str, maps: "IdMaps", *, readable: bool) -> bool:
+        """Tell whether a container cannot change what is at and below a path as its own files.
+
+        That is so where the id map has no place for an owner. With `readable` only files count that
+        it could not even read. Raises BuildInputError, ContextError.
+        """
+        users = [range(outside, outside + count) for _, outside, count in maps.uids]
+        groups = [range(outside, outside + count) for _, outside, count in maps.gids]
+        for node in walk(self.tree, os.fsencode(path)):
+            found = node.found
+            if any(found.st_uid in one for one in users) and any(
+                found.st_gid in one for one in groups
+            ):
+                continue
+            needed = stat.S_IROTH | (stat.S_IXOTH if node.is_directory else 0)
+            if not readable or (found.st_mode & needed != needed and not node.is_link):
+                return True
+        return False
 
     def close(self) -> None:
         """Remember the digests for the next build and let go of the tree. Raises StoreUnusable."""

@@ -147,27 +147,33 @@ class Mounts:
         readonly = fields.is_readonly(default=True)
         path = fields.text(*SOURCES, default="/")
         tree: Root | str
-        if isinstance(origin, Context) and readonly and not origin.is_filtered:
+        copied = isinstance(origin, Context) and self._has_foreign(origin, path, readonly=readonly)
+        if isinstance(origin, Context) and readonly and not copied and not origin.is_filtered:
             tree = origin.path
         elif self._builder.build.workplace.driver == OVERLAY:
-            tree = _overlay(place, self._lower(origin))
+            tree = _overlay(place, self._lower(origin, copied=copied))
         else:
-            tree = self._copied(origin, place)
+            tree = self._copied(origin, place, copied=copied)
         options = ["rbind", "rprivate", "nosuid", "nodev", *(["ro"] if readonly else [])]
         return Made(operations=(TreeMount(tree, path, target, options),), targets=(target,))
 
-    def _lower(self, origin: Context | Tree) -> list[str]:
+    def _has_foreign(self, origin: Context, path: str, *, readonly: bool) -> bool:
+        """Whether only a copy, which belongs to root as after COPY, can be used as is promised."""
+        maps = self._builder.build.host.id_maps()
+        return origin.has_foreign(path, maps, readable=readonly)
+
+    def _lower(self, origin: Context | Tree, *, copied: bool = False) -> list[str]:
         """Return directories, the top one first, that show the origin when they are merged."""
         if isinstance(origin, Context):
-            return [self._builder.build.sources.filtered(origin)]
+            return [self._builder.build.sources.filtered(origin, copied=copied)]
         layout = self._builder.build.host.layout
         return [layout.layer_diff(origin.map_key, chain) for chain in reversed(origin.chain_ids)]
 
-    def _copied(self, origin: Context | Tree, place: str) -> str:
+    def _copied(self, origin: Context | Tree, place: str, *, copied: bool) -> str:
         """Return a copy of the origin, for hosts that cannot throw away what is written to it."""
         from storage.flatten import flatten_directories
 
-        lower = self._lower(origin)
+        lower = self._lower(origin, copied=copied)
         os.mkdir(f"{place}/copy", 0o755)
         self._builder.build.workplace.run(
             lambda _: flatten_directories(reversed(lower), f"{place}/copy")

@@ -117,12 +117,15 @@ class Sources:
         blobs = tuple((layer.digest, layer.media_type) for layer in layers)
         self._workplace.run(lambda _: unpack_stored(layout, key, ids, blobs, ignore))
 
-    def filtered(self, context: Context) -> str:
-        """Return a directory with exactly what a context has, its ignore file obeyed."""
+    def filtered(self, context: Context, *, copied: bool = False) -> str:
+        """Return a directory with exactly what a context has, its ignore file obeyed.
+
+        It may be the context's own unless a copy, in which all belongs to root, is asked for.
+        """
         known = self._filtered.get(id(context))
         if known is not None:
             return known
-        if not context.is_filtered:
+        if not context.is_filtered and not copied:
             return context.path
         copy = Copy(Range(0, 0), ("/",), "/")
         copying = Copying(self._workplace, copy, context, CopyScope(b"", b"", "/", self._platform))

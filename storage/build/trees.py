@@ -11,6 +11,10 @@ from storage.layer_tree import Node
 from storage.record import NamedTuple
 from storage.tree import shown
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _LINKS_LIMIT = 255
 
 
@@ -79,6 +83,23 @@ def resolve(tree: SourceTree, path: bytes, *, follow: bool = True) -> Place:
             continue
         above.append(node)
     return Place(above[-1], ())
+
+
+def walk(tree: SourceTree, path: bytes) -> "Iterator[Node]":
+    """Yield the directories above a path, what is at it, and all below. Raises OSError."""
+    node = tree.root()
+    yield node
+    for part in resolve(tree, path).node.path.split(b"/"):
+        if part:
+            node = tree.children(node)[part]
+            yield node
+    todo = [node]
+    while todo:
+        node = todo.pop()
+        if node.is_directory:
+            found = tree.children(node).values()
+            yield from found
+            todo += found
 
 
 def _missing(here: Node, parts: list[bytes]) -> Place:

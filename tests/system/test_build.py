@@ -264,6 +264,38 @@ def test_bind_mount_is_part_of_the_key_and_writes_are_dropped(rpod: Command, bui
 
 
 @rpod_only
+@rpod_only
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes files of others")
+def test_bind_mount_of_files_of_others_can_be_changed(
+    rpod: Command, build: Build, account_dir: str
+) -> None:
+    """As with docker all files of the context are root's, and what is written is dropped."""
+    files = {"others/f": "old\n", "others/d/g": "g\n", "others/group": "readable\n"}
+    script = (
+        "stat -c %u:%g /m/others/f; cat /m/others/group; echo new >>/m/others/f; "
+        "echo x >/m/others/d/h; rm /m/others/d/g; cat /m/others/f; ls /m/others/d"
+    )
+    source = (
+        f"FROM BASE\nRUN --mount=type=bind,target=/m,rw set -e; ({script}) >/1\n"
+        "RUN --mount=type=bind,source=/others,target=/m (cat /m/f /m/d/g; echo x >/m/f) >/2 || :\n"
+    )
+    build("FROM BASE\n", files=files)
+    for name in ("", "/f", "/d", "/d/g", "/group"):
+        os.chown(f"{account_dir}/context/others{name}", 0, 0)
+    os.chown(f"{account_dir}/context/others/group", 0, rpod.account.gid)
+    os.chmod(f"{account_dir}/context/others/group", 0o640)
+    with open(f"{account_dir}/context/Containerfile", "r+", encoding="ascii") as file:
+        base = file.read().split()[1]
+        file.seek(0)
+        file.write(source.replace("BASE", base))
+    rpod("build", "-t", "made", f"{account_dir}/context")
+    assert run_made(rpod, "cat", "/1") == ["0:0", "readable", "old", "new", "h"]
+    assert run_made(rpod, "cat", "/2") == ["old", "g"]
+    for name, content in files.items():
+        with open(f"{account_dir}/context/{name}", encoding="ascii") as file:
+            assert file.read() == content
+
+
 def test_bind_mount_leads_nowhere_else(rpod: Command, build: Build, account_dir: str) -> None:
     """A link in a stage or in the context is followed inside of it only (CVE-2024-23653)."""
     with open(f"{account_dir}/outside", "w", encoding="ascii") as file:
