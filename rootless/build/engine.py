@@ -165,7 +165,11 @@ class _Scheduler:
     def _make_graph(self, triggers: dict[int, tuple[str, ...]]) -> Graph:
         build = self._build
         contexts = frozenset(build.request.build_contexts)
-        return make_graph(build.parsed, build.arguments, build.request.target, contexts, triggers)
+        request = build.request
+        return make_graph(
+            build.parsed, build.arguments, request.target, contexts, triggers,
+            all_stages=request.all_stages,
+        )  # fmt: skip
 
     def _fetch_bases(self) -> None:
         """Get the images that stages begin with, before anything is started.

@@ -49,9 +49,12 @@ def make_graph(
     target: str,
     contexts: "frozenset[str]",
     triggers: "Mapping[int, tuple[str, ...]] | None" = None,
+    *,
+    all_stages: bool = False,
 ) -> Graph:
     """Find out what a target needs; "" is the last stage.
 
+    With `all_stages` the stages before the target are built whether it needs them or not.
     `triggers` are the ONBUILD instructions of images, by the position of the stage that begins with
     one: they may copy from stages, too. Raises BuildError, UsageError.
     """
@@ -71,7 +74,8 @@ def make_graph(
         for stage in stages
     ]
     needed: set[int] = set()
-    todo = [position]
+    todo = [*range(position)] if all_stages else []
+    todo.append(position)
     while todo:
         one = todo.pop()
         if one not in needed:

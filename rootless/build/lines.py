@@ -154,8 +154,8 @@ class _Reader:
     def _instruction(self) -> Logical | None:
         first = self._next + 1
         raw = self._take()
-        line = raw.lstrip(" \t")
-        if not line.strip() or line.startswith("#"):
+        line = raw.lstrip()
+        if not line or line.startswith("#"):
             return None
         parts = []
         segments = []
@@ -176,6 +176,10 @@ class _Reader:
             line, skipped_empty = following
             has_empty = has_empty or skipped_empty
             column = 0
+            if not length:
+                # Nothing but the escape character yet: the instruction begins here.
+                column = len(line) - len(line.lstrip())
+                line = line.lstrip()
         text = "".join(parts).rstrip()
         if not text:
             return None

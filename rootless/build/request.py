@@ -25,6 +25,7 @@ class BuildRequest(NamedTuple):
     env: tuple[str, ...] = ()
     unset_env: tuple[str, ...] = ()
     unset_labels: tuple[str, ...] = ()
+    inherit_labels: bool = True
     run: ContainerRequest = ContainerRequest()
     allow: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class BuildRequest(NamedTuple):
     explain_cache: bool = False
     # course
     jobs: int = 0
+    all_stages: bool = False
     pull: str = "missing"
     tls_verify: bool | None = None
     authfile: str | None = None

@@ -4,8 +4,13 @@ from rootless.build import image_config, model
 from rootless.build.model import Layer
 from rootless.build.settings import check_allowed
 from rootless.build.stage import StageBuilder
+from rootless.container.request import ContainerRequest
 
 SCRIPT = "/dev/pipes"
+_SEEN = (
+    "cap_add", "cap_drop", "cgroupns", "device", "dns", "dns_option", "dns_search", "group_add",
+    "ipc", "no_hosts", "security_opt", "shm_size", "ulimit", "uts", "volume",
+)  # fmt: skip
 
 
 def run_step(builder: StageBuilder, run: model.Run) -> None:
@@ -29,6 +34,7 @@ def run_step(builder: StageBuilder, run: model.Run) -> None:
         "security": run.security,
         "devices": " ".join(run.devices),
         "hosts": " ".join(builder.build.request.run.add_host),
+        **_options(builder.build.request.run),
         **{f"variable {name}": value for name, value in environment.items()},
         **(mounts.inputs() if mounts else {}),
     }
@@ -43,6 +49,13 @@ def run_step(builder: StageBuilder, run: model.Run) -> None:
         return step.execute({**environment, **scope.of_command_line()})
 
     builder.layer_step(text, run.range, inputs, execute)
+
+
+def _options(request: ContainerRequest) -> dict[str, str]:
+    """Return what the command line gives to every step and what the step can see, if anything."""
+    defaults = ContainerRequest._field_defaults
+    given = ((name, getattr(request, name)) for name in _SEEN)
+    return {f"option {name}": str(value) for name, value in given if value != defaults[name]}
 
 
 def _arguments(run: model.Run, config: dict[str, object]) -> tuple[list[str], str]:

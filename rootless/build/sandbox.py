@@ -129,7 +129,8 @@ def prepare(
     namespace = choose("host", host.id_maps(), host.uid, host.gid)
     request = command.request._replace(
         command=command.arguments, entrypoint="", user=command.user or None,
-        workdir=command.workdir or None, hostname=command.request.hostname or HOSTNAME,
+        workdir=command.workdir or None,
+        hostname=None if command.request.uts == "host" else HOSTNAME,
         cgroups="no-monitor",
     )  # fmt: skip
     config = ImageConfig.from_json(

@@ -47,6 +47,8 @@ def with_settings(built: Built, request: BuildRequest, caller: "Mapping[str, str
             variables[name] = caller[name]
     if request.env:
         config["Env"] = [f"{name}={value}" for name, value in variables.items()]
+    if not request.inherit_labels:
+        config.pop("Labels", None)
     labels = config.get("Labels")
     if request.unset_labels and isinstance(labels, dict):
         config["Labels"] = {k: v for k, v in labels.items() if k not in request.unset_labels}

@@ -7,6 +7,7 @@ of something that rpod has got meanwhile does no harm.
 _NOT_YET = "not there yet"
 _ROOT = "it takes privilege over the host that a regular user does not have"
 _ATTESTATION = "rpod makes no attestations: what an image is made of is in its history"
+_BUILD_IDS = "a build has all your subordinate ids, as every image has one map of ids"
 _SIGNING = "rpod neither makes nor removes signatures"
 
 # By the first word of the command, or by the whole of it.
@@ -36,33 +37,49 @@ COMMANDS = {
 }
 
 OPTIONS = {
-    "all-platforms": _NOT_YET,
+    "all-platforms": "name the platforms with --platform",
     "attest": _ATTESTATION,
+    "builder": "there is one builder, which needs no daemon",
     "chrootdirs": _NOT_YET,
     "compat-volumes": "what RUN writes below a VOLUME is kept, as BuildKit does",
     "compress": "archives and layers stay compressed as they are stored",
+    "created-annotation": "the time of an image is in its configuration; use --annotation",
+    "cw": "an encrypted virtual machine needs hardware, and rights, that rpod does not ask for",
     "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",
     "cpp-flag": "Containerfiles are not run through a preprocessor",
     "decryption-key": "encrypted images cannot be read yet",
     "device-cgroup-rule": _ROOT,
+    "disable-compression": "layers are stored as they are pushed, compressed",
     "hooks-dir": "a hook would run a program of the host for every container",
     "include-volumes": _NOT_YET,
+    "inherit-annotations": "annotations of a base image are never taken over; use --annotation",
     "init-path": "rpod's own init is used",
-    "isolation": "a build always runs in a sandbox of its own",
+    "logsplit": "--logfile has the platforms one after the other",
+    "os-feature": "only Windows images have it",
+    "os-version": "only Windows images have it",
     "personality": _NOT_YET,
     "provenance": _ATTESTATION,
     "remove-signatures": _SIGNING,
     "rootless-netns": "there is no network namespace that containers share",
     "runtime-flag": "rpod runs containers itself, without an OCI runtime",
     "sbom": _ATTESTATION,
+    "save-stages": "every step is kept in the cache; use --target to name a stage",
     "seccomp-policy": "an image should not choose the filter that guards the host",
     "sign-by": _SIGNING,
     "sign-by-sigstore-private-key": _SIGNING,
     "sign-passphrase-file": _SIGNING,
     "source-policy-file": "policy.json decides which images may be used",
+    "stage-labels": "images of stages have no names; use --target and --label",
+    "stdin": "what a step reads must be known to the cache; use --secret, --build-arg or a heredoc",
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
+    "transient-mount": "use --volume: it is not part of the image",
     "uncompressed": "layers stay compressed as they are stored",
+    "userns": _BUILD_IDS,
+    "userns-gid-map": _BUILD_IDS,
+    "userns-gid-map-group": _BUILD_IDS,
+    "userns-uid-map": _BUILD_IDS,
+    "userns-uid-map-user": _BUILD_IDS,
 }
 
 

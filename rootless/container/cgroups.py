@@ -34,6 +34,10 @@ _EXEC = "rpod-exec"
 _PARENT = "dev.rpod.cgroup-parent"
 _MODE = "dev.rpod.cgroups"
 _MANAGER = "dev.rpod.cgroup-manager"
+_GET_ONE = (
+    "log in as this user (loginctl enable-linger makes a manager that stays), or"
+    " start from a delegated cgroup, or add --limits=best-effort"
+)
 DROP_IN = (
     "as root: mkdir -p /etc/systemd/system/user@.service.d && "
     "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' "
@@ -119,8 +123,7 @@ def missing_error(option: str, controller: str, place: "Place | None", uid: int)
         return LimitError(
             f"{option}: no cgroup here is delegated to you, so it cannot be enforced"
             f" (missing controller: {controller})",
-            remedy="log in as this user (loginctl enable-linger makes a manager that stays), or"
-            " start from a delegated cgroup, or add --limits=best-effort",
+            remedy=_GET_ONE,
         )
     if place.manager == "systemd":
         return LimitError(
@@ -438,6 +441,8 @@ def prepare(host: "Host", raw: dict[str, object], asked: list[str], limits: str)
             annotations["dev.rpod.affinity"] = ",".join(str(number) for number in effort.cpus)
         for text in effort.notes:
             host.note(text)
+        if parent and place is None:
+            host.note(f"--cgroup-parent {parent}: left out, no cgroup here is delegated to you")
         return
     default = Setting("pids.max", str(DEFAULT_PIDS), "--pids-limit")
     for setting in wanted:
@@ -448,6 +453,10 @@ def prepare(host: "Host", raw: dict[str, object], asked: list[str], limits: str)
         raise missing_error(setting.option, setting.controller, place, host.uid)
     if place is not None:
         check_cpus(wanted, place)
+    elif parent and annotations.get(_MODE) != "disabled":
+        raise LimitError(
+            f"--cgroup-parent {parent}: no cgroup here is delegated to you", remedy=_GET_ONE
+        )
 
 
 def leave(directory: str) -> bool:

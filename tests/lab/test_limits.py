@@ -174,6 +174,23 @@ def test_protected_memory_holds_from_the_scope_on(session_rpod: Command, image: 
     assert (content(group, "memory.low"), content(scope, "memory.low")) == ("16777216",) * 2
 
 
+def test_step_of_a_build_has_its_limits(session_rpod: Command, image: str) -> None:
+    files = "memory.max cpu.max pids.max cpu.weight"
+    source = f"FROM {image}\nRUN cd /sys/fs/cgroup && cat {files} | sed 's/^/= /'\n"
+    limits = ("--memory=64m", "--cpus=0.5", "--pids-limit=50", "--cpu-shares=2")
+    done = session_rpod("build", "--no-cache", *limits, "-", input=source.encode())
+    seen = [line.removeprefix("= ") for line in done.lines if line.startswith("= ")]
+    assert seen == ["67108864", "50000 100000", "50", "1"]
+    source = f"FROM {image}\nRUN head -c 200m /dev/zero | tail >/dev/null\n"
+    killed = session_rpod("build", "--memory=32m", "-", input=source.encode(), check=False)
+    assert killed.code != 0
+    source = f"FROM {image}\nRUN sed 's/^/= /' /proc/self/cgroup\n"
+    options = ("--cgroup-parent=builds.slice", "--cgroupns=host")
+    done = session_rpod("build", "--no-cache", *options, "-", input=source.encode())
+    (line,) = (line for line in done.lines if line.startswith("= "))
+    assert "/builds.slice/rpod-" in line
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

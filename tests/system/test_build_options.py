@@ -41,6 +41,17 @@ READ_BACK = {
     "network": ("ip -o link | wc -l", ("--network=none",), ["1"]),
     "security-opt": ("grep NoNewPrivs /proc/self/status | tr '\\t' ' '",
                      ("--security-opt=no-new-privileges",), ["NoNewPrivs: 1"]),
+    "group-add": ("id -G", ("--group-add=5,audio", "--group-add=7"), ["0 5 7 29"]),
+    "no-hosts": ("cat /etc/hosts | wc -l", ("--no-hosts",), ["0"]),
+    "ipc": ("readlink /proc/self/ns/ipc", ("--ipc=host",), [os.readlink("/proc/self/ns/ipc")]),
+    "uts": ("readlink /proc/self/ns/uts; hostname", ("--uts=host",),
+            [os.readlink("/proc/self/ns/uts"), os.uname().nodename]),
+    "cgroupns": ("readlink /proc/self/ns/cgroup", ("--cgroupns=host",),
+                 [os.readlink("/proc/self/ns/cgroup")]),
+    "private": ("readlink /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/cgroup | "
+                f"grep -c {os.readlink('/proc/self/ns/ipc')[5:-1]} || echo $$",
+                ("--ipc=container", "--pid=private", "--uts=private", "--cgroupns=private",
+                 "--isolation=oci"), ["0", "1"]),
     "build-arg": ("echo $A", ("--build-arg=A=given",), ["given"]),
 }  # fmt: skip
 
@@ -61,6 +72,97 @@ def test_option_that_cannot_be_is_refused(build: Build, option: str) -> None:
     done = build("FROM BASE\nRUN echo executed\n", option, check=False)
     assert done.code == 125
     assert "\nexecuted" not in done.out
+
+
+ABSENT = {
+    "--userns=auto": "a build has all your subordinate ids",
+    "--userns-uid-map=0:0:1": "a build has all your subordinate ids",
+    "--all-platforms": "name the platforms with --platform",
+    "--stdin": "what a step reads must be known to the cache",
+    "--disable-compression": "layers are stored as they are pushed",
+    "--builder=other": "there is one builder",
+    "--inherit-annotations=false": "annotations of a base image are never taken over",
+    "--os-version=10": "only Windows images have it",
+    "--logsplit": "--logfile has the platforms one after the other",
+    "--pid=host": "is not one of",
+    "--isolation=chroot": "is not one of",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "reason"), ABSENT.items(), ids=ABSENT)
+def test_option_that_is_not_there_is_explained(rpod: Command, option: str, reason: str) -> None:
+    done = rpod("build", option, "-", input=b"FROM scratch\n", check=False)
+    assert done.code == 125
+    assert reason in done.err
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--memory=64m", "memory"), ("--cpu-shares=77", "cpu"), ("--cgroup-parent=/mine", "cgroup")],
+)
+def test_limit_that_cannot_be_enforced_is_an_error(build: Build, option: str, told: str) -> None:
+    """Without a cgroup nothing is executed; in tests/lab one can be had, and is looked into."""
+    done = build("FROM BASE\nRUN echo executed\n", option, check=False)
+    assert done.code == 125
+    assert told in done.err
+    assert "delegated to you" in done.err
+    assert "\nexecuted" not in done.out
+    done = build("FROM BASE\nRUN echo executed\n", option, "--limits=best-effort")
+    assert "\nexecuted" in done.out
+
+
+def test_options_of_a_step_are_part_of_its_key(rpod: Command, image: str) -> None:
+    def cached(*options: str) -> bool:
+        source = f"FROM {image}\nRUN id -G; echo keys of options\n".encode()
+        return "--> Using cache" in rpod("build", *options, "-", input=source).out
+
+    cached()
+    assert cached()
+    assert not cached("--group-add=5")
+    assert cached("--group-add=5")
+    assert not cached("--shm-size=1m")
+    assert cached()
+
+
+def test_labels_of_the_base_and_of_rpod(build: Build, rpod: Command) -> None:
+    def labels(*options: str, base: str = "localhost/labelled") -> object:
+        name = build(f"FROM {base}\nLABEL own=1\n", *options).lines[-1]
+        return json.loads(rpod("inspect", name).out)[0]["Config"]["Labels"]
+
+    build("FROM scratch\nLABEL of=base\n", "-t", "localhost/labelled")
+    assert labels() == {"of": "base", "own": "1"}
+    assert labels("--inherit-labels=false") == {"own": "1"}
+    assert labels("--identity-label=false") == {"of": "base", "own": "1"}
+    version = rpod("version", "--format", "{{.Client.Version}}").lines[0]
+    found = labels("--identity-label")
+    assert found == {"of": "base", "own": "1", "io.rpod.version": version}
+
+
+def test_unused_stages_are_built_when_asked_for(build: Build) -> None:
+    source = "FROM BASE AS a\nRUN echo of-a\nFROM BASE AS b\nRUN echo of-b\nFROM BASE AS c\n"
+    shown = build(source, "--skip-unused-stages=false", "--target=b").out
+    assert "\nof-a\n" in shown
+    assert "\nof-b\n" in shown
+    assert "\nof-a\n" not in build(source, "--target=b").out
+
+
+def test_calls_tell_of_a_containerfile(build: Build) -> None:
+    source = (
+        "ARG V=1\nARG IMAGE=BASE\n# Base with all tools\nFROM $IMAGE AS base\n"
+        "ARG V\nARG W=w\nRUN --mount=type=secret,id=token,required --mount=type=ssh true\n"
+        "# other things\nFROM base\nRUN --mount=type=secret,target=/etc/key true\n"
+    )
+    assert build(source, "--call=targets").lines == [
+        "TARGET        DESCRIPTION", "base          with all tools", "1 (default)",
+    ]  # fmt: skip
+    shown = build(source, "--call=outline", "--build-arg=W=given").lines
+    assert shown[:4] == ["TARGET: 1", "", "BUILD ARG   VALUE", "V           1"]
+    assert shown[4].startswith("IMAGE       ")
+    assert shown[5:] == [
+        "W           given", "", "SECRET   REQUIRED", "key", "token    true", "",
+        "SSH       REQUIRED", "default",
+    ]  # fmt: skip
+    assert build(source, "--call=check").lines == ["Check complete, no warnings found."]
 
 
 def test_ssh_key_is_used_and_not_shown(build: Build, rpod: Command, account_dir: str) -> None:

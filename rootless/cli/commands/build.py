@@ -14,11 +14,13 @@ from rootless.container.moments import parse_duration
 from rootless.container.request import LIMITS, ContainerRequest
 from rootless.errors import UsageError
 from rootless.images import join_platform
+from rootless.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
 
+_VERSION_LABEL = "io.rpod.version"
 _POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
 
 
@@ -35,7 +37,12 @@ def build(invocation: "Invocation") -> int:
     progress = make_progress("quiet" if quiet else invocation.text("progress"), request)
     with Workplace(host) as workplace, progress:
         opened = open_sources(workplace, request)
-        wants_check = invocation.flag("check")
+        call = "check" if invocation.flag("check") else invocation.text("call")
+        if call in ("targets", "outline"):
+            from rootless.cli.build_calls import show_outline, show_targets
+
+            return (show_targets if call == "targets" else show_outline)(request, opened)
+        wants_check = call in ("check", "lint")
         if wants_check or b"check" in opened.sources[0].data[:1000]:
             from rootless.cli.build_checks import refuse_findings, show_findings
 
@@ -97,11 +104,12 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         build_contexts=_contexts(invocation.texts("build_context")),
         platforms=_platforms(invocation),
         base=invocation.text("from"),
-        labels=invocation.texts("label"),
+        labels=_labels(invocation),
         annotations=invocation.texts("annotation"),
         env=invocation.texts("env"),
         unset_env=invocation.texts("unsetenv"),
         unset_labels=invocation.texts("unsetlabel"),
+        inherit_labels=invocation.flag("inherit_labels"),
         run=_run_request(invocation),
         allow=invocation.texts("allow"),
         secrets=invocation.texts("secret"),
@@ -112,6 +120,7 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         explain_cache=invocation.flag("explain_cache"),
         debug_on_failure=_debug(invocation),
         jobs=invocation.number("jobs") or 0,
+        all_stages=not invocation.flag("skip_unused_stages"),
         pull=_policy(invocation),
         tls_verify=None
         if invocation.value("tls_verify") is None
@@ -140,18 +149,35 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         cap_add=invocation.texts("cap_add"),
         cap_drop=invocation.texts("cap_drop"),
         device=invocation.texts("device"),
+        cgroup_parent=invocation.text("cgroup_parent"),
+        cgroupns=_namespace(invocation, "cgroupns"),
         dns=invocation.texts("dns"),
         dns_option=invocation.texts("dns_option"),
         dns_search=invocation.texts("dns_search"),
+        group_add=invocation.texts("group_add"),
         http_proxy=invocation.flag("http_proxy"),
+        ipc=_namespace(invocation, "ipc"),
         network=(invocation.text("network"),) if invocation.text("network") else (),
+        no_hosts=invocation.flag("no_hosts"),
         security_opt=invocation.texts("security_opt"),
         shm_size=invocation.number("shm_size") or 0,
         ulimit=invocation.texts("ulimit"),
+        uts=_namespace(invocation, "uts"),
         volume=invocation.texts("volume"),
         limits=invocation.text("limits"),
         **{name: invocation.value(name) for name in LIMITS},  # type: ignore[arg-type]
     )
+
+
+def _namespace(invocation: "Invocation", option: str) -> str:
+    """Return the mode of a namespace; `container` is buildah's word for one of its own."""
+    mode = invocation.text(option)
+    return "private" if mode == "container" else mode
+
+
+def _labels(invocation: "Invocation") -> tuple[str, ...]:
+    own = (f"{_VERSION_LABEL}={VERSION}",) if invocation.flag("identity_label") else ()
+    return own + invocation.texts("label")
 
 
 def _debug(invocation: "Invocation") -> bool:

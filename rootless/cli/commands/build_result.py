@@ -37,10 +37,20 @@ def with_result(request: BuildRequest, invocation: "Invocation") -> BuildRequest
         squash=invocation.flag("squash"),
         squash_all=invocation.flag("squash_all"),
         layers=invocation.flag("layers"),
-        outputs=invocation.texts("output"),
+        outputs=_outputs(invocation),
         cache_from=invocation.texts("cache_from"),
         cache_to=invocation.texts("cache_to"),
     )
+
+
+def _outputs(invocation: "Invocation") -> tuple[str, ...]:
+    """Return --output, and what --push and --load stand for."""
+    texts = invocation.texts("output")
+    for name, kind in (("push", "registry"), ("load", "image")):
+        text = f"type={kind}"
+        if invocation.flag(name) and text not in texts:
+            texts += (text,)
+    return texts
 
 
 class StandardOutput:

@@ -1,7 +1,7 @@
 """Instructions: forms, flags, errors with their place."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rootless.build import model
@@ -124,7 +124,15 @@ def test_error_names_place_and_remedy(text: str, message: str, remedy: str, care
         assert caught.value.excerpt.split("\n")[1].removeprefix("      | ") == caret
 
 
+def test_instruction_may_begin_after_an_escape() -> None:
+    (stage,) = parse(b"\\\n\n  FROM scratch\n \x0b\\\n\tLABEL a=b\n", "C").stages
+    assert (stage.source.base, len(stage.instructions)) == ("scratch", 1)
+
+
 @given(st.binary(max_size=400))
+@example(b"\x0b\x01")
+@example(b"\\\n RUN true")
+@example(b"\xc2\xa0FROM x\n")
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
         parse(b"FROM a\n" + data, "C")
