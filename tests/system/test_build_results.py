@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 
 import pytest
 
+from tests.registries import PASSWORD, USER, docker_registry, missing
 from tests.support.accounts import Account, temporary_directory
-from tests.support.command import Command, is_podman
+from tests.support.command import Command, Done, is_podman
 from tests.support.registry import Registry, free_port
 from tests.system.conftest import check_nothing_left, clean, make_command, traces
 
@@ -280,3 +282,50 @@ def test_output_to_a_registry(rpod: Command, registry: Registry, context: str) -
     rpod("rmi", name)
     rpod("pull", name)
     assert inspect(rpod, name)["Digest"] == digest
+
+
+@pytest.mark.rpod_only
+def test_registry_with_a_password_and_a_certificate_of_its_own(
+    rpod: Command, account_dir: str
+) -> None:
+    """--push, and FROM with --creds, --authfile, --cert-dir, --tls-verify: with and without."""
+    if absent := missing("docker-registry", "htpasswd"):
+        pytest.skip(f"not installed: {absent}")
+    creds = f"--creds={USER}:{PASSWORD}"
+    with docker_registry(tls=True, htpasswd=True) as locked:
+        name = f"{locked.host}/locked:1"
+        certificates = f"--cert-dir={account_dir}/certificates"
+        os.mkdir(f"{account_dir}/certificates")
+        shutil.copy(f"{locked.directory}/certs/ca.crt", f"{account_dir}/certificates/ca.crt")
+        rpod.shell(f"chmod -R a+rX {account_dir}/certificates", check=False)
+
+        def build(source: str, *options: str) -> Done:
+            retries = ("--retry=0", "--pull=always")
+            return rpod("build", *retries, *options, "-", input=source.encode(), check=False)
+
+        source = "FROM scratch\nLABEL of=locked\n"
+        assert "certificate" in build(source, "--push", f"--tag={name}", creds).err
+        assert build(source, "--push", f"--tag={name}", certificates).code == 125
+        rpod("build", "--push", f"--tag={name}", creds, certificates, "-", input=source.encode())
+        rpod("rmi", name)
+        child = f"FROM {name}\nLABEL b=1\n"
+        assert "certificate" in build(child, creds).err
+        assert "certificate" not in build(child, "--tls-verify=false").err
+        assert build(child, certificates).code == 125
+        assert build(child, f"--creds={USER}:wrong", certificates).code == 125
+        assert build(child, creds, certificates).code == 0
+        assert build(child, creds, "--tls-verify=false").code == 0
+        login = ("login", certificates, "--username", USER, "--password-stdin")
+        authfile = f"--authfile={account_dir}/auth.json"
+        rpod(*login, authfile, locked.host, input=PASSWORD.encode())
+        assert build(child, certificates, authfile).code == 0
+        assert build(child, certificates).code == 125
+
+
+@pytest.mark.rpod_only
+def test_load_keeps_the_image_beside_another_output(
+    rpod: Command, context: str, account_dir: str
+) -> None:
+    only = ("build", "-o", f"{account_dir}/out", context)
+    assert rpod("image", "exists", rpod(*only).lines[-1], check=False).code != 0
+    assert rpod("image", "exists", rpod(*only, "--load").lines[-1], check=False).code == 0
