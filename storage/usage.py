@@ -1,7 +1,8 @@
 """What takes up how much of the disk: every byte and inode of the store has one place.
 
 `measure` walks the store, as root of the user namespace that owns the files; `sort_out` says what
-they belong to. What several images share is counted once in every total.
+they belong to. What several images share is counted once in every total, and so are bytes that
+copies have in common on the disk (reflinks): they count where they are met first.
 """
 
 import os
@@ -11,6 +12,7 @@ import time
 from storage.build_cache import CachedStep, list_steps
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument
+from storage.extents import SharedExtents
 from storage.gc import PARTIAL_AGE_S, STRAY_AGE_S
 from storage.images import ImageRecord, list_entries
 from storage.layout import Layout
@@ -89,18 +91,21 @@ class StoreUsage(NamedTuple):
 
 def measure(layout: Layout) -> list[Part]:
     """Walk the store. Files that go away meanwhile are left out."""
-    seen: set[tuple[int, int]] = set()
+    walk = _Walk(layout.store)
     parts = [
-        *_children("blobs", layout.blobs_dir, seen),
-        *_children("partial", layout.partial_dir, seen),
-        *_children("tmp", layout.tmp_dir, seen),
-        *_children("containers", layout.containers_dir, seen),
-        *_children("volumes", layout.volumes_dir, seen),
-        *_children("build", layout.build_cache_dir, seen),
+        *walk.children("blobs", layout.blobs_dir),
+        *walk.children("partial", layout.partial_dir),
+        *walk.children("tmp", layout.tmp_dir),
     ]
+    # Layers before what is a copy of them: containers without an overlay.
     for key in listdir(layout.all_layers_dir):
-        for part in _children("layers", layout.layers_dir(key), seen):
+        for part in walk.children("layers", layout.layers_dir(key)):
             parts.append(part._replace(name=f"{key}/{part.name}"))
+    parts += [
+        *walk.children("containers", layout.containers_dir),
+        *walk.children("volumes", layout.volumes_dir),
+        *walk.children("build", layout.build_cache_dir),
+    ]
     # Whatever has not been seen yet: records, locks, and directories that others know.
     measured = (
         layout.blobs_dir,
@@ -111,60 +116,73 @@ def measure(layout: Layout) -> list[Part]:
         layout.build_cache_dir,
         layout.all_layers_dir,
     )
-    rest = _walk(layout.store, seen, without=frozenset(measured))
+    rest = walk.tree(layout.store, without=frozenset(measured))
     for key in listdir(layout.all_layers_dir):
-        rest = rest.plus(
-            _walk(layout.layers_dir(key), seen, without=frozenset((layout.layers_dir(key),)))
-        )
+        top = layout.layers_dir(key)
+        rest = rest.plus(walk.tree(top, without=frozenset((top,))))
     parts.append(Part("other", "", rest, 0.0))
     return parts
 
 
-def _children(kind: str, directory: str, seen: set[tuple[int, int]]) -> list[Part]:
-    found = []
-    for name in listdir(directory):
-        path = f"{directory}/{name}"
-        try:
-            changed_s = os.lstat(path).st_mtime
-        except FileNotFoundError:
-            continue
-        found.append(Part(kind, name, _walk(path, seen), changed_s))
-    return found
+class _Walk:
+    """Sums up trees; an inode that has been seen, under whatever name, does not count again."""
 
+    __slots__ = ("_extents", "_seen")
 
-def _walk(top: str, seen: set[tuple[int, int]], *, without: frozenset[str] = frozenset()) -> Space:
-    """Sum up a tree; an inode that has been seen, under whatever name, does not count again.
+    def __init__(self, store: str) -> None:
+        self._seen: set[tuple[int, int]] = set()
+        self._extents = SharedExtents(store)
 
-    Of the directories in `without` only they themselves count, not what is in them.
-    """
-    size_bytes = inodes = 0
-    todo = [top]
-    while todo:
-        path = todo.pop()
-        try:
-            found = os.lstat(path)
-            identity = (found.st_dev, found.st_ino)
-            if identity not in seen:
-                seen.add(identity)
-                size_bytes += found.st_blocks * _BLOCK_BYTES
-                inodes += 1
-            if stat.S_ISDIR(found.st_mode) and path not in without:
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
-                            todo.append(entry.path)
-                            continue
-                        found = entry.stat(follow_symlinks=False)
-                        identity = (found.st_dev, found.st_ino)
-                        if identity in seen:
-                            continue
-                        seen.add(identity)
-                        size_bytes += found.st_blocks * _BLOCK_BYTES
-                        inodes += 1
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            # Removed just now; or of subordinate ids that the user has no more.
-            continue
-    return Space(size_bytes, inodes)
+    def children(self, kind: str, directory: str) -> list[Part]:
+        """Return each entry of a directory as a part."""
+        found = []
+        for name in listdir(directory):
+            path = f"{directory}/{name}"
+            try:
+                changed_s = os.lstat(path).st_mtime
+            except FileNotFoundError:
+                continue
+            found.append(Part(kind, name, self.tree(path), changed_s))
+        return found
+
+    def tree(self, top: str, *, without: frozenset[str] = frozenset()) -> Space:
+        """Of the directories in `without` only they themselves count, not what is in them."""
+        size_bytes = inodes = 0
+        todo = [top]
+        while todo:
+            path = todo.pop()
+            try:
+                found = os.lstat(path)
+                if self._is_new(found):
+                    size_bytes += self._bytes_of(path, found)
+                    inodes += 1
+                if stat.S_ISDIR(found.st_mode) and path not in without:
+                    with os.scandir(path) as entries:
+                        for entry in entries:
+                            if entry.is_dir(follow_symlinks=False):
+                                todo.append(entry.path)
+                                continue
+                            found = entry.stat(follow_symlinks=False)
+                            if self._is_new(found):
+                                size_bytes += self._bytes_of(entry.path, found)
+                                inodes += 1
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                # Removed just now; or of subordinate ids that the user has no more.
+                continue
+        return Space(size_bytes, inodes)
+
+    def _is_new(self, found: os.stat_result) -> bool:
+        identity = (found.st_dev, found.st_ino)
+        if identity in self._seen:
+            return False
+        self._seen.add(identity)
+        return True
+
+    def _bytes_of(self, path: str, found: os.stat_result) -> int:
+        size_bytes = found.st_blocks * _BLOCK_BYTES
+        if size_bytes and stat.S_ISREG(found.st_mode):
+            return max(size_bytes - self._extents.counted_before(path), 0)
+        return size_bytes
 
 
 def sort_out(

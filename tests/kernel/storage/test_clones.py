@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rootless import images
+from rootless.container import space
 from rootless.container.idmap import choose, storage_maps
 from rootless.linux.userns import run_in_userns
 from storage import clones
@@ -82,19 +83,18 @@ def _without_moments(tree: Tree) -> Tree:
 
 
 @pytest.mark.full
-@pytest.mark.skipif(
-    os.getuid() != 0 or shutil.which("mkfs.btrfs") is None,
-    reason="only root mounts a btrfs; mkfs.btrfs makes one",
-)
-def test_keep_id_takes_no_second_space_on_btrfs(
-    in_account: InAccount, account: Account, share: Path
+@pytest.mark.parametrize("system", ["xfs", "btrfs"])
+def test_keep_id_takes_no_second_space_and_none_is_counted(
+    in_account: InAccount, account: Account, share: Path, system: str
 ) -> None:
+    if os.getuid() != 0 or shutil.which(f"mkfs.{system}") is None:
+        pytest.skip(f"only root mounts a file system; mkfs.{system} makes one")
     disk, mount, path = share / "disk", share / "mount", share / "image.tar"
     data = os.urandom(50 << 20)
     path.write_bytes(layers.docker_archive([layers.layer([layers.Member("big", data)])]))
     with open(disk, "wb") as file:
         file.truncate(400 << 20)
-    subprocess.run(["mkfs.btrfs", "-q", disk], check=True)
+    subprocess.run([f"mkfs.{system}", "-q", disk], check=True)
     mount.mkdir()
     subprocess.run(["mount", "-o", "loop", disk, mount], check=True)
     try:
@@ -103,10 +103,20 @@ def test_keep_id_takes_no_second_space_on_btrfs(
         os.chown(store, account.uid, account.gid)
         in_account(views.load, store, str(path))
         before = _used_bytes(mount)
+        counted = in_account(counted_bytes, store)
         in_account(keep_id, store)
         assert _used_bytes(mount) - before < 5 << 20
+        counted_more = in_account(counted_bytes, store) - counted
+        assert 0 < counted_more < 5 << 20
+        # The first of the copies counts: all is there once.
+        assert counted > len(data)
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def counted_bytes(store: str) -> int:
+    """Return what `system df` says of the whole store."""
+    return space.total(views.host_of(store)).size_bytes
 
 
 def keep_id(store: str) -> None:
