@@ -4,7 +4,7 @@ from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.images import PullSettings, collect, options_for, pull_options
 from rootless.registries import load_registries
-from storage.convert import Wanted, check_wanted, convert_image, discard
+from storage.convert import Wanted, check_wanted, convert_image, convert_list, discard
 from storage.events import ignore
 from storage.images import ImageRecord, find_entry
 from storage.lists import find_list
@@ -59,7 +59,7 @@ def push(
         )
     text = destination or record.names[0]
     if record.is_index:
-        return push_list(host, name, text, settings, on_event, form=wanted.form)
+        return push_list(host, name, text, settings, on_event, wanted=wanted)
     return _converted(host, record, wanted, lambda one: _send(host, one, text, settings, on_event))
 
 
@@ -71,7 +71,7 @@ def push_list(
     on_event: "OnEvent | None" = None,
     *,
     images: bool = True,
-    form: str = "",
+    wanted: Wanted | None = None,
 ) -> str:
     """Send an index to a registry, and its `images` before it; return its digest there.
 
@@ -79,23 +79,33 @@ def push_list(
     """
     from storage.registry import push as sending
 
+    wanted = wanted or Wanted()
+    check_wanted(wanted)
     record = find_list(host.layout, name)
     reference, options = _place(host, destination, settings)
-    return sending.push_list(
-        host.layout,
-        record,
-        reference,
-        images=images,
-        form=form,
-        options=options,
-        events=on_event or ignore,
-        environment=host.environ,
-    )
+
+    def send(one: ImageRecord) -> None:
+        sending.push_list(
+            host.layout,
+            one,
+            reference,
+            images=images,
+            options=options,
+            events=on_event or ignore,
+            environment=host.environ,
+        )
+
+    return _converted(host, record, wanted, send, images=images)
 
 
-def _converted(host: Host, record: ImageRecord, wanted: Wanted, send: "Send") -> str:
+def _converted(
+    host: Host, record: ImageRecord, wanted: Wanted, send: "Send", *, images: bool = True
+) -> str:
     """Send an image in the form that is wanted; what was made for it alone goes again."""
-    converted = convert_image(host.layout, record, wanted)
+    if record.is_index:
+        converted = convert_list(host.layout, record, wanted, images=images)
+    else:
+        converted = convert_image(host.layout, record, wanted)
     try:
         send(converted)
     finally:

@@ -30,13 +30,17 @@ _GZIP_WINDOW = 31
 
 
 class Commit(NamedTuple):
-    """What the new image says about itself; `config` is the whole `config` of its document."""
+    """What the new image says about itself; `config` is the whole `config` of its document.
+
+    With `squash` the new layer takes the place of those of the base, whose history goes, too.
+    """
 
     config: dict[str, object]
     author: str = ""
     message: str = ""
     created_by: str = ""
     docker: bool = False
+    squash: bool = False
 
 
 class NewLayer(NamedTuple):
@@ -68,10 +72,11 @@ def write_commit(layout: Layout, base: ImageRecord, layer: NewLayer, commit: Com
     document = _document(layout, base, layer, commit)
     data = json.dumps(document, separators=(",", ":")).encode()
     config_digest = write_blob(layout, data)
-    parent = Manifest.from_json(
-        json.loads(read_blob(layout, base.manifest_digest)), "manifest of the base"
-    ).as_oci()
-    layers = (*parent.layers, Descriptor(OCI_LAYER_GZIP, layer.digest, layer.size))
+    below: tuple[Descriptor, ...] = ()
+    if not commit.squash:
+        raw = json.loads(read_blob(layout, base.manifest_digest))
+        below = Manifest.from_json(raw, "manifest of the base").as_oci().layers
+    layers = (*below, Descriptor(OCI_LAYER_GZIP, layer.digest, layer.size))
     config = Descriptor(OCI_CONFIG, config_digest, len(data))
     manifest = Manifest(OCI_MANIFEST, config, layers, {})
     if commit.docker:
@@ -98,8 +103,12 @@ def _document(
     if commit.docker:
         document["comment"] = commit.message
         document["parent"] = f"sha256:{hex_of(base.config_digest)}"
-    document["rootfs"] = {"type": "layers", "diff_ids": [*base.diff_ids, layer.diff_id]}
-    document["history"] = [*(document.get("history") or []), step]
+    diff_ids, history = list(base.diff_ids), list(document.get("history") or [])
+    if commit.squash:
+        document.pop("parent", None)
+        diff_ids, history = [], []
+    document["rootfs"] = {"type": "layers", "diff_ids": [*diff_ids, layer.diff_id]}
+    document["history"] = [*history, step]
     assert isinstance(document, dict)
     return document
 

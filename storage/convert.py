@@ -7,18 +7,22 @@ stored like any other, but never recorded: `discard` hands it to the garbage col
 import hashlib
 import json
 
-from storage.blobs import BlobWriter, open_blob, read_blob, write_blob
+from storage.blobs import BlobWriter, blob_size, open_blob, read_blob, write_blob
 from storage.chunked import is_chunked, without_chunks
 from storage.errors import DigestMismatch, InvalidDocument
 from storage.images import ImageRecord, describe_image, discard_record
 from storage.inflate import inflate, peek
 from storage.layout import Layout
-from storage.oci.checks import parse_json
+from storage.lists import describe_list
+from storage.oci.checks import as_object, get_list, parse_json
 from storage.oci.descriptor import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
+    DOCKER_LIST,
     DOCKER_MANIFEST,
+    INDEX_TYPES,
+    OCI_INDEX,
     OCI_LAYER,
     OCI_LAYER_GZIP,
     OCI_LAYER_ZSTD,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 OCI, DOCKER = "oci", "v2s2"
 FORMS = (OCI, DOCKER)
+_LISTS = {OCI: OCI_INDEX, DOCKER: DOCKER_LIST}
 GZIP, ZSTD, CHUNKED = "gzip", "zstd", "zstd:chunked"
 COMPRESSIONS = (GZIP, ZSTD, CHUNKED)
 LEVELS = {GZIP: (1, 9), ZSTD: (1, 22), CHUNKED: (1, 22)}
@@ -107,6 +112,49 @@ def convert_image(layout: Layout, record: ImageRecord, wanted: Wanted) -> ImageR
         return record
     data = json.dumps(converted.to_json(), separators=(",", ":")).encode()
     return describe_image(layout, write_blob(layout, data))
+
+
+def convert_list(
+    layout: Layout, record: ImageRecord, wanted: Wanted, *, images: bool = True
+) -> ImageRecord:
+    """Return an index in the form that is wanted, with its `images` in that form.
+
+    An entry keeps what it says besides (platform, annotations). Raises what `convert_image` raises.
+    """
+    check_wanted(wanted)
+    where = f"index {record.manifest_digest[:19]}"
+    document = as_object(parse_json(read_blob(layout, record.manifest_digest), where), where)
+    converted = dict(document)
+    converted["mediaType"] = _LISTS.get(wanted.form, record.media_type)
+    views: list[str] = []
+    if images:
+        converted["manifests"] = [
+            _convert_entry(layout, as_object(entry, where), wanted, views)
+            for entry in get_list(document, "manifests", where)
+        ]
+    if converted == document or wanted == Wanted():
+        return record
+    data = json.dumps(converted, separators=(",", ":"), ensure_ascii=False).encode()
+    made = describe_list(layout, write_blob(layout, data))
+    return made._replace(layer_digests=(*made.layer_digests, *views))
+
+
+def _convert_entry(
+    layout: Layout, entry: dict[str, object], wanted: Wanted, views: list[str]
+) -> dict[str, object]:
+    """Return the entry of a converted image; to `views` goes what its record alone names."""
+    digest = str(entry["digest"])
+    if entry.get("mediaType") in INDEX_TYPES:
+        there = convert_list(layout, describe_list(layout, digest), wanted)
+    else:
+        there = convert_image(layout, describe_image(layout, digest), wanted)
+    views.append(there.view_digest)
+    return {
+        **entry,
+        "mediaType": there.media_type,
+        "digest": there.manifest_digest,
+        "size": blob_size(layout, there.manifest_digest),
+    }
 
 
 def discard(layout: Layout, record: ImageRecord) -> None:

@@ -33,7 +33,8 @@ class Packer:
     """Packs trees into one archive; hard links between what it has packed are kept.
 
     With `layer` the tree is an upper directory of overlayfs, and the archive a layer (OCI
-    image-spec, layer: whiteouts); without, sparse files are kept sparse. `times` says what becomes
+    image-spec, layer: whiteouts); without, files are kept sparse unless told not to. `times` says
+    what becomes
     of times of modification, `owner_of` knows owners that the files themselves do not have.
     `entries` and `size_bytes` (of the files) count what was packed.
     """
@@ -42,10 +43,12 @@ class Packer:
         self,
         *,
         layer: bool = False,
+        sparse: bool = True,
         times: Times = AS_THEY_ARE,
         owner_of: OwnerOf = recorded_owner,
     ) -> None:
         self._layer = layer
+        self._sparse_files = sparse and not layer
         self._times = times
         self._owner_of = owner_of
         self.entries = 0
@@ -83,7 +86,7 @@ class Packer:
             if first != name:
                 yield from self._entry(fd, Packed(name, b"1", first, found))
                 return
-        segments = None if self._layer else _segments(fd, found)
+        segments = _segments(fd, found) if self._sparse_files else None
         if segments is None:
             yield from self._entry(fd, Packed(name, b"0", b"", found))
             yield from _content(fd, [(0, found.st_size)])

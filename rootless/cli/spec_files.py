@@ -37,9 +37,12 @@ COMMANDS = (
             text("format", "Media types of the image", short="f", default="oci",
                  choices=("oci", "docker")),
             text("iidfile", "Write the image's id to a file", metavar="FILE", objects=FILES),
+            flag("include-volumes", "Give the image a volume wherever the container has something "
+                 "mounted"),
             text("message", "Comment in the image's history", short="m"),
             flag("pause", "Accepted; a commit never pauses the container", short="p"),
             flag("quiet", "No progress", short="q"),
+            flag("squash", "Make one layer of all that the container has", short="s"),
         ),
         (
             Argument("container", objects=CONTAINERS),

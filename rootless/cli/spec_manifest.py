@@ -92,14 +92,20 @@ COMMANDS = (
         "manifest:push",
         (
             flag("all", "Also the images of the index", default=True),
+            text("compression-format", "Compression to have in the layers of the images",
+                 metavar="FORMAT", choices=("gzip", "zstd", "zstd:chunked")),
+            number("compression-level", "1 to 9 for gzip, 1 to 22 for zstd", metavar="LEVEL"),
             text("digestfile", "File to write the digest to", metavar="FILE", objects=FILES),
-            text("format", "Media type of the index", short="f", choices=("oci", "v2s2")),
+            text("format", "Media types of the index and its images", short="f",
+                 choices=("oci", "v2s2")),
             flag("quiet", "No progress", short="q"),
             flag("rm", "Remove the index from the store when it has been sent", short="p",
                  aliases=("purge",)),
             *_REGISTRY,
         ),
         (_LIST, Argument("destination", 0, 1, "[DESTINATION]")),
+        description="With --format or a compression the images get other digests, and so does "
+        "the index that is sent; what is in the store stays.",
         examples=("rpod manifest push localhost/app:1 docker://registry.example.org/app:1",),
     ),
     Command(

@@ -7,7 +7,8 @@ the container, and stored by the caller, whose the blobs are.
 import os
 from collections.abc import Callable, Iterator
 
-from rootless.container.inside import Job
+from rootless.container.export import write_all, write_root
+from rootless.container.inside import Inside, Job
 from rootless.errors import HostError
 from rootless.images import default_key
 from rootless.linux.userns import IdMaps, run_in_userns
@@ -24,6 +25,7 @@ from storage.pack import END, OwnerOf, Packer, recorded_owner
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, parse_reference
 from storage.unpacking import ensure_layers
+from storage.xattrs import read_allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ ImageSettings = dict[str, object]
 class CommitOptions(NamedTuple):
     """What `commit` was asked for besides the container; `name` may be empty.
 
-    `changes` edits the configuration of the image.
+    `changes` edits the configuration of the image. `squash` makes one layer of everything;
+    `include_volumes` lets the image have a volume wherever the container has something mounted.
     """
 
     name: str = ""
@@ -48,6 +51,8 @@ class CommitOptions(NamedTuple):
     author: str = ""
     message: str = ""
     docker: bool = False
+    squash: bool = False
+    include_volumes: bool = False
 
 
 def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
@@ -57,22 +62,32 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     """
     found = find_container(host.layout, text)
     record = found.record
-    if record.driver not in (OVERLAY, SQUASH):
+    if record.driver not in (OVERLAY, SQUASH) and not options.squash:
         raise HostError(
             f"commit container {record.name}: with the storage driver {record.driver} its changes"
             " are not kept apart from its image",
-            remedy=f"rpod export {record.name} | rpod import - NAME",
+            remedy=f"rpod commit --squash {record.name} NAME",
         )
     name = None
     if options.name:
         name = str(parse_reference(options.name, default_registry=LOCAL_REGISTRY))
     base = find_image(host.layout, record.image_digest)
     config = _config(host, base, found)
+    if options.include_volumes:
+        config = _with_volumes(config, found)
     if options.changes is not None:
         config = options.changes(config)
     make_store(host.layout)
-    layer = store_layer(host.layout, _pack(host.layout, found))
-    made = Commit(config, options.author, options.message, " ".join(record.command), options.docker)
+    packed = _pack_whole(host, found) if options.squash else _pack(host.layout, found)
+    layer = store_layer(host.layout, packed)
+    made = Commit(
+        config,
+        options.author,
+        options.message,
+        " ".join(record.command),
+        docker=options.docker,
+        squash=options.squash,
+    )
     digest = write_commit(host.layout, base, layer, made)
     image = commit_image(host.layout, manifest_digest=digest, name=name, map_key=None)
     key = default_key(host)
@@ -111,6 +126,43 @@ def _config(host: "Host", base: ImageRecord, found: ContainerView) -> dict[str, 
     return config
 
 
+def _with_volumes(config: ImageSettings, found: ContainerView) -> ImageSettings:
+    known = config.get("Volumes")
+    volumes = dict(known) if isinstance(known, dict) else {}
+    request = found.record.request
+    tmpfs = request.get("tmpfs") or []
+    assert isinstance(tmpfs, list)
+    places = [str(entry.get("Destination")) for entry in found.record.mounts]
+    places += [str(text).partition(":")[0] for text in tmpfs]
+    return {**config, "Volumes": {**volumes, **{place: {} for place in places}}}
+
+
+def _pack_whole(host: "Host", found: ContainerView) -> Iterator[bytes]:
+    """Yield all that the container has as one layer; what is mounted in it is left out."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    record = found.record
+    # xattr is loaded by its first use, which must not be inside.
+    read_allowed("/")
+    with Inside(host, record.id) as inside:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        layers = [host.layout.layer_diff(record.map_key, one) for one in record.chain_ids]
+        opened = [os.open(layer, flags) for layer in layers if os.path.isdir(layer)]
+        maps = IdMaps(record.uid_map, record.gid_map)
+        owner_of = _single_owners(found, opened) if maps.is_single else recorded_owner
+        packer = Packer(owner_of=owner_of, sparse=False)
+        try:
+            job = inside.start(lambda: write_root(record.name, writer, packer))
+        finally:
+            for one in (*opened, writer):
+                os.close(one)
+        try:
+            while chunk := os.read(reader, _CHUNK_BYTES):
+                yield chunk
+        finally:
+            os.close(reader)
+        job.result()
+
+
 def _pack(layout: Layout, found: ContainerView) -> Iterator[bytes]:
     """Yield the layer. Raises what went wrong at the packing end."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -137,8 +189,8 @@ def _packing(found: ContainerView, layers: list[str], reader: int, writer: int) 
 
     def work(_: object) -> None:
         for piece in Packer(layer=True, owner_of=owner_of).tree(top, b""):
-            _write_all(writer, piece)
-        _write_all(writer, END)
+            write_all(writer, piece)
+        write_all(writer, END)
 
     run_in_userns(work, maps)
 
@@ -174,8 +226,3 @@ def _has(layer: int, name: bytes) -> bool:
     except OSError:
         return False
     return True
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

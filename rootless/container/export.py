@@ -18,22 +18,28 @@ def export_root(host: "Host", text: str, output: int) -> None:
     # xattr is loaded by its first use, which must not be inside.
     read_allowed("/")
     with Inside(host, text) as inside:
-        inside.start(lambda: _write_root(inside.found.record.name, output)).result()
+        name = inside.found.record.name
+        inside.start(lambda: write_root(name, output, Packer())).result()
 
 
-def _write_root(name: str, output: int) -> None:
+def write_root(name: str, output: int, packer: Packer) -> None:
+    """Pack the root directory, without what is mounted below it; runs inside.
+
+    Raises RootlessError.
+    """
     # A copy of the one mount: proc, sys, volumes are not below it.
     root = syscalls.open_tree(syscalls.AT_FDCWD, "/", syscalls.OPEN_TREE_CLONE)
     top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     try:
-        for piece in Packer().tree(top, b"", top=False):
-            _write_all(output, piece)
-        _write_all(output, END)
+        for piece in packer.tree(top, b"", top=False):
+            write_all(output, piece)
+        write_all(output, END)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RootlessError(f"export container {name}: {reason}") from error
+        raise RootlessError(f"read the root of container {name}: {reason}") from error
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write to a pipe or a file, however little it takes at once. Raises OSError."""
     while data:
         data = data[os.write(fd, data) :]

@@ -1,19 +1,17 @@
 """Pushing an image: its blobs as they are stored, side by side, then the manifest byte for byte."""
 
-import json
 import os
 import threading
 from queue import Empty, SimpleQueue
 
 from storage.blobs import read_blob
-from storage.digest import digest_of
 from storage.errors import RegistryProtocolError
 from storage.events import ignore
 from storage.images import ImageRecord, describe_image, list_images
 from storage.layout import Layout
 from storage.lists import describe_list
 from storage.oci.checks import as_object, parse_json
-from storage.oci.descriptor import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Descriptor
+from storage.oci.descriptor import INDEX_TYPES, Descriptor
 from storage.oci.index import Index
 from storage.oci.manifest import Manifest
 from storage.reference import Reference, parse_reference
@@ -63,15 +61,13 @@ def push_list(
     reference: Reference,
     *,
     images: bool = True,
-    form: str = "",
     options: PullOptions | None = None,
     events: "Events" = ignore,
     environment: "Mapping[str, str] | None" = None,
 ) -> str:
     """Send an index, and before it its `images`; return the digest that it has there.
 
-    `form` "oci" or "v2s2" gives it another media type, and so another digest. Raises
-    RegistryError, BlobMissing, InvalidDocument.
+    Raises RegistryError, BlobMissing, InvalidDocument.
     """
     options = options or PullOptions()
     environment = os.environ if environment is None else environment
@@ -91,10 +87,6 @@ def push_list(
                 events=events,
                 environment=environment,
             )
-    media_type = {"oci": OCI_INDEX, "v2s2": DOCKER_LIST}.get(form, record.media_type)
-    if media_type != record.media_type:
-        data = json.dumps({**fields, "mediaType": media_type}, separators=(",", ":")).encode()
-        record = record._replace(media_type=media_type, manifest_digest=digest_of(data))
     client = RegistryClient(reference, options, environment, actions="pull,push")
     return _put_manifest(client, Work(options, events), record, data)
 

@@ -73,6 +73,58 @@ def test_commit_from_another_id_map(rpod: Command, image: str) -> None:
         rpod("rmi", "-f", "made:3")
 
 
+def test_squash_makes_one_layer_of_everything(rpod: Command, source: str) -> None:
+    rpod("commit", "-q", "--squash", source, "made:4")
+    try:
+        document = json.loads(rpod("inspect", "made:4").out)[0]
+        assert len(document["RootFS"]["Layers"]) == 1
+        assert len(document["History"]) == 1
+        assert "ADDED=1" in document["Config"]["Env"]
+        script = "cat /made; stat -c '%u:%g %h' /made; ls /bin/vi; cat /etc/x; ls /etc/group; ls /"
+        done = rpod("run", "--rm", "made:4", "sh", "-c", script)
+        assert done.lines[:3] == ["new", "1000:1000 2", "e"]
+        assert done.err.count("No such file") == 2
+        assert not any(line.startswith(".wh.") for line in done.lines)
+    finally:
+        rpod("rmi", "-f", "made:4")
+
+
+@pytest.mark.parametrize("options", [(), ("--squash",)], ids=["layer", "squash"])
+def test_volumes_become_volumes_of_the_image(
+    rpod: Command, image: str, account_dir: str, options: tuple[str, ...]
+) -> None:
+    mounts = ("-v", "/data", "-v", f"{account_dir}:/there:ro", "--tmpfs", "/fast",
+              "--mount", "type=tmpfs,target=/other")  # fmt: skip
+    rpod("run", "--name", "plain", *mounts, image, "sh", "-c", "echo x >/data/f")
+    rpod("commit", "-q", *options, "plain", "made:5")
+    rpod("commit", "-q", *options, "--include-volumes", "-c", "VOLUME /v", "plain", "made:6")
+    try:
+        volumes = [
+            json.loads(rpod("inspect", name).out)[0]["Config"].get("Volumes")
+            for name in ("made:5", "made:6")
+        ]
+        assert volumes[0] is None
+        assert sorted(volumes[1]) == ["/data", "/fast", "/other", "/there", "/v"]
+        # What is in a volume is no part of the image.
+        assert rpod("run", "--rm", "made:6", "ls", "/data").out == ""
+    finally:
+        rpod("rmi", "-f", "made:5", "made:6")
+
+
+@pytest.mark.rpod_only
+def test_squash_needs_no_overlay(rpod: Command, image: str) -> None:
+    driver = ("--storage-driver", "copy")
+    rpod(*driver, "run", "--name", "plain", image, "sh", "-c", "echo x >/f; rm /bin/vi")
+    assert "--squash" in rpod("commit", "plain", "made:7", check=False).err
+    rpod("commit", "--squash", "plain", "made:7")
+    try:
+        done = rpod("run", "--rm", "made:7", "sh", "-c", "cat /f; ls /bin/vi", check=False)
+        assert done.out == "x\n"
+        assert "No such file" in done.err
+    finally:
+        rpod("rmi", "-f", "made:7")
+
+
 def test_bad_changes_are_refused(rpod: Command, image: str) -> None:
     rpod("create", "--name", "plain", image, "true")
     for words in (("-c", "NONSENSE x", "plain"), ("plain", "UPPER:1"), ("nothing", "x")):

@@ -93,6 +93,51 @@ def test_list_is_pushed_with_its_images(two: Command, registry: Registry) -> Non
 
 
 @pytest.mark.rpod_only
+def test_list_is_pushed_with_its_images_in_another_form(two: Command, registry: Registry) -> None:
+    """Entries keep what they say of an image; the store keeps nothing of what was converted."""
+    target = f"docker://{registry.host}/lists/forms"
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "--annotation", "k=v", "localhost/l:1",
+        "localhost/b:1")  # fmt: skip
+    count = "find $XDG_DATA_HOME/rpod/blobs -type f | wc -l"
+    two("image", "prune", "-f")  # what the edits have left
+    before = two.shell(count).out
+    layers = set()
+    for form, compression, level in (
+        ("oci", "zstd", "12"), ("oci", "gzip", "1"), ("v2s2", "gzip", "9"),
+    ):  # fmt: skip
+        place = f"{target}:{form}-{compression}"
+        options = ("--format", form, "--compression-format", compression)
+        pushed = two(
+            "manifest", "push", "-q", *options, "--compression-level", level, "localhost/l:1", place
+        ).out.strip()
+        raw = registry.skopeo("inspect", "--raw", "--tls-verify=false", place)
+        assert oci.sha256(raw.encode()) == pushed
+        first, second = json.loads(raw)["manifests"]
+        assert second["platform"]["architecture"] == "arm64"
+        assert second["annotations"] == {"k": "v"}
+        for entry in (first, second):
+            one = f"{target}@{entry['digest']}"
+            manifest = json.loads(registry.skopeo("inspect", "--raw", "--tls-verify=false", one))
+            assert manifest["mediaType"] == entry["mediaType"]
+            layers |= {layer["mediaType"].rpartition("/")[2] for layer in manifest["layers"]}
+    assert layers == {
+        "vnd.oci.image.layer.v1.tar+zstd",
+        "vnd.oci.image.layer.v1.tar+gzip",
+        "vnd.docker.image.rootfs.diff.tar.gzip",
+    }
+    assert two.shell(count).out == before
+    two("pull", "-q", "--arch", "arm64", f"{registry.host}/lists/forms:oci-zstd")
+    name = f"{registry.host}/lists/forms:oci-zstd"
+    assert two("run", "--rm", "--network=none", name, "cat", "/b").out == "b"
+    for words in ("--format v2s2 --compression-format zstd", "--compression-level 77"):
+        failed = two(
+            "manifest", "push", *words.split(), "localhost/l:1", f"{target}:x", check=False
+        )
+        assert failed.code == 125
+
+
+@pytest.mark.rpod_only
 def test_list_of_what_is_not_there_is_not_made(two: Command, registry: Registry) -> None:
     done = two("manifest", "create", "localhost/l:1", f"{registry.host}/no/such:1", check=False)
     assert done.code == 125

@@ -57,6 +57,8 @@ def commit(invocation: "Invocation") -> int:
         author=invocation.text("author"),
         message=invocation.text("message"),
         docker=invocation.text("format") == "docker",
+        squash=invocation.flag("squash"),
+        include_volumes=invocation.flag("include_volumes"),
     )
     record = make_image(invocation.host(), invocation.text("container"), options)
     path = invocation.text("iidfile")

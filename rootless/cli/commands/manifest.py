@@ -2,7 +2,7 @@
 
 from rootless import manifests
 from rootless.cli.commands.image import registry_settings
-from rootless.cli.commands.registry import write_digest
+from rootless.cli.commands.registry import wanted_form, write_digest
 from rootless.cli.commands.selection import for_each, removal_exit_code
 from rootless.cli.output import write, write_json
 from rootless.cli.progress import Reporter
@@ -114,7 +114,7 @@ def push(invocation: "Invocation") -> int:
             registry_settings(invocation),
             on_event,
             images=invocation.flag("all"),
-            form=invocation.text("format"),
+            wanted=wanted_form(invocation),
         )
     write(f"{digest}\n")
     if path := invocation.text("digestfile"):

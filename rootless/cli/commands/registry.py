@@ -7,6 +7,7 @@ from rootless.errors import HostError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from storage.convert import Wanted
 
 # Transports that podman has; a digit after the colon is a registry's port.
 _ELSEWHERE = {
@@ -21,15 +22,9 @@ _ELSEWHERE = {
 def push(invocation: "Invocation") -> int:
     """Send an image to a registry, an archive or a directory."""
     from rootless.pushing import push as send
-    from storage.convert import Wanted
 
     destination = _checked(invocation.text("destination"))
     settings = registry_settings(invocation)
-    wanted = Wanted(
-        invocation.text("format"),
-        invocation.text("compression_format"),
-        invocation.number("compression_level"),
-    )
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
         digest = send(
             invocation.host(),
@@ -37,12 +32,23 @@ def push(invocation: "Invocation") -> int:
             destination or None,
             settings,
             on_event,
-            wanted=wanted,
+            wanted=wanted_form(invocation),
         )
     path = invocation.text("digestfile")
     if path:
         write_digest(path, digest)
     return 0
+
+
+def wanted_form(invocation: "Invocation") -> "Wanted":
+    """Return the form that --format and --compression-* ask for."""
+    from storage.convert import Wanted
+
+    return Wanted(
+        invocation.text("format"),
+        invocation.text("compression_format"),
+        invocation.number("compression_level"),
+    )
 
 
 def _checked(text: str) -> str:
