@@ -34,8 +34,8 @@ class Packer:
 
     With `layer` the tree is an upper directory of overlayfs, and the archive a layer (OCI
     image-spec, layer: whiteouts); without, files are kept sparse unless told not to. `times` says
-    what becomes
-    of times of modification, `owner_of` knows owners that the files themselves do not have.
+    what becomes of times of modification, `owner_of` knows owners that the files themselves do not
+    have.
     `entries` and `size_bytes` (of the files) count what was packed.
     """
 

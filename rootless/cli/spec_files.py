@@ -50,7 +50,8 @@ COMMANDS = (
         ),
         aliases=("container commit",),
         description="The image is that of the container and one layer with what it has changed; "
-        "what volumes show is not part of it. Prints the image's id.",
+        "what volumes show is not part of it, but an anonymous volume makes one of the image. "
+        "Prints the image's id.",
         examples=("rpod commit -c 'CMD [\"serve\"]' web site:2",),
     ),
     Command(

@@ -43,7 +43,8 @@ class CommitOptions(NamedTuple):
     """What `commit` was asked for besides the container; `name` may be empty.
 
     `changes` edits the configuration of the image. `squash` makes one layer of everything;
-    `include_volumes` lets the image have a volume wherever the container has something mounted.
+    `include_volumes` lets the image have a volume wherever the container has something mounted;
+    without it only an anonymous volume becomes one.
     """
 
     name: str = ""
@@ -73,8 +74,7 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
         name = str(parse_reference(options.name, default_registry=LOCAL_REGISTRY))
     base = find_image(host.layout, record.image_digest)
     config = _config(host, base, found)
-    if options.include_volumes:
-        config = _with_volumes(config, found)
+    config = _with_volumes(config, found, every=options.include_volumes)
     if options.changes is not None:
         config = options.changes(config)
     make_store(host.layout)
@@ -126,14 +126,22 @@ def _config(host: "Host", base: ImageRecord, found: ContainerView) -> dict[str, 
     return config
 
 
-def _with_volumes(config: ImageSettings, found: ContainerView) -> ImageSettings:
+def _with_volumes(config: ImageSettings, found: ContainerView, *, every: bool) -> ImageSettings:
+    """Add where the container has anonymous volumes, or where it has `every` kind of mount."""
+    record = found.record
+    places = [
+        str(entry.get("Destination"))
+        for entry in record.mounts
+        if every or entry.get("Name") in record.anonymous_volumes
+    ]
+    if every:
+        tmpfs = record.request.get("tmpfs") or []
+        assert isinstance(tmpfs, list)
+        places += [str(text).partition(":")[0] for text in tmpfs]
+    if not places:
+        return config
     known = config.get("Volumes")
     volumes = dict(known) if isinstance(known, dict) else {}
-    request = found.record.request
-    tmpfs = request.get("tmpfs") or []
-    assert isinstance(tmpfs, list)
-    places = [str(entry.get("Destination")) for entry in found.record.mounts]
-    places += [str(text).partition(":")[0] for text in tmpfs]
     return {**config, "Volumes": {**volumes, **{place: {} for place in places}}}
 
 

@@ -93,8 +93,8 @@ def test_squash_makes_one_layer_of_everything(rpod: Command, source: str) -> Non
 def test_volumes_become_volumes_of_the_image(
     rpod: Command, image: str, account_dir: str, options: tuple[str, ...]
 ) -> None:
-    mounts = ("-v", "/data", "-v", f"{account_dir}:/there:ro", "--tmpfs", "/fast",
-              "--mount", "type=tmpfs,target=/other")  # fmt: skip
+    mounts = ("-v", "/data", "-v", "rpod-test-commit:/named", "-v", f"{account_dir}:/there:ro",
+              "--tmpfs", "/fast", "--mount", "type=tmpfs,target=/other")  # fmt: skip
     rpod("run", "--name", "plain", *mounts, image, "sh", "-c", "echo x >/data/f")
     rpod("commit", "-q", *options, "plain", "made:5")
     rpod("commit", "-q", *options, "--include-volumes", "-c", "VOLUME /v", "plain", "made:6")
@@ -103,12 +103,14 @@ def test_volumes_become_volumes_of_the_image(
             json.loads(rpod("inspect", name).out)[0]["Config"].get("Volumes")
             for name in ("made:5", "made:6")
         ]
-        assert volumes[0] is None
-        assert sorted(volumes[1]) == ["/data", "/fast", "/other", "/there", "/v"]
+        assert sorted(volumes[0]) == ["/data"]
+        assert sorted(volumes[1]) == ["/data", "/fast", "/named", "/other", "/there", "/v"]
         # What is in a volume is no part of the image.
         assert rpod("run", "--rm", "made:6", "ls", "/data").out == ""
     finally:
         rpod("rmi", "-f", "made:5", "made:6")
+        rpod("rm", "-f", "-v", "plain")
+        rpod("volume", "rm", "rpod-test-commit")
 
 
 @pytest.mark.rpod_only
