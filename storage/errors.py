@@ -162,7 +162,7 @@ class NoMatchingPlatform(RegistryError):
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # flock(2) on network file systems that have no locks, or whose lock server is away.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def from_os_error(doing: str, error: OSError) -> StorageError:
@@ -174,7 +174,7 @@ def from_os_error(doing: str, error: OSError) -> StorageError:
         return StoreUnusable(
             text, remedy="use a directory that you can write: --root DIR or RPOD_ROOT=DIR"
         )
-    if error.errno in _NO_LOCKS:
+    if error.errno in NO_LOCKS:
         return StoreUnusable(
             text, remedy="use a directory on a local file system: --root DIR or RPOD_ROOT=DIR"
         )

@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from rootless.container.logfile import LogWriter
+from storage.errors import NO_LOCKS
 
 _PATIENCE_BYTES = 8 << 20
 _LEAST_STEP_BYTES = 4096
@@ -63,6 +64,9 @@ class RotatingLog(LogWriter):
             fcntl.flock(self._previous, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         return True
 
     def _rotate(self) -> None:

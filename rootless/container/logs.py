@@ -11,6 +11,7 @@ from rootless.container.tail import find_tail
 from rootless.errors import UsageError
 from rootless.host.paths import Host
 from storage.containers import ContainerView, MonitorLock, find_container
+from storage.errors import NO_LOCKS
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -209,12 +210,20 @@ class _Reader:
             self.broken = True
 
 
+def _hold(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:  # --log-opt path= may lead anywhere
+            raise
+
+
 def _open(path: str) -> int:
     """Open a file of a log and hold it: see `rootless.container.logrotate`. -1: there is none."""
     while True:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            _hold(fd)
             if os.stat(path).st_ino == os.fstat(fd).st_ino:
                 return fd
             os.close(fd)

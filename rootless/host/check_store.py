@@ -32,7 +32,7 @@ def check_store(host: Host) -> Check:
             title,
             FAIL,
             store,
-            cause=f"{error.strerror}: {error.filename or store}",
+            cause=f"{_doing(error)}: {error.strerror}",
             fix="use a directory on a local file system: --root DIR or RPOD_ROOT=DIR",
         )
     kind = find_file_system(store)
@@ -67,7 +67,7 @@ def _use_store(host: Host) -> None:
     path = f"{host.layout.tmp_dir}/check-{os.getpid()}"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
         os.write(fd, b"x")
         os.fsync(fd)
         os.rename(path, f"{path}.renamed")
@@ -75,6 +75,21 @@ def _use_store(host: Host) -> None:
     finally:
         os.close(fd)
         os.unlink(path)
+
+
+def _lock(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        error.add_note("lock a file there")
+        raise
+
+
+def _doing(error: OSError) -> str:
+    """Return what was done: flock(2) has no path to name."""
+    return (
+        "; ".join((*getattr(error, "__notes__", ()), *filter(None, [error.filename]))) or "use it"
+    )
 
 
 def check_run_root(host: Host) -> Check:

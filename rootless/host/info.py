@@ -15,6 +15,7 @@ from rootless.host.check_network import program_version
 from rootless.host.filesystem import existing_part, find_file_system
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, os_release, read_text
+from rootless.host.rungs import described
 from rootless.sandbox import capabilities
 from rootless.version import STANDS_FOR, VERSION
 from slirp.errors import SlirpError
@@ -116,6 +117,7 @@ def _host(host: Host) -> dict[str, object]:
         "ociRuntime": {"name": "rpod", "path": sys.executable},
         "os": "linux",
         "pasta": _program(host, "pasta"),
+        "rungs": _section("rungs", lambda: described(host)),
         "remoteSocket": {"exists": False},
         "security": _security(host),
         "serviceIsRemote": False,
@@ -191,6 +193,7 @@ def _store(host: Host) -> dict[str, object]:
         "imageStore": {"number": _count(layout.images_dir)},
         "runRoot": layout.run_root,
         "runRootReason": host.run_root_reason,
+        "sharedRoot": layout.shared,
         "volumePath": layout.volumes_dir,
     }
 

@@ -10,13 +10,14 @@ import tempfile
 from rootless.errors import RootlessError
 from rootless.host import probe
 from rootless.host.cgroup import find_cgroup
-from rootless.host.check import OK, WARN, Check
+from rootless.host.check import FAIL, OK, WARN, Check
 from rootless.host.filesystem import existing_part, find_file_system
+from slirp.errors import SlirpError
 from storage.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rootless.host.paths import Host
 
@@ -30,13 +31,32 @@ def rungs(host: "Host", checks: "Sequence[Check]") -> list[Check]:
     """
     known = {check.id: check for check in checks}
     return [
-        _identity(host, known),
-        _emulation(host),
-        _root(host, known),
-        _cgroup(host, known),
-        _network(host, known),
-        _locks(host),
+        _guard("identity", lambda: _identity(host, known)),
+        _guard("emulation", lambda: _emulation(host)),
+        _guard("root", lambda: _root(host, known)),
+        _guard("cgroup", lambda: _cgroup(host, known)),
+        _guard("network", lambda: _network(host, known)),
+        _guard("locks", lambda: _locks(host, known)),
     ]
+
+
+def described(host: "Host") -> dict[str, object]:
+    """Return the same for `info`: what is there and, of a lower rung, why and what to do."""
+    found: dict[str, object] = {}
+    for check in rungs(host, ()):
+        why = {"cause": check.cause, "fix": check.fix}
+        given = {key: text for key, text in why.items() if text}
+        found[check.id.removeprefix("rung-")] = {"rung": check.found, **given}
+    return found
+
+
+def _guard(name: str, look: "Callable[[], Check]") -> Check:
+    try:
+        return look()
+    except (RootlessError, StorageError, SlirpError) as error:
+        return _rung(name, "none", cause=error.message, fix=error.remedy)
+    except OSError as error:
+        return _rung(name, "none", cause=str(error))
 
 
 def _rung(name: str, found: str, *, lower: "Check | None" = None, cause: str = "", fix: str = "",
@@ -79,10 +99,7 @@ def _emulation(host: "Host") -> Check:
 
 
 def _root(host: "Host", known: dict[str, Check]) -> Check:
-    try:
-        choice = probe.storage_choice(host)
-    except (RootlessError, StorageError) as error:
-        return _rung("root", "none", cause=error.message, fix=error.remedy)
+    choice = probe.storage_choice(host)
     if choice.driver == "overlay":
         return _rung("root", "native overlay")
     overlay, fuse = known.get("overlay"), known.get("fuse")
@@ -100,10 +117,7 @@ def _cgroup(host: "Host", known: dict[str, Check]) -> Check:
 
 
 def _network(host: "Host", known: dict[str, Check]) -> Check:
-    try:
-        backend = probe.network_backend(host)
-    except RootlessError as error:
-        return _rung("network", "none", cause=error.message, fix=error.remedy)
+    backend = probe.network_backend(host)
     if backend != "host":
         return _rung("network", backend)
     tun, slirp = known.get("tun"), known.get("slirp4netns")
@@ -111,8 +125,11 @@ def _network(host: "Host", known: dict[str, Check]) -> Check:
     return _rung("network", "the host's", lower=lower)
 
 
-def _locks(host: "Host") -> Check:
+def _locks(host: "Host", known: dict[str, Check]) -> Check:
     """Take both kinds of locks where rpod takes them: in the store and in the run root."""
+    store = known.get("store")
+    if store is not None and store.status == FAIL and not os.access(host.layout.store, os.W_OK):
+        return _rung("locks", "not known: there is no store", lower=store)
     for kind, directory in (("flock", host.layout.store), ("open file", host.layout.run_root)):
         place = existing_part(directory)
         problem = _try_lock(kind, place)

@@ -5,11 +5,12 @@ alone; what else is in it stays.
 """
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
 
-from storage.errors import InvalidReference, StoreUnusable, from_os_error
+from storage.errors import NO_LOCKS, InvalidReference, StoreUnusable, from_os_error
 from storage.files import write_file
 from storage.oci.checks import get_object, get_string_map, get_text
 from storage.record import NamedTuple
@@ -195,12 +196,25 @@ def _change(path: str, change: "Callable[[dict[str, object]], None]") -> None:
     except OSError as error:
         raise from_os_error(f"write credentials to {path}", error) from error
     try:
-        # The directory itself is the lock: nothing is left lying beside the file.
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        fields = load_file(path, is_required=os.path.exists(path)) or {}
-        change(fields)
-        write_file(path, f"{json.dumps(fields, indent=chr(9))}\n".encode(), mode=0o600)
+        with _alone(fd, path):
+            fields = load_file(path, is_required=os.path.exists(path)) or {}
+            change(fields)
+            write_file(path, f"{json.dumps(fields, indent=chr(9))}\n".encode(), mode=0o600)
     except OSError as error:
         raise from_os_error(f"write credentials to {path}", error) from error
     finally:
         os.close(fd)
+
+
+def _alone(directory: int, path: str) -> contextlib.AbstractContextManager[object]:
+    """Wait until no other command changes the file."""
+    try:
+        # The directory itself is the lock: nothing is left lying beside the file.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        from storage.leases import Lease
+
+        return Lease(os.path.dirname(path), f".{os.path.basename(path)}.lease")
+    return contextlib.nullcontext()
