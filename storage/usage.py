@@ -5,6 +5,7 @@ they belong to. What several images share is counted once in every total, and so
 copies have in common on the disk (reflinks): they count where they are met first.
 """
 
+import errno
 import os
 import stat
 import time
@@ -20,6 +21,8 @@ from storage.names import listdir
 from storage.record import NamedTuple
 
 _BLOCK_BYTES = 512
+_PATH_LIMIT = 4000
+_HOPS_LIMIT = 16
 
 
 class Space(NamedTuple):
@@ -145,7 +148,7 @@ class _Walk:
             found.append(Part(kind, name, self.tree(path), changed_s))
         return found
 
-    def tree(self, top: str, *, without: frozenset[str] = frozenset()) -> Space:
+    def tree(self, top: str, *, without: frozenset[str] = frozenset(), hops: int = 0) -> Space:
         """Of the directories in `without` only they themselves count, not what is in them."""
         size_bytes = inodes = 0
         todo = [top]
@@ -169,7 +172,30 @@ class _Walk:
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 # Removed just now; or of subordinate ids that the user has no more.
                 continue
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                below = self._deep(path, hops)
+                size_bytes += below.size_bytes
+                inodes += below.inodes
         return Space(size_bytes, inodes)
+
+    def _deep(self, path: str, hops: int) -> Space:
+        """Sum up a directory whose path is longer than the kernel takes, up to a limit.
+
+        A container can make such trees: directories are moved into each other.
+        """
+        cut = path.rfind("/", 0, _PATH_LIMIT)
+        if hops >= _HOPS_LIMIT or cut <= 0:
+            return Space()
+        try:
+            fd = os.open(path[:cut], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return Space()  # removed just now
+        try:
+            return self.tree(f"/proc/self/fd/{fd}{path[cut:]}", hops=hops + 1)
+        finally:
+            os.close(fd)
 
     def _is_new(self, found: os.stat_result) -> bool:
         identity = (found.st_dev, found.st_ino)

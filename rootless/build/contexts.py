@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rootless.build.errors import BuildError
 from rootless.build.remote import checkout, download, is_git, is_url
 from rootless.build.workplace import Workplace
-from storage.build.errors import ContextError
+from storage.build.errors import ContextError, InvalidPattern
 from storage.build.host_tree import HostTree
 from storage.build.patterns import Patterns, read_ignore_file
 from storage.build.stat_cache import StatCache
@@ -131,7 +131,7 @@ def open_context(
     else:
         sources, beside = _read_sources(directory, files, local=local, stdin=stdin)
     patterns = _read_patterns(directory, beside, ignore_file, local=local)
-    tree = HostTree(directory, name=name, ignore=Patterns(patterns))
+    tree = HostTree(directory, name=name, ignore=patterns)
     return Opened(Context(workplace, tree, own=not local), sources)
 
 
@@ -141,7 +141,7 @@ def open_directory(workplace: Workplace, path: str, name: str = "") -> Context:
     Raises ContextError.
     """
     patterns = _read_patterns(path, "", "", local=True)
-    tree = HostTree(path, name=name or path, ignore=Patterns(patterns))
+    tree = HostTree(path, name=name or path, ignore=patterns)
     return Context(workplace, tree, own=False)
 
 
@@ -329,15 +329,16 @@ def _read_in(directory: str, name: str, *, local: bool) -> bytes | None:
         tree.close()
 
 
-def _read_patterns(
-    directory: str, beside: str, ignore_file: str, *, local: bool
-) -> tuple[str, ...]:
-    """Return the patterns of the ignore file that counts, the first one that there is."""
+def _read_patterns(directory: str, beside: str, ignore_file: str, *, local: bool) -> Patterns:
+    """Return the patterns of the ignore file that counts, the first one that there is.
+
+    Raises ContextError, InvalidPattern.
+    """
     if ignore_file:
         data = _read_host(ignore_file)
         if data is None:
             raise ContextError(f"ignore file {ignore_file}: there is no such file")
-        return read_ignore_file(data)
+        return _parsed(data, ignore_file)
     if beside:
         for suffix in _IGNORE_SUFFIXES:
             inside = beside.removeprefix(f"{directory}/")
@@ -348,9 +349,17 @@ def _read_patterns(
                 else _read_host(beside + suffix)
             )
             if data is not None:
-                return read_ignore_file(data)
+                return _parsed(data, os.path.basename(beside) + suffix)
     for name in _IGNORE_SUFFIXES:
         data = _read_in(directory, name, local=local)
         if data is not None:
-            return read_ignore_file(data)
-    return ()
+            return _parsed(data, name)
+    return Patterns(())
+
+
+def _parsed(data: bytes, name: str) -> Patterns:
+    try:
+        return Patterns(read_ignore_file(data))
+    except InvalidPattern as error:
+        error.message = f"ignore file {name}: {error.message.removeprefix('ignore file: ')}"
+        raise

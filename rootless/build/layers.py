@@ -1,5 +1,6 @@
 """The layer that a step has left: a directory of changes becomes a stored layer."""
 
+import errno
 import os
 import time
 
@@ -9,6 +10,7 @@ from rootless.build.workplace import Workplace
 from storage.build.copying import CopyRules, directory_chunks
 from storage.build.errors import BuildInputError
 from storage.build.layer_writing import LayerForm, adopt_layer, pack_upper, write_layer
+from storage.errors import from_os_error
 from storage.layer_tree import LayerTree
 from storage.layers import read_layer
 from storage.pack import OwnerOf, Packer, recorded_owner
@@ -37,7 +39,8 @@ def commit(workplace: Workplace, changes: Changes, below: Tree, options: LayerOp
     """Store the changes as a layer on `below`.
 
     One pass over them writes the blob, and the directory itself becomes the unpacked layer; where
-    times have to be rewritten that is unpacked from the archive. Raises StoreUnusable, DiskFull.
+    times have to be rewritten that is unpacked from the archive. Raises StoreUnusable, DiskFull,
+    BuildInputError for what cannot be in an image.
     """
     layout, key = workplace.layout, workplace.map_key
     below_ids = _diff_ids(workplace, below)
@@ -48,7 +51,18 @@ def commit(workplace: Workplace, changes: Changes, below: Tree, options: LayerOp
         owner_of=changes.owner_of,
     )
 
-    def work(_: object) -> object:
+    def store(_: object) -> object:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise BuildInputError(
+                    "store what the step has changed: a file has a path of more than 4096 bytes",
+                    remedy="let the step remove such files, or write them to a cache mount",
+                ) from error
+            raise from_os_error("store what the step has changed", error) from error
+
+    def work() -> object:
         changes.tidy()
         if options.latest_s is None:
             return list(adopt_layer(layout, key, below_ids, changes.path, packer, form)[:4])
@@ -60,7 +74,7 @@ def commit(workplace: Workplace, changes: Changes, below: Tree, options: LayerOp
         remove_tree(changes.path)
         return list(written[:4])
 
-    found = workplace.run(work)
+    found = workplace.run(store)
     assert isinstance(found, list)
     return Layer(*found)
 

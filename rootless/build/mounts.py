@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 
 from rootless.build import image_config
 from rootless.build.cache_mounts import open_cache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _TRUE = ("true", "1", "")
 _FALSE = ("false", "0")
+_SIZE = re.compile(r"\d{1,15}[kKmMgG]?[bB]?|\d{1,3}%")
 _MODES = ("shared", "private", "locked")
 _SECRET_MODE = 0o400
 _SOCKET_MODE = 0o600
@@ -183,9 +185,12 @@ class Mounts:
     def _tmpfs(self, fields: Fields, place: str, stack: contextlib.ExitStack) -> Made:
         target = fields.target()
         words = ["notmpcopyup"]
-        for name in ("size", "mode"):
-            if text := fields.text(name):
-                words.append(f"{name}={text}")
+        if text := fields.text("size"):
+            if not _SIZE.fullmatch(text):
+                raise UsageError(f"--mount=type=tmpfs: size={text[:40]} is not a size: 64m, 50%")
+            words.append(f"size={text.lower().removesuffix('b')}")
+        if fields.text("mode"):
+            words.append(f"mode={fields.number('mode', 0, base=8):o}")
         mount = parse_tmpfs(f"{target}:{','.join(words)}")
         options = tuple(word for word in mount.options if word != "noexec")
         source = spec.Source(mount._replace(options=options), "", "")

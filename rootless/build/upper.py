@@ -28,9 +28,25 @@ def tidy(upper: str, lower: tuple[str, ...], targets: tuple[str, ...]) -> None:
 
     `lower` are the layers below, the top one first.
     """
-    for target in sorted(set(targets), key=len, reverse=True):
-        parts = [part for part in target.split("/") if part]
-        _remove_stub(upper, lower, parts)
+    for parts in sorted({_place(lower, target) for target in targets}, key=len, reverse=True):
+        _remove_stub(upper, lower, list(parts))
+
+
+def _place(lower: tuple[str, ...], target: str) -> tuple[str, ...]:
+    """Return where a target lies: the links on its way are those that were there at the start."""
+    parts = tuple(part for part in target.split("/") if part)
+    for length in range(1, len(parts) + 1):
+        found = find_below(lower, "/".join(parts[:length]))
+        if found is None:
+            break
+        if stat.S_ISLNK(found.st_mode):
+            from storage.build.trees import resolve
+            from storage.layer_tree import LayerTree
+
+            place = resolve(LayerTree(lower), os.fsencode(target))
+            path = b"/".join((place.node.path, *place.missing))
+            return tuple(os.fsdecode(part) for part in path.split(b"/") if part)
+    return parts
 
 
 def _remove_stub(upper: str, lower: tuple[str, ...], parts: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What containers have written, and what they look at: `ps --size`, `inspect --size`."""
 
+import errno
 import os
 import stat
 
@@ -51,7 +52,10 @@ def _apparent_bytes(top: str) -> int:
         for name in names:
             try:
                 found = os.lstat(f"{directory}/{name}")
-            except FileNotFoundError:
+            except OSError as error:
+                # Gone meanwhile, or deeper than a path can name.
+                if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                    raise
                 continue
             if found.st_ino not in seen and not stat.S_ISCHR(found.st_mode):
                 seen.add(found.st_ino)

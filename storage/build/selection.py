@@ -4,9 +4,11 @@ Containerfile(5) and the reference of docker: sources are looked up in the sourc
 the root, a directory stands for what is in it, and a link for what it leads to.
 """
 
+import posixpath
 from collections.abc import Iterator
 
 from storage.build.errors import BuildInputError
+from storage.build.host_tree import HostTree
 from storage.build.patterns import Patterns, compile_glob, is_wild
 from storage.build.trees import SourceTree, resolve
 from storage.layer_tree import Node
@@ -59,13 +61,19 @@ def _as_selected(tree: SourceTree, names: tuple[bytes, ...], node: Node) -> Sele
 def _get(tree: SourceTree, source: str) -> Node:
     place = resolve(tree, _encode(source))
     if place.missing:
-        explain = getattr(tree, "explain_missing", None)
-        why = explain(source) if explain is not None else ""
-        raise BuildInputError(
-            f"{source!r} is not in {tree.name}" + (f": {why}" if why else ""),
-            remedy="sources are named from the top of the build context",
-        )
+        raise _missing(tree, source)
     return place.node
+
+
+def _missing(tree: SourceTree, source: str) -> BuildInputError:
+    message = f"{source!r} is not in {tree.name}"
+    if isinstance(tree, HostTree):
+        path = posixpath.normpath(f"/{source}").lstrip("/")
+        if tree.leaves_out(_encode(path)):
+            return BuildInputError(f"{message}: an ignore file leaves it out")
+        remedy = "sources are named from the top of the build context"
+        return BuildInputError(message, remedy=remedy)
+    return BuildInputError(message)
 
 
 def _with_parents(tree: SourceTree, source: str) -> list[Selected]:
@@ -90,10 +98,7 @@ def _with_parents(tree: SourceTree, source: str) -> list[Selected]:
                 node = node if place.missing else place.node
             selected.append(Selected(b"/".join(one.names), node, one.above))
     if not selected and not is_wild(source):
-        raise BuildInputError(
-            f"{source!r} is not in {tree.name}",
-            remedy="sources are named from the top of the build context",
-        )
+        raise _missing(tree, source)
     return selected
 
 

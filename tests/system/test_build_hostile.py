@@ -238,12 +238,41 @@ def test_step_that_makes_many_files(rpod: Command, build: Build, account_dir: st
     assert len(layers_of(archive)[-1]) == 5000 + 2
 
 
-def test_step_that_makes_a_deep_tree(build: Build) -> None:
-    build(
-        "FROM BASE\nRUN d=dddddddddddddddddddddddddddddddddddddddddddddddddd; i=0;"
-        " while [ $i -lt 150 ]; do mkdir $d && cd $d || exit 1; i=$((i+1)); done\nRUN true\n",
-        check=False,
-    )
+# Sixty directories in each other, three times: a path of 3,000 bytes in /A, /B, /C.
+DEEP = (
+    "d=dddddddddddddddddddddddddddddddddddddddddddddddddd; for t in A B C; do mkdir /$t; cd /$t;"
+    " i=0; while [ $i -lt 60 ]; do mkdir $d; cd $d; i=$((i+1)); done; echo of-$t >file; done; "
+)
+# One of them at the bottom of another: no program can name what is in it at once.
+DEEPER = DEEP + "mv /A . ; "
+
+
+def test_step_that_makes_a_deep_tree(rpod: Command, build: Build, account_dir: str) -> None:
+    archive = f"{account_dir}/out.tar"
+    build(f"FROM BASE\nRUN {DEEP}\nRUN rm -r /A\n", "-o", f"type=oci,dest={archive}")
+    below = "/".join(["d" * 50] * 60)
+    (_, made, removed) = layers_of(archive)
+    assert made[f"B/{below}/file"][5] == b"of-B\n"
+    assert len(set(made) - {"."}) == 3 * 62
+    assert set(removed) - {"."} == {".wh.A"}
+    build(f"FROM BASE\nRUN {DEEP}\n")
+    find = "find /B /C -name file -exec cat {} ;"
+    assert run_made(rpod, *find.split()) == ["of-B", "of-C"]
+
+
+def test_step_that_makes_a_tree_too_deep(rpod: Command, build: Build) -> None:
+    """It cannot be stored, which is said; it can be removed, by the step or after it."""
+    done = build(f"FROM BASE\nRUN {DEEPER}\n", check=False)
+    assert done.code == 125
+    assert "Containerfile:2: store what the step has changed: a file has a path of" in done.err
+    assert leaks.unfinished(rpod.account.home) == []
+    build(f"FROM BASE\nRUN {DEEPER} mv A /; cd /; rm -r /A /B /C\nRUN ls / >/left\n")
+    assert not {"A", "B", "C"} & set(run_made(rpod, "cat", "/left"))
+    deeper = DEEPER.replace("/A", "/c/A").replace("/$t", "/c/$t")
+    build(f"FROM BASE\nRUN --mount=type=cache,target=/c,id=deep {deeper} :\n")
+    rpod("builder", "prune", "--force", "--all")
+    build("FROM BASE\nRUN --mount=type=cache,target=/c,id=deep ls /c >/left; touch /again\n")
+    assert run_made(rpod, "cat", "/left") == []
 
 
 @pytest.fixture
