@@ -12,7 +12,7 @@ from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SITE_FILE = "/etc/rpod/rpod.toml"
 
@@ -34,6 +34,7 @@ class Config(NamedTuple):
     detach_keys: str = "ctrl-p,ctrl-q"
     stop_timeout: int = 10
     additional_stores: tuple[str, ...] = ()
+    trusted_publishers: tuple[str, ...] = ()
     max_layer_size: int = 0
     max_layer_ratio: int = 0
     max_layer_files: int = 0
@@ -146,20 +147,10 @@ def _merge(config: Config, table: dict[str, object], path: str) -> Config:
 
 
 def _set(config: Config, key: str, value: object, where: str) -> Config:
-    if key == "stop_timeout":
-        return config._replace(stop_timeout=_seconds(value, where))
-    if key == "max_layer_size":
-        return config._replace(max_layer_size=_size(value, where))
-    if key == "max_layer_ratio":
-        return config._replace(max_layer_ratio=_count(value, where))
-    if key == "max_layer_files":
-        return config._replace(max_layer_files=_count(value, where))
-    if key == "additional_stores":
-        return config._replace(additional_stores=_directories(value, where))
-    if key == "cdi_directories":
-        return config._replace(cdi_directories=_directories(value, where))
-    if key == "inject":
-        return config._replace(inject=_names(value, where))
+    values: dict[str, object] = config._asdict()
+    if read := _readers().get(key):
+        values[key] = read(value, where)
+        return Config(**values)  # type: ignore[arg-type]  # `read` returns what the key has
     if not isinstance(value, str):
         raise UsageError(f"{where}: must be a string, not {type(value).__name__}")
     if key == "pull":
@@ -168,8 +159,22 @@ def _set(config: Config, key: str, value: object, where: str) -> Config:
         _check_choice(value, _STORAGE_DRIVERS, where)
     elif key in ("root", "runroot", "node_root"):
         value = _absolute(value, where)
-    values: dict[str, object] = {**config._asdict(), key: value}
+    values[key] = value
     return Config(**values)  # type: ignore[arg-type]  # every other key is a string
+
+
+def _readers() -> "dict[str, Callable[[object, str], object]]":
+    """Return what reads the keys that are no plain text."""
+    return {
+        "stop_timeout": _seconds,
+        "max_layer_size": _size,
+        "max_layer_ratio": _count,
+        "max_layer_files": _count,
+        "additional_stores": _directories,
+        "cdi_directories": _directories,
+        "inject": _names,
+        "trusted_publishers": _names,
+    }
 
 
 def _seconds(value: object, where: str) -> int:

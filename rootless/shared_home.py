@@ -8,7 +8,7 @@ import os
 
 from rootless.errors import RootlessError
 from rootless.host.paths import Host
-from rootless.host.squashfs_tools import why_not_mounted, write_squashfs
+from rootless.host.squashfs_tools import squash_kind, why_not_mounted, write_squashfs
 from rootless.linux.userns import run_in_userns
 from storage.blobs import read_blob
 from storage.digest import short_hash
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _STORE_LEASE = "store"
-SQUASH_KINDS = ("one", "many")
 
 
 def shared_layout(host: Host) -> Layout:
@@ -138,7 +137,7 @@ def _make_squashfs(host: Host, source: Layout, record: ImageRecord) -> None:
     """Make the one file of an image that is unpacked here; what fails is said, and costs time."""
     maps = host.id_maps()
     key = map_key(maps.uids, maps.gids)
-    path = shared_layout(host).squash_file(record.image_id, "one" if maps.is_single else "many")
+    path = shared_layout(host).squash_file(record.image_id, squash_kind(maps))
     if os.path.exists(path) or not all(has_layer(source, key, one) for one in record.chain_ids):
         return
     layers = [source.layer_diff(key, chain) for chain in reversed(record.chain_ids)]
@@ -163,11 +162,6 @@ def remove_shared(host: Host, record: ImageRecord, text: str, *, force: bool) ->
             withdraw(host.layout.shared, name)
         if not is_last:
             return RemoveResult(going, ())
-        for kind in SQUASH_KINDS:
-            try:
-                os.unlink(target.squash_file(record.image_id, kind))
-            except FileNotFoundError:
-                continue
     return RemoveResult(names, (record.image_id,))
 
 

@@ -18,7 +18,7 @@
       networks/<name>.json          a user-defined network
       tmp/                          what is being built or thrown away; each entry has its lock
       locks/                        flock(2) files, empty
-      squash/<image id>.<kind>.sqfs an image as one file, where the store is shared by machines
+      squash/<image id>.<kind>.sqfs an image as one file, in stores that others read
       leases/  nodes/<boot id>      there: storage.leases, and what each machine has of its own
       runroot                       boot id and path of the run root in use since this boot
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
@@ -317,7 +317,11 @@ class Layout:
 
     def squash_file(self, image_id: str, kind: str) -> str:
         """One squashfs of an image; `kind` tells by whose ids the owners in it are."""
-        return f"{self.store}/squash/{image_id}.{kind}.sqfs"
+        return f"{self.squash_dir}/{image_id}.{kind}.sqfs"
+
+    @property
+    def squash_dir(self) -> str:
+        return f"{self.store}/squash"
 
     @property
     def leases_dir(self) -> str:

@@ -1,10 +1,12 @@
 """Additional stores: read by many users, written by one, without a lock in them.
 
 An additional store is a part of a store, as `storage.layout` draws it: version, oci-layout,
-index.json, blobs/, images/, names/. It has no layers: unpacked files carry the ids of whoever
-unpacked them, so each user unpacks from the shared blobs into the store of their own. Everything in
-it appears by one rename, a blob before the record that needs it, a record before its name, so a
-reader at any moment sees a whole image or none. What readers take of it they check by its digest.
+index.json, blobs/, images/, names/, squash/. It has no layers: unpacked files carry the ids of
+whoever unpacked them. Each user mounts the image's squashfs, where there is one, in which owners
+are what they are in the image, or unpacks from the shared blobs into the store of their own.
+Everything in it appears by one rename, a blob before the record that needs it, a record before its
+name, so a reader at any moment sees a whole image or none. What readers take of blobs they check by
+the digest.
 """
 
 import os
@@ -15,23 +17,30 @@ from storage.errors import InvalidArchive, InvalidDocument, from_os_error
 from storage.files import is_store, read_file, write_file
 from storage.images import ImageRecord, all_digests, find_entry, list_entries, write_view
 from storage.layout import VERSION, Layout
-from storage.names import delete_name, image_names, set_name
+from storage.names import delete_name, image_names, listdir, set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _CHUNK_BYTES = 1 << 20
+SQUASH_KINDS = ("one", "many")
 _UNFINISHED_AGE_S = 24 * 3600.0
 
 
 def publish(
-    layout: Layout, directory: str, records: "Iterable[ImageRecord]", *, own: bool = False
+    layout: Layout,
+    directory: str,
+    records: "Iterable[ImageRecord]",
+    *,
+    own: bool = False,
+    complete: "Callable[[ImageRecord, Layout], None] | None" = None,
 ) -> list[str]:
     """Write images of the store, with their names, to an additional store; return new names.
 
     The directory is made when it is not there; `own` allows one that is somebody's own store, which
-    is the caller's. Raises InvalidArchive, BlobMissing, StoreUnusable,
+    is the caller's. `complete` adds to an image there what it is to have before it appears. Raises
+    InvalidArchive, BlobMissing, StoreUnusable,
     DiskFull.
     """
     target = Layout(directory, "")
@@ -41,6 +50,8 @@ def publish(
         for record in records:
             for digest in all_digests(record):
                 _copy_blob(layout, target, digest)
+            if complete is not None:
+                complete(record, target)
             path = target.image_record(record.manifest_digest)
             _write(path, _json(record))
             for name in record.names:
@@ -67,14 +78,22 @@ def withdraw(directory: str, name: str) -> str:
         delete_name(target, one)
     if not image_names(target, record.manifest_digest):
         os.unlink(target.image_record(record.manifest_digest))
-        needed = {digest for other in list_entries(target) for digest in all_digests(other)}
+        others = list_entries(target)
+        if record.image_id not in {other.image_id for other in others}:
+            for kind in SQUASH_KINDS:
+                _unlink(target.squash_file(record.image_id, kind))
+        needed = {digest for other in others for digest in all_digests(other)}
         for digest in set(all_digests(record)) - needed:
-            try:
-                os.unlink(target.blob(digest))
-            except FileNotFoundError:
-                continue
+            _unlink(target.blob(digest))
     write_view(target)
     return record.manifest_digest
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _prepare(target: Layout, *, own: bool) -> None:
@@ -101,8 +120,9 @@ def _prepare(target: Layout, *, own: bool) -> None:
 def _sweep(target: Layout) -> None:
     """Remove what killed publishers have left unfinished."""
     limit_s = time.time() - _UNFINISHED_AGE_S
-    for directory in (target.blobs_dir, target.images_dir, target.names_dir):
-        for name in os.listdir(directory):
+    directories = (target.blobs_dir, target.images_dir, target.names_dir, target.squash_dir)
+    for directory in directories:
+        for name in listdir(directory):
             path = f"{directory}/{name}"
             if name.endswith(".tmp") and os.stat(path).st_mtime < limit_s:
                 os.unlink(path)

@@ -97,17 +97,24 @@ COMMANDS = (
         "image publish",
         "Write images to a store that other users read",
         "publish:publish",
-        (flag("remove", "Take the images out of it instead"),),
+        (
+            flag("remove", "Take the images out of it instead"),
+            flag("squash", "Write each image as a squashfs, too, which readers mount instead of "
+                 "unpacking the image"),
+        ),
         (
             Argument("directory", 1, 1, "DIR", DIRECTORIES),
             Argument("images", 0, UNLIMITED, "[IMAGE...]", IMAGES),
         ),
         description="Without IMAGE all images with a name. DIR is made when it is not there. Who "
         "names it in `additional_stores` (rpod.toml(5)) has its images at once, without fetching "
-        "them; each user unpacks them into the store of their own. DIR may be changed while it is "
-        "read: it has no locks. Other tools read it as an OCI image layout.",
+        "them; each user unpacks them into the store of their own, or mounts the squashfs where "
+        "squashfuse and /dev/fuse are there and its owner is root, the user, or one of the user's "
+        "`trusted_publishers`. DIR may be changed while it is read: it has no locks. Other tools "
+        "read it as an OCI image layout.",
         examples=(
             "rpod image publish /srv/images debian:12",
+            "rpod image publish --squash /srv/images debian:12",
             "rpod image publish --remove /srv/images debian:12",
         ),
     ),

@@ -287,7 +287,7 @@ def _unpack(
         return prepare_file(host, request.image, maps)
     image, config = found
     key = map_key(maps.uids, maps.gids)
-    if host.layout.shared and not images.is_unpacked(host, image, key):
+    if (host.layout.shared or image.store) and not images.is_unpacked(host, image, key):
         from rootless.container.single_file import prepare_image
 
         mounted = prepare_image(host, image, maps)

@@ -12,7 +12,7 @@ from rootless.container.merged import read_merged
 from rootless.errors import HostError, UsageError
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, install_command
-from rootless.host.squashfs_tools import run_tool, why_not_mounted
+from rootless.host.squashfs_tools import run_tool, squash_kind, why_not_mounted, why_not_trusted
 from rootless.linux import syscalls
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import SQUASH
@@ -86,25 +86,33 @@ def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
 def prepare_image(
     host: Host, image: ImageRecord, maps: IdMaps
 ) -> tuple[ImageRecord, str, str] | None:
-    """Take the squashfs of an image in the shared part of the store, if that can be mounted.
+    """Take the squashfs of an image that lies in another store, if that can be mounted.
 
     Returns the image with the layer that stands for the file, its key and the driver; None, with
     a line for the user, when the image is to be unpacked. Raises StoreUnusable, DiskFull.
     """
     name = image.names[0] if image.names else image.image_id[:12]
-    path = Layout(host.layout.shared, "").squash_file(image.image_id, squash_kind(maps))
+    is_own = image.store in ("", host.layout.shared)
+    place = Layout(host.layout.shared if is_own else image.store, "")
+    path = place.squash_file(image.image_id, squash_kind(maps))
     why_not = why_not_mounted(host)
-    if not why_not and not os.path.exists(path):
-        why_not = "no squashfs was made of it"
+    if not os.path.exists(path):
+        if not host.layout.shared:
+            return None  # nobody has promised one
+        why_not = why_not or "no squashfs was made of it"
+    where = "once on this node" if host.layout.shared else "once"
     if why_not:
-        host.note(f"unpacking {name} once on this node: {why_not}")
+        host.note(f"unpacking {name} {where}: {why_not}")
         return None
     try:
         fd, file = open_squash_file(path)
     except InvalidArchive as error:
-        host.note(f"unpacking {name} once on this node: {error.message}")
+        host.note(f"unpacking {name} {where}: {error.message}")
         return None
     try:
+        if not is_own and (why_not := why_not_trusted(host, fd)):
+            host.note(f"unpacking {name} {where}: {why_not}")
+            return None
         chain_id = digest_of(f"squashfs {path} {file.identity}".encode())
         if not has_layer(host.layout, STUB_KEY, chain_id):
             with layer_lock(host.layout, chain_id):
@@ -113,11 +121,6 @@ def prepare_image(
     finally:
         os.close(fd)
     return image._replace(chain_ids=(chain_id,)), STUB_KEY, SQUASH
-
-
-def squash_kind(maps: IdMaps) -> str:
-    """Return the kind of a squashfs: with a single id owners are attributes of its files."""
-    return "one" if maps.is_single else "many"
 
 
 def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str) -> None:

@@ -6,7 +6,7 @@ from rootless.errors import HostError
 from rootless.host import probe
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, install_command
-from rootless.linux.userns import run_in_userns
+from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import OVERLAY
 from rootless.sandbox.root import mount_overlay
 from storage.errors import from_os_error
@@ -28,6 +28,30 @@ def why_not_mounted(host: Host) -> str:
         return problem
     driver = probe.storage_driver(host)
     return "" if driver == OVERLAY else f"the storage driver is {driver}"
+
+
+def squash_kind(maps: IdMaps) -> str:
+    """Return the kind of a squashfs: with a single id owners are attributes of its files."""
+    return "one" if maps.is_single else "many"
+
+
+def why_not_trusted(host: Host, fd: int) -> str:
+    """Return why a squashfs that others have written is not mounted for this user, or ""."""
+    found = os.fstat(fd)
+    if found.st_mode & 0o022:
+        return "others may write to its squashfs"
+    if found.st_uid in (0, host.uid):
+        return ""
+    names = [str(found.st_uid)]
+    import pwd
+
+    try:
+        names.append(pwd.getpwuid(found.st_uid).pw_name)
+    except KeyError:
+        pass
+    if set(names) & set(host.config.trusted_publishers):
+        return ""
+    return f"{names[-1]}, who wrote its squashfs, is none of trusted_publishers"
 
 
 def write_squashfs(
@@ -63,6 +87,8 @@ def write_squashfs(
             raise HostError(f"make {path}: {problem}", remedy="see whether the disk is full")
         with open(unfinished, "ab") as file:
             file.write(trailer(config))
+            # Who reads it wants to know that nobody else has written to it.
+            os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o755)
             file.flush()
             os.fsync(file.fileno())
         os.rename(unfinished, path)

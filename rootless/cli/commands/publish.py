@@ -16,6 +16,7 @@ def publish(invocation: "Invocation") -> int:
         invocation.text("directory"),
         invocation.texts("images"),
         remove=invocation.flag("remove"),
+        squash=invocation.flag("squash"),
     )
     write("".join(f"{name}\n" for name in names))
     return 0
