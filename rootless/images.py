@@ -9,6 +9,7 @@ import os
 from rootless.errors import HostError, UsageError
 from rootless.host.paths import Host
 from rootless.linux.userns import IdMaps, run_in_userns
+from storage import event_log
 from storage.containers import ContainerRecord
 from storage.errors import ImageNotFound
 from storage.images import ImageRecord, find_image, image_config, list_images
@@ -200,7 +201,13 @@ def _take_from_podman(host: Host, name: str, on_event: "OnEvent | None") -> Imag
         return record.manifest_digest
 
     digest = in_namespace(host, work, on_event)
-    return find_image(host.layout, str(digest), all_names=True)
+    record = find_image(host.layout, str(digest), all_names=True)
+    _tell(host, "pull", record, f"{PODMAN}:{name}")
+    return record
+
+
+def _tell(host: Host, status: str, record: ImageRecord, name: str) -> None:
+    event_log.image_event(host.layout.run_root, status, image_id=record.image_id, name=name)
 
 
 def _is_platform(record: ImageRecord, text: str) -> bool:
@@ -232,6 +239,12 @@ def pull(
     Raises InvalidReference, PolicyRefused, RegistryError and its kinds, StoreUnusable.
     """
     request = request or PullSettings()
+    record = _pull(host, name, request, on_event)
+    _tell(host, "pull", record, name)
+    return record
+
+
+def _pull(host: Host, name: str, request: "PullRequest", on_event: "OnEvent | None") -> ImageRecord:
     if not host.layout.shared:
         return _pull_here(host, name, request, on_event)
     from rootless.shared_home import fetch_once
@@ -499,7 +512,10 @@ def load(
 
     digests = in_namespace(host, work, on_event)
     assert isinstance(digests, list)
-    return [find_image(host.layout, str(digest), all_names=True) for digest in digests]
+    records = [find_image(host.layout, str(digest), all_names=True) for digest in digests]
+    for record in records:
+        _tell(host, "loadfromarchive", record, path or "-")
+    return records
 
 
 def save(
@@ -524,6 +540,8 @@ def save(
         tags = tuple(one for one in record.names if "@" not in one and one not in known.names)
         chosen[record.manifest_digest] = known._replace(names=(*known.names, *tags))
     save_images(host.layout, list(chosen.values()), form, target, on_event)
+    for known in chosen.values():
+        _tell(host, "save", known.record, target if isinstance(target, str) else "-")
 
 
 def import_image(
@@ -564,7 +582,9 @@ def import_image(
         return record.manifest_digest
 
     digest = in_namespace(host, work, on_event)
-    return find_image(host.layout, str(digest), all_names=True)
+    record = find_image(host.layout, str(digest), all_names=True)
+    _tell(host, "import", record, path or "-")
+    return record
 
 
 def collect(host: Host, *, copies: bool = False) -> "CollectResult":

@@ -1,22 +1,33 @@
 """Names of images: given, taken away, and with the last one the image."""
 
 from rootless.host.paths import Host
+from storage import event_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from storage.images import RemoveResult
 
 
 def tag(host: Host, source: str, targets: list[str]) -> list[str]:
     """Give an image further names; return them in full. Raises ImageNotFound, InvalidReference."""
-    from storage.images import tag_image
+    from storage.images import find_entry, tag_image
 
     if host.layout.shared:
         from rootless.shared_home import settle
 
         settle(host)
-        return [_tag_shared(host, source, target) for target in targets]
-    return [tag_image(host.layout, source, target) for target in targets]
+        names = [_tag_shared(host, source, target) for target in targets]
+    else:
+        names = [tag_image(host.layout, source, target) for target in targets]
+    _tell(host, "tag", find_entry(host.layout, source).image_id, names)
+    return names
+
+
+def _tell(host: Host, status: str, image_id: str, names: "Iterable[str]") -> None:
+    for name in names:
+        event_log.image_event(host.layout.run_root, status, image_id=image_id, name=name)
 
 
 def _tag_shared(host: Host, source: str, target: str) -> str:
@@ -35,13 +46,15 @@ def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
     """Take names from an image, all of them when none is given. Raises ImageNotFound."""
     from storage.images import find_entry, untag_image
 
-    if host.layout.shared:
+    record = find_entry(host.layout, name, all_names=True)
+    if host.layout.shared and record.store == host.layout.shared:
         from rootless.shared_home import untag_shared
 
-        record = find_entry(host.layout, name, all_names=True)
-        if record.store == host.layout.shared:
-            return untag_shared(host, record, tuple(names))
-    return untag_image(host.layout, name, tuple(names))
+        gone = untag_shared(host, record, tuple(names))
+    else:
+        gone = untag_image(host.layout, name, tuple(names))
+    _tell(host, "untag", record.image_id, gone)
+    return gone
 
 
 def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
@@ -52,10 +65,14 @@ def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
     """
     from storage.images import find_entry, remove_image
 
-    if host.layout.shared:
+    record = find_entry(host.layout, name)
+    if host.layout.shared and record.store == host.layout.shared:
         from rootless.shared_home import remove_shared
 
-        record = find_entry(host.layout, name)
-        if record.store == host.layout.shared:
-            return remove_shared(host, record, name, force=force)
-    return remove_image(host.layout, name, force=force)
+        result = remove_shared(host, record, name, force=force)
+    else:
+        result = remove_image(host.layout, name, force=force)
+    _tell(host, "untag", record.image_id, result.untagged)
+    for image_id in result.deleted:
+        _tell(host, "remove", image_id, result.untagged[:1] or ("",))
+    return result

@@ -4,6 +4,7 @@ from rootless.errors import UsageError
 from rootless.host.paths import Host
 from rootless.images import PullSettings, collect, options_for, pull_options
 from rootless.registries import load_registries
+from storage import event_log
 from storage.convert import Wanted, check_wanted, convert_image, convert_list, discard
 from storage.events import ignore
 from storage.images import ImageRecord, find_entry
@@ -44,6 +45,21 @@ def push(
     wanted = wanted or Wanted()
     check_wanted(wanted)
     record = find_entry(host.layout, name)
+    digest = _push(host, record, name, destination, settings, on_event, wanted)
+    target = destination or record.names[0]
+    event_log.image_event(host.layout.run_root, "push", image_id=record.image_id, name=target)
+    return digest
+
+
+def _push(
+    host: Host,
+    record: ImageRecord,
+    name: str,
+    destination: str | None,
+    settings: PullSettings | None,
+    on_event: "OnEvent | None",
+    wanted: Wanted,
+) -> str:
     if destination is not None and is_source(destination):
         if record.is_index:
             raise UsageError(

@@ -24,17 +24,23 @@ def path(run_root: str) -> str:
 
 
 def container_event(
-    run_root: str, status: str, record: "ContainerRecord", **attributes: object
+    run_root: str, *statuses: str, record: "ContainerRecord", **details: object
 ) -> None:
-    """Write down what happened to a container; its labels go with it as podman's do."""
+    """Write down what happened to a container, one thing after the other in one write.
+
+    Its labels, those of the image among them, go with it as podman's do. `details` are further
+    members of the line: ContainerExitCode, health_status.
+    """
     append(
         run_root,
         "container",
-        status,
-        ident=record.id,
-        name=record.name,
-        image=record.image_name,
-        attributes={**record.labels, **attributes},
+        *statuses,
+        ID=record.id,
+        Image=record.image_name,
+        Name=record.name,
+        PodID=record.pod,
+        Attributes=record.labels,
+        **details,
     )
 
 
@@ -44,33 +50,32 @@ def pod_event(run_root: str, status: str, record: "PodRecord") -> None:
         run_root,
         "pod",
         status,
-        ident=record.id,
-        name=record.name,
-        attributes=dict(record.labels),
+        ID=record.id,
+        Name=record.name,
+        Attributes=record.labels,
     )
 
 
-def append(
-    run_root: str,
-    kind: str,
-    status: str,
-    *,
-    ident: str = "",
-    name: str = "",
-    image: str = "",
-    attributes: dict[str, object] | None = None,
-) -> None:
-    """Write down one event; `kind` is container, image, volume, network, pod or system."""
-    line = {
-        "Type": kind,
-        "Status": status,
-        "time_ns": time.time_ns(),
-        "ID": ident,
-        "Name": name,
-        "Image": image,
-        "Attributes": attributes or {},
-    }
-    data = json.dumps(line).encode() + b"\n"
+def image_event(run_root: str, status: str, *, image_id: str = "", name: str = "") -> None:
+    """Write down what happened to an image; `name` is a name of it, or where it went to."""
+    append(run_root, "image", status, ID=image_id, Name=name)
+
+
+def volume_event(run_root: str, status: str, name: str) -> None:
+    """Write down what happened to a volume."""
+    append(run_root, "volume", status, Name=name)
+
+
+def append(run_root: str, kind: str, *statuses: str, **members: object) -> None:
+    """Write down events; `kind` is container, image, volume, network or pod.
+
+    `members` have podman's names (podman-events(1)); what is empty is left out.
+    """
+    members = {key: value for key, value in members.items() if value}
+    data = b""
+    for status in statuses:
+        line = {"Type": kind, "Status": status, "time_ns": time.time_ns(), **members}
+        data += json.dumps(line).encode() + b"\n"
     file = path(run_root)
     try:
         try:

@@ -13,6 +13,7 @@ import errno
 import os
 import time
 
+from storage import event_log
 from storage import lightjson as json
 from storage.errors import (
     Ambiguous,
@@ -269,6 +270,7 @@ def remove_volume(
         except PermissionError:
             _put_back(layout, name, aside)
             raise
+    event_log.volume_event(layout.run_root, "remove", name)
 
 
 def _put_back(layout: Layout, name: str, aside: str) -> None:
@@ -304,6 +306,7 @@ def _publish(layout: Layout, record: VolumeRecord) -> bool:
         if error.errno in _OCCUPIED:
             return False
         raise from_os_error(f"make volume {record.name}", error) from error
+    event_log.volume_event(layout.run_root, "create", record.name)
     return True
 
 

@@ -27,6 +27,7 @@ from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from rootless.images import PullSettings
 from rootless.pushing import push
+from storage import event_log
 from storage.blobs import write_blob
 from storage.images import ImageRecord, untag_image
 from storage.lists import create_list, describe_entry, describe_list, edit_list, put_entry
@@ -123,6 +124,9 @@ def finish(
         write_iidfile(request.iidfile, record.image_id)
     if request.metadata_file:
         write_metadata(request.metadata_file, images, record, names)
+    event_log.image_event(
+        workplace.host.layout.run_root, "build", image_id=record.image_id, name=record.image_id
+    )
     return Finished(images, record)
 
 

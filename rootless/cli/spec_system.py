@@ -20,7 +20,7 @@ COMMANDS = (
     ),
     Command(
         "events",
-        "Show what has happened to containers since the host was started",
+        "Show what has happened to containers, pods, images, volumes and networks since the host started",
         "events:events",
         (
             many("filter", "Show only what matches: container=, event=, image=, label=, type=, ...",

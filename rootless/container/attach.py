@@ -10,6 +10,7 @@ from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_ke
 from rootless.errors import ContainerStateError, HostError, RootlessError
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
+from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container
 from storage.record import NamedTuple
@@ -301,4 +302,6 @@ def attach(
         sig_proxy=sig_proxy,
         detach_keys=keys,
     )
-    return Session(connect(view), options).run()
+    connection = connect(view)
+    event_log.container_event(host.layout.run_root, "attach", record=view.record)
+    return Session(connection, options).run()

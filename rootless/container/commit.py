@@ -14,6 +14,7 @@ from rootless.images import default_key
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import OVERLAY, SQUASH
 from rootless.sandbox.plan import Config
+from storage import event_log
 from storage import lightjson as json
 from storage.committing import Commit, store_layer, write_commit
 from storage.containers import ContainerView, find_container
@@ -92,6 +93,7 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     image = commit_image(host.layout, manifest_digest=digest, name=name, map_key=None)
     key = default_key(host)
     run_in_userns(lambda _: ensure_layers(host.layout, key, image), host.id_maps())
+    event_log.container_event(host.layout.run_root, "commit", record=record)
     return image
 
 

@@ -557,7 +557,7 @@ def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> Co
             continue
         if record.cidfile:
             _write_cidfile(host, record)
-        event_log.container_event(host.layout.run_root, "create", record)
+        event_log.container_event(host.layout.run_root, "create", record=record)
         return record
 
 

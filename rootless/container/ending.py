@@ -85,7 +85,7 @@ class Stopping:
             )
             signal_container(found, signal.SIGKILL)
         _wait_ended(found, -1)
-        event_log.container_event(host.layout.run_root, "stop", found.record)
+        event_log.container_event(host.layout.run_root, "stop", record=found.record)
 
     def _left_s(self) -> float:
         return -1 if self.grace_s < 0 else max(0.0, self.deadline_s - time.monotonic())
@@ -112,7 +112,7 @@ def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
     if number in _FINAL or number == found.record.stop_signal:
         mark_stopped(found)
     signal_container(found, number)
-    event_log.container_event(host.layout.run_root, "kill", found.record, signal=number)
+    event_log.container_event(host.layout.run_root, "kill", record=found.record)
     if number == signal.SIGKILL:
         _wait_ended(found, -1)
     return found.record.name

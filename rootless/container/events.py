@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 FILTERS = ("container", "event", "image", "label", "pod", "type", "volume")
+# What docker and podman-events(1) call some of them.
+_ALIASES = {"died": "die", "remove": "rm", "loadfromarchive": "load"}
 _LOOK_AGAIN_S = 1.0
 
 
 class Event(NamedTuple):
-    """One thing that has happened; `time_ns` since 1970."""
+    """One thing that has happened; `time_ns` since 1970. `attributes` are labels."""
 
     time_ns: int
     kind: str
@@ -28,6 +30,10 @@ class Event(NamedTuple):
     name: str
     image: str
     attributes: dict[str, str]
+    network: str = ""
+    pod_id: str = ""
+    exit_code: int = 0
+    health_status: str = ""
 
 
 def read_events(
@@ -118,6 +124,7 @@ def _parse(data: bytes) -> "Iterator[Event]":
         if not isinstance(raw, dict) or not isinstance(raw.get("time_ns"), int):
             continue
         attributes = raw.get("Attributes")
+        exit_code = raw.get("ContainerExitCode")
         yield Event(
             time_ns=raw["time_ns"],
             kind=str(raw.get("Type", "")),
@@ -130,6 +137,10 @@ def _parse(data: bytes) -> "Iterator[Event]":
                 if isinstance(attributes, dict)
                 else {}
             ),
+            network=str(raw.get("network", "")),
+            pod_id=str(raw.get("PodID", "")),
+            exit_code=exit_code if isinstance(exit_code, int) else 0,
+            health_status=str(raw.get("health_status", "")),
         )
 
 
@@ -156,7 +167,7 @@ def _matches(event: Event, key: str, value: str) -> bool:
     if key == "type":
         return event.kind == value
     if key == "event":
-        return value in (event.status, {"died": "die", "remove": "rm"}.get(event.status))
+        return value in (event.status, _ALIASES.get(event.status))
     if key == "label":
         name, separator, text = value.partition("=")
         return name in event.attributes and (not separator or event.attributes[name] == text)

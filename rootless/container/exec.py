@@ -42,10 +42,13 @@ _CHUNK_BYTES = 1 << 16
 _PASSWD_LIMIT_BYTES = 1 << 20
 
 
-def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
+def exec_in(
+    host: Host, request: ExecRequest, *, timeout_s: float = 0.0, is_check: bool = False
+) -> int:
     """Run a command in a running container and return its exit code, 0 when detached.
 
-    An attached one is killed after `timeout_s`, 0 for never.
+    An attached one is killed after `timeout_s`, 0 for never. Of a health check only the end is an
+    event, as with podman.
 
     Raises ContainerNotFound, ContainerStateError, CommandNotFound, CommandNotExecutable,
     UnknownUser.
@@ -69,8 +72,15 @@ def exec_in(host: Host, request: ExecRequest, *, timeout_s: float = 0.0) -> int:
     process = _make_process(request, raw, found)
     session = _ExecSession(request, process, keys, timeout_s)
     session.emulation_socket = found.paths.emulation_socket
-    event_log.container_event(host.layout.run_root, "exec", found.record)
-    return session.run(pidfd, _namespaces(raw), lambda pid: _enter_cgroup(host, found, pid))
+    run_root = host.layout.run_root
+    if not is_check:
+        event_log.container_event(run_root, "exec", record=found.record)
+    code = session.run(pidfd, _namespaces(raw), lambda pid: _enter_cgroup(host, found, pid))
+    if not session.goes_on:
+        event_log.container_event(
+            run_root, "exec_died", record=found.record, ContainerExitCode=code
+        )
+    return code
 
 
 def _open_init(found: ContainerView) -> int:
@@ -182,6 +192,7 @@ class _ExecSession:
     ) -> None:
         self._request = request
         self.emulation_socket = ""
+        self.goes_on = request.detach  # without this client, which does not see its end
         self._process = process
         self._keys = DetachKeys(keys if request.interactive and request.tty else b"")
         self._pid = 0
@@ -290,6 +301,7 @@ class _ExecSession:
                     elif fd == 0:
                         if self._input():
                             self._leave()
+                            self.goes_on = True
                             return DETACHED
                     elif fd == self._stdin:
                         self._feed()

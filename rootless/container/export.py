@@ -5,6 +5,7 @@ import os
 from rootless.container.inside import Inside
 from rootless.errors import RootlessError
 from rootless.linux import syscalls
+from storage import event_log
 from storage.pack import END, Packer
 from storage.xattrs import read_allowed
 
@@ -20,6 +21,7 @@ def export_root(host: "Host", text: str, output: int) -> None:
     with Inside(host, text) as inside:
         name = inside.found.record.name
         inside.start(lambda: write_root(name, output, Packer())).result()
+    event_log.container_event(host.layout.run_root, "export", record=inside.found.record)
 
 
 def write_root(name: str, output: int, packer: Packer) -> None:

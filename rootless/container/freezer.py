@@ -24,7 +24,7 @@ def pause(host: Host, text: str) -> str:
             remedy="start it where a cgroup is delegated to you: see rpod doctor",
         )
     _freeze(found, frozen=True)
-    event_log.container_event(host.layout.run_root, "pause", found.record)
+    event_log.container_event(host.layout.run_root, "pause", record=found.record)
     return found.record.name
 
 
@@ -39,7 +39,7 @@ def unpause(host: Host, text: str) -> str:
             f'"{found.record.name}" is not paused, can\'t unpause: container state improper'
         )
     _freeze(found, frozen=False)
-    event_log.container_event(host.layout.run_root, "unpause", found.record)
+    event_log.container_event(host.layout.run_root, "unpause", record=found.record)
     return found.record.name
 
 

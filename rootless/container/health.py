@@ -79,7 +79,7 @@ def _check(host: Host, found: ContainerView) -> int:
         write_health(found, health)
     now = str(health.get("Status"))
     event_log.container_event(
-        host.layout.run_root, "health_status", found.record, health_status=now
+        host.layout.run_root, "health_status", record=found.record, health_status=now
     )
     if now == HEALTHY and found.record.request.get("sdnotify") == "healthy":
         from rootless.container.activation import notify
@@ -212,7 +212,7 @@ def _become_check(
         os.dup2(writer, 1)
         os.dup2(writer, 2)
         request = ExecRequest(container=found.record.id, command=command)
-        code = exec_in(host, request, timeout_s=timeout_s)
+        code = exec_in(host, request, timeout_s=timeout_s, is_check=True)
     except (RootlessError, StorageError) as error:
         code = error.exit_code
         os.write(2, error.message.encode(errors="replace"))

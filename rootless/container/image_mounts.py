@@ -10,6 +10,7 @@ from rootless.errors import HostError
 from rootless.host.paths import Host
 from rootless.linux import syscalls as sc
 from rootless.sandbox.root import mount_overlay
+from storage import event_log
 from storage.images import ImageRecord, find_image
 from storage.layers import map_key
 
@@ -57,7 +58,14 @@ def mount_image(host: Host, name: str) -> str:
             f"mount image {name} on {target}: {error.strerror}",
             remedy="`rpod doctor` says whether this host can mount overlays",
         ) from error
+    event_log.image_event(
+        host.layout.run_root, "mount", image_id=record.image_id, name=_name(record)
+    )
     return target
+
+
+def _name(record: ImageRecord) -> str:
+    return record.names[0] if record.names else record.image_id
 
 
 def _mount(layers: list[str], target: str) -> None:
@@ -87,6 +95,9 @@ def unmount_image(host: Host, record: ImageRecord, *, force: bool = False) -> bo
             f"unmount {target}: {error.strerror}", remedy="leave the directory, or use --force"
         ) from error
     os.rmdir(target)
+    event_log.image_event(
+        host.layout.run_root, "unmount", image_id=record.image_id, name=_name(record)
+    )
     return True
 
 

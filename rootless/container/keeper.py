@@ -18,12 +18,16 @@ from rootless.linux.footprint import release_start_memory
 from storage import event_log
 from storage.containers import (
     KILLED,
+    ContainerRecord,
     ContainerState,
     ContainerView,
     read_record,
     read_state,
+    record_from_json,
     write_state,
 )
+from storage.errors import StorageError
+from storage.files import read_file
 from storage.layout import Layout
 
 TYPE_CHECKING = False
@@ -61,7 +65,8 @@ def keep(
     code = status if status >= 0 else 128 - status
     _end_the_rest(container)
     run_root = os.path.dirname(os.path.dirname(paths.run_dir))
-    event_log.container_event(run_root, "died", record, containerExitCode=code)
+    record = _renamed(view)
+    event_log.container_event(run_root, "died", record=record, ContainerExitCode=code)
     state = read_state(paths)
     state = state._replace(stopped_by_user=os.path.exists(paths.stopped))
     if state.cgroup:
@@ -69,7 +74,7 @@ def keep(
 
         state = state._replace(oom_killed=leave(state.cgroup))
         if state.oom_killed:
-            event_log.container_event(run_root, "oom", record)
+            event_log.container_event(run_root, "oom", record=record)
     try:
         if record.auto_remove:
             _leave_exit_code(view, code)
@@ -77,6 +82,7 @@ def keep(
         else:
             _write_end(view, state, code, monitor.log_error)
             _remove_run_files(paths.run_dir)
+            event_log.container_event(run_root, "cleanup", record=record)
     finally:
         # The container is over, so it may be started again: a client that reads slowly, or not at
         # all, must not stand in the way. Whatever became of the record, the clients are told how
@@ -84,6 +90,18 @@ def keep(
         container.release_lock()
         _pursue_policies(view, code, asked_to_stop=monitor.asked_to_stop)
         monitor.finish(code)
+
+
+def _renamed(view: ContainerView) -> ContainerRecord:
+    """Return the record with the name that the container has now."""
+    from storage import lightjson as json
+
+    path = view.paths.record
+    try:
+        name = record_from_json(json.loads(read_file(path)), path).name
+    except (OSError, ValueError, StorageError):
+        return view.record  # it is being removed, or was damaged
+    return view.record._replace(name=name)
 
 
 def _serve_network(monitor: Monitor, view: ContainerView) -> None:

@@ -115,6 +115,17 @@ def start(
         return _launch_attached(host, monitor, found, options)
 
 
+def restart(host: "Host", text: str, *, timeout_s: int | None = None) -> None:
+    """Stop a container that runs, and start it. Raises what both raise."""
+    from rootless.container.ending import stop
+    from storage import event_log
+
+    found = find_container(host.layout, text)
+    event_log.container_event(host.layout.run_root, "restart", record=found.record)
+    stop(host, found.record.id, timeout_s=timeout_s)
+    start(host, found.record.id)
+
+
 def _wants_stdin(interactive: bool, streams: tuple[str, ...]) -> bool:
     return interactive and (not streams or "stdin" in streams)
 

@@ -24,6 +24,7 @@ from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import syscalls
 from rootless.linux.procfs import entrance
+from storage import event_log
 from storage import lightjson as json
 from storage.containers import ContainerView, find_container, read_record, write_record
 from storage.files import Lock, read_file
@@ -77,6 +78,18 @@ def connect(
             change_hosts(found.paths, found.record, _hostname(found), add=endpoint)
         _write_entries(host, found, [*entries, wanted])
         _refresh(host, found)
+    _tell(host, "connect", found, record)
+
+
+def _tell(host: Host, status: str, found: ContainerView, network: NetworkRecord) -> None:
+    event_log.append(
+        host.layout.run_root,
+        "network",
+        status,
+        ID=found.record.id,
+        Name=found.record.name,
+        network=network.name,
+    )
 
 
 def disconnect(host: Host, network: str, container: str, *, force: bool = False) -> None:
@@ -102,6 +115,7 @@ def disconnect(host: Host, network: str, container: str, *, force: bool = False)
             change_hosts(found.paths, found.record, _hostname(found), drop=endpoint)
         _write_entries(host, found, [entry for entry in entries if entry.name != record.name])
         _refresh(host, found)
+    _tell(host, "disconnect", found, record)
 
 
 def reload(host: Host, container: str) -> str:

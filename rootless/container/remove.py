@@ -35,7 +35,7 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
         from storage.pods import drop_member
 
         drop_member(host.layout, record.pod, record.id)
-    event_log.container_event(host.layout.run_root, "remove", record)
+    event_log.container_event(host.layout.run_root, "remove", record=record)
     _remove_cidfile(record)
     remove_tree(paths.run_dir)
     if volumes and record.anonymous_volumes:

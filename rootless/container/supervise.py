@@ -134,7 +134,8 @@ def _monitor(
         restart_count=options.restart_count,
     )
     write_state(made.paths, state, sync=False)
-    event_log.container_event(host.layout.run_root, "start", made.record)
+    steps = ("init", "start", "attach") if options.attach else ("init", "start")
+    event_log.container_event(host.layout.run_root, *steps, record=made.record)
     if "NOTIFY_SOCKET" in os.environ:
         from rootless.container.activation import tell_started
 

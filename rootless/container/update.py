@@ -45,7 +45,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
             if value != ContainerRequest._field_defaults[name]
         }
         write_record(found.paths, found.record._replace(request=asked), sync=True)
-    event_log.container_event(host.layout.run_root, "update", found.record)
+    event_log.container_event(host.layout.run_root, "update", record=found.record)
     return found.record.id
 
 

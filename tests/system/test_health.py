@@ -123,35 +123,3 @@ def test_wrong_settings_are_refused(rpod: Command, image: str, options: tuple[st
 def test_wait_for_a_removed_container_tells_its_exit_code(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--rm", "--name", "w", image, "sh", "-c", "sleep 0.7; exit 7")
     assert rpod("wait", "w").out == "7\n"
-
-
-def test_events_tell_the_life_of_a_container(rpod: Command, image: str) -> None:
-    rpod("run", "--name", "life", "--label", "kind=x", image, "sh", "-c", "exit 3", check=False)
-    rpod("rm", "life")
-    done = rpod("events", "--since", "1m", "--stream=false", "--filter", "container=life",
-                "--format", "{{.Status}} {{.ContainerExitCode}}")  # fmt: skip
-    # podman tells of these steps too.
-    told = [line for line in done.lines if line not in ("init 0", "attach 0", "cleanup 0")]
-    assert told == ["create 0", "start 0", "died 3", "remove 0"]
-    lines = rpod("events", "--since", "1m", "--stream=false", "--format", "json",
-                 "--filter", "label=kind=x", "--filter", "event=died").lines  # fmt: skip
-    event = json.loads(lines[-1])
-    assert (event["Name"], event["Type"], event["ContainerExitCode"]) == ("life", "container", 3)
-
-
-def test_events_are_followed(rpod: Command, image: str) -> None:
-    follower = rpod.spawn("events", "--filter", "event=create", "--format", "{{.Name}}")
-    try:
-        assert follower.stdout is not None
-        time.sleep(0.5)
-        rpod("create", "--name", "seen", image)
-        assert follower.stdout.readline() == b"seen\n"
-    finally:
-        follower.kill()
-        follower.communicate()
-
-
-@pytest.mark.rpod_only  # podman 4.3 finds nothing and exits with 0
-def test_unknown_filter_of_events_is_refused(rpod: Command) -> None:
-    done = rpod("events", "--stream=false", "--filter", "colour=red", check=False)
-    assert done.code == 125

@@ -125,3 +125,16 @@ def test_system_prune_filter_keeps_the_young(fresh_rpod: Command) -> None:
     fresh_rpod("run", "--name", "done", "localhost/a:1", "true")
     fresh_rpod("system", "prune", "-f", "--filter", "until=1h")
     assert fresh_rpod("ps", "-a", "--format", "{{.Names}}").lines == ["done"]
+
+
+def test_image_prune_keeps_a_name_whose_image_came_twice(fresh_rpod: Command) -> None:
+    """An archive may pack the same configuration otherwise: two manifests, one image id."""
+    root = images.tar(images.busybox_files())
+    fresh_rpod("import", "-q", "-", "localhost/a:1", input=root)
+    saved = f"{fresh_rpod.environment['HOME']}/saved.tar"
+    fresh_rpod("save", "-q", "-o", saved, "localhost/a:1")
+    fresh_rpod("load", "-qi", saved)
+    fresh_rpod("image", "prune", "-f")
+    assert (
+        fresh_rpod("run", "--rm", "--pull=never", "localhost/a:1", "echo", "here").out == "here\n"
+    )

@@ -105,7 +105,7 @@ def stop(invocation: "Invocation") -> int:
 
 def restart(invocation: "Invocation") -> int:
     """Stop containers that run, and start all."""
-    from rootless.container import ending, lifecycle
+    from rootless.container import lifecycle
 
     host = invocation.host()
     timeout_s = invocation.number("time")
@@ -118,8 +118,7 @@ def restart(invocation: "Invocation") -> int:
         names = chosen_containers(invocation, host, is_wanted=_is_any)
 
     def restart_one(name: str) -> None:
-        ending.stop(host, name, timeout_s=timeout_s)
-        lifecycle.start(host, name)
+        lifecycle.restart(host, name, timeout_s=timeout_s)
         _say(name)
 
     return exit_code(for_each(names, restart_one))

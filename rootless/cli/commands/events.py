@@ -1,4 +1,4 @@
-"""events: what has happened to containers."""
+"""events: what has happened to containers, pods, images, volumes and networks."""
 
 import sys
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
 
 FIELDS = (
-    "Attributes", "ContainerExitCode", "HealthStatus", "ID", "Image", "Name", "Status", "Time",
-    "TimeNano", "Type",
+    "Attributes", "ContainerExitCode", "HealthStatus", "ID", "Image", "Name", "Network", "PodID",
+    "Status", "Time", "TimeNano", "Type",
 )  # fmt: skip
 _SHORT_ID = 12
 
@@ -82,46 +82,54 @@ def _time(event: Event) -> str:
 
 
 def _plain(event: Event, *, full: bool) -> str:
-    words = [f"{name}={value}" for name, value in sorted(event.attributes.items())]
-    if event.kind == "container":
-        words = [f"image={event.image}", f"name={event.name}", *words]
-        tail = f" ({', '.join(words)})"
-    else:
-        tail = f" {event.name}" if event.name else ""
+    """Return podman's line for one event."""
     ident = event.ident if full else event.ident[:_SHORT_ID]
-    return f"{go_time(_time(event))} {event.kind} {event.status} {ident}{tail}"
+    tail = event.name
+    if event.kind == "network":
+        tail = f"(container={event.ident}, name={event.network})"
+    elif event.kind in ("container", "pod"):
+        words = [f"image={event.image}", f"name={event.name}"]
+        if event.pod_id:
+            words.append(f"pod_id={event.pod_id}")
+        if event.health_status:
+            words.append(f"health_status={event.health_status}")
+        words += [f"{name}={value}" for name, value in sorted(event.attributes.items())]
+        tail = f"({', '.join(words)})"
+    first = [go_time(_time(event)), event.kind, event.status]
+    return " ".join([*first, *([ident] if ident or event.kind == "image" else []), tail])
 
 
 def _document(event: Event) -> dict[str, object]:
-    """Return podman's object for one event."""
+    """Return podman's object for one event: what is empty is not in it."""
     document: dict[str, object] = {
+        "ContainerExitCode": event.exit_code,
         "ID": event.ident,
         "Image": event.image,
         "Name": event.name,
+        "network": event.network,
         "Status": event.status,
-        "Time": _time(event),
+        "Time": _time(event).replace("+00:00", "Z"),
         "Type": event.kind,
-        "Attributes": event.attributes or None,
+        "health_status": event.health_status,
+        "PodID": event.pod_id,
     }
-    if "containerExitCode" in event.attributes:
-        document["ContainerExitCode"] = int(event.attributes["containerExitCode"])
-    if "health_status" in event.attributes:
-        document["health_status"] = event.attributes["health_status"]
-    return document
+    document = {key: value for key, value in document.items() if value}
+    return {**document, "Attributes": event.attributes or None}
 
 
 def _row(event: Event) -> Row:
-    document = _document(event)
     fields: dict[str, object] = {
         "Attributes": event.attributes,
-        "ContainerExitCode": document.get("ContainerExitCode", 0),
-        "HealthStatus": event.attributes.get("health_status", ""),
+        "ContainerExitCode": event.exit_code,
+        "HealthStatus": event.health_status,
         "ID": event.ident,
         "Image": event.image,
         "Name": event.name,
+        "Network": event.network,
+        "PodID": event.pod_id,
         "Status": event.status,
         "Time": go_time(_time(event)),
         "TimeNano": event.time_ns,
         "Type": event.kind,
     }
-    return Row(fields, document)
+    return Row(fields, _document(event))

@@ -127,5 +127,6 @@ def rename(invocation: "Invocation") -> int:
         from rootless.container.networks_names import rename_endpoints
 
         rename_endpoints(host.layout, found.record, name)
-    event_log.container_event(host.layout.run_root, "rename", found.record._replace(name=name))
+    renamed = found.record._replace(name=name)
+    event_log.container_event(host.layout.run_root, "rename", record=renamed)
     return 0

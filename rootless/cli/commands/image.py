@@ -270,7 +270,8 @@ def prune_images(
             # Another command was faster, or began to use it just now.
             return
 
-    chosen = [record.image_id for record in list_entries(host.layout) if is_unneeded(record)]
+    # By the manifest: another one with a name may share the configuration, and so the id.
+    chosen = [record.manifest_digest for record in list_entries(host.layout) if is_unneeded(record)]
     errors = for_each(chosen, remove_one)
     # Also what interrupted pulls have left goes now.
     images.collect(host, copies=True)

@@ -281,7 +281,7 @@ def _prune_volumes(host: "Host") -> list[Exception]:
     gone: list[str] = []
 
     def remove_one(name: str) -> None:
-        remove_one_volume(host, name)
+        remove_one_volume(host, name, is_prune=True)
         gone.append(name)
 
     unused = [record.name for record in list_volumes(host.layout) if record.name not in users]

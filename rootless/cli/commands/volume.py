@@ -16,6 +16,7 @@ from rootless.cli.output import (
 )
 from rootless.cli.pairs import key_values
 from rootless.errors import UsageError
+from storage import event_log
 from storage.errors import VolumeNotFound
 from storage.volumes import (
     create_volume,
@@ -180,7 +181,7 @@ def _remove_users(host: "Host", name: str, timeout_s: int | None) -> None:
         remove_container(host, container_id, force=True, timeout_s=timeout_s)
 
 
-def remove_one_volume(host: "Host", name: str) -> None:
+def remove_one_volume(host: "Host", name: str, *, is_prune: bool = False) -> None:
     """Remove a volume, whoever owns the files in it. Raises VolumeNotFound, InUse."""
     try:
         remove_volume(host.layout, name)
@@ -189,6 +190,8 @@ def remove_one_volume(host: "Host", name: str) -> None:
 
         # Files of the container's other ids: root of the user namespace may remove them.
         run_in_userns(lambda _: remove_volume(host.layout, name), host.id_maps())
+    if is_prune:
+        event_log.volume_event(host.layout.run_root, "prune", name)
 
 
 def prune(invocation: "Invocation") -> int:
@@ -212,7 +215,7 @@ def prune(invocation: "Invocation") -> int:
     ]
 
     def remove_one(name: str) -> None:
-        remove_one_volume(host, name)
+        remove_one_volume(host, name, is_prune=True)
         _say(name)
 
     return exit_code(for_each(chosen, remove_one))
