@@ -20,7 +20,7 @@ COMMANDS = (
     ),
     Command(
         "events",
-        "Show what has happened to containers, pods, images, volumes and networks since the host started",
+        "Show what has happened to containers, images, volumes and networks since the start",
         "events:events",
         (
             many("filter", "Show only what matches: container=, event=, image=, label=, type=, ...",
