@@ -90,9 +90,9 @@ class Rpod:
 
         Raises ImageNotFound, InvalidArchive, StoreUnusable.
         """
-        from rootless import images
+        from rootless import archives
 
-        images.save(self.host, names, path, form=form)
+        archives.save(self.host, names, path, form=form)
 
     def build(
         self,

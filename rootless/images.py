@@ -20,12 +20,11 @@ from storage.transports import PODMAN, check_transport, is_source, parse_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Protocol
 
     from rootless.linux.userns import Emit
     from rootless.shortnames import Choose
-    from storage.archive import Changes
     from storage.events import Event
     from storage.gc import CollectResult
     from storage.registry.options import PullOptions
@@ -202,11 +201,12 @@ def _take_from_podman(host: Host, name: str, on_event: "OnEvent | None") -> Imag
 
     digest = in_namespace(host, work, on_event)
     record = find_image(host.layout, str(digest), all_names=True)
-    _tell(host, "pull", record, f"{PODMAN}:{name}")
+    tell(host, "pull", record, f"{PODMAN}:{name}")
     return record
 
 
-def _tell(host: Host, status: str, record: ImageRecord, name: str) -> None:
+def tell(host: Host, status: str, record: ImageRecord, name: str) -> None:
+    """Write an event of an image down; `name` is a name of it, or where it went to."""
     event_log.image_event(host.layout.run_root, status, image_id=record.image_id, name=name)
 
 
@@ -240,7 +240,7 @@ def pull(
     """
     request = request or PullSettings()
     record = _pull(host, name, request, on_event)
-    _tell(host, "pull", record, name)
+    tell(host, "pull", record, name)
     return record
 
 
@@ -514,77 +514,8 @@ def load(
     assert isinstance(digests, list)
     records = [find_image(host.layout, str(digest), all_names=True) for digest in digests]
     for record in records:
-        _tell(host, "loadfromarchive", record, path or "-")
+        tell(host, "loadfromarchive", record, path or "-")
     return records
-
-
-def save(
-    host: Host,
-    names: "Sequence[str]",
-    target: str | int,
-    *,
-    form: str = "docker-archive",
-    on_event: "OnEvent | None" = None,
-) -> None:
-    """Write images to a file, a directory or a descriptor; they have the names that are given.
-
-    An image that is given by its id has no name there. Raises ImageNotFound, InvalidArchive,
-    StoreUnusable.
-    """
-    from storage.save import SavedImage, save_images
-
-    chosen: dict[str, SavedImage] = {}
-    for name in names:
-        record = find_image(host.layout, name)
-        known = chosen.get(record.manifest_digest) or SavedImage(record, ())
-        tags = tuple(one for one in record.names if "@" not in one and one not in known.names)
-        chosen[record.manifest_digest] = known._replace(names=(*known.names, *tags))
-    save_images(host.layout, list(chosen.values()), form, target, on_event)
-    for known in chosen.values():
-        _tell(host, "save", known.record, target if isinstance(target, str) else "-")
-
-
-def import_image(
-    host: Host,
-    path: str | None,
-    reference: str | None,
-    *,
-    changes: "Changes | None" = None,
-    message: str = "",
-    platform: str | None = None,
-    on_event: "OnEvent | None" = None,
-) -> ImageRecord:
-    """Make an image of one layer from a plain root file system: archive, directory or stdin.
-
-    `platform` (OS/ARCH[/VARIANT]) is this host's by default. Raises PolicyRefused, InvalidArchive,
-    InvalidReference, StoreUnusable.
-    """
-    from storage.archive import import_rootfs
-    from storage.platform import parse_platform
-    from storage.policy import check_source_policy
-    from storage.verify import check_demands
-
-    chosen = parse_platform(platform) if platform else None
-    demands = check_source_policy("tarball", path or "", "", host.environ)
-    check_demands(host.layout, demands, (), "", f"tarball:{path or '-'}", None)
-
-    def work(emit: "Emit") -> object:
-        record = import_rootfs(
-            host.layout,
-            path,
-            default_key(host),
-            reference=reference,
-            changes=changes,
-            message=message,
-            platform=chosen,
-            events=lambda event: emit(list(event)),
-        )
-        return record.manifest_digest
-
-    digest = in_namespace(host, work, on_event)
-    record = find_image(host.layout, str(digest), all_names=True)
-    _tell(host, "import", record, path or "-")
-    return record
 
 
 def collect(host: Host, *, copies: bool = False) -> "CollectResult":

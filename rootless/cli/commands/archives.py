@@ -2,7 +2,7 @@
 
 import os
 
-from rootless import images
+from rootless import archives
 from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
 
@@ -25,5 +25,5 @@ def save(invocation: "Invocation") -> int:
     if not path and os.isatty(1):
         raise UsageError("refusing to save to terminal. Use -o flag or redirect")
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
-        images.save(invocation.host(), names, path or 1, form=form, on_event=on_event)
+        archives.save(invocation.host(), names, path or 1, form=form, on_event=on_event)
     return 0

@@ -2,7 +2,7 @@
 
 import sys
 
-from rootless import images, naming
+from rootless import archives, images, naming
 from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
 from rootless.cli.progress import Reporter
 from rootless.errors import UsageError
@@ -148,7 +148,7 @@ def import_(invocation: "Invocation") -> int:
 
         changes = parse_changes(invocation.texts("change"))
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
-        record = images.import_image(
+        record = archives.import_image(
             invocation.host(),
             None if path == "-" else path,
             invocation.text("reference") or None,
