@@ -247,11 +247,30 @@ class Mounts:
         path = self._agents.open(name, place, stack, required=bool(fields.flag("required")))
         if path is None:
             return Made()
+        if any(fields.text(key) for key in ("uid", "gid", "mode")):
+            path = self._forwarded(path, fields, place, stack)
         number = os.path.basename(place)
         target = fields.target(f"/run/buildkit/ssh_agent.{number}")
         options = ("bind", "rprivate", "rw")
         source = spec.Source(UserMount("bind", path, target, options), path, "")
         return Made(sources=(source,), targets=(target,), environment={"SSH_AUTH_SOCK": target})
+
+    def _forwarded(
+        self, agent: str, fields: Fields, place: str, stack: contextlib.ExitStack
+    ) -> str:
+        """Return a socket with the owner and mode that are asked for."""
+        from rootless.build.agent_forward import forward
+
+        ids = (fields.number("uid", 0), fields.number("gid", 0))
+        mode = fields.number("mode", _SOCKET_MODE, base=8)
+        path = forward(agent, place, stack)
+
+        def give(_: object) -> None:
+            os.chmod(path, mode)
+            os.chown(path, *ids)
+
+        self._builder.build.workplace.run(give)
+        return path
 
 
 def _overlay(place: str, lower: list[str]) -> Root:

@@ -98,16 +98,19 @@ class SshAgents:
             raise UsageError(f"--ssh {name}: {error.filename}: {error.strerror}") from error
         if stat.S_ISSOCK(modes[0]):
             return os.path.abspath(places[0])
-        return _start_agent(places, f"{directory}/agent", stack)
+        return _start_agent(places, directory, stack)
 
 
-def _start_agent(keys: list[str], path: str, stack: "contextlib.ExitStack") -> str:
-    """Start an agent that knows these keys. Raises HostError."""
+def _start_agent(keys: list[str], directory: str, stack: "contextlib.ExitStack") -> str:
+    """Start an agent that knows these keys; its socket is in `directory`. Raises HostError."""
     import subprocess
+
+    # The whole path may be longer than that of a socket can be: 107 bytes.
+    name = "agent"
 
     try:
         agent = subprocess.Popen(
-            ["ssh-agent", "-D", "-a", path],
+            ["ssh-agent", "-D", "-a", name], cwd=directory,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError as error:
@@ -123,13 +126,14 @@ def _start_agent(keys: list[str], path: str, stack: "contextlib.ExitStack") -> s
     for key in keys:
         added = subprocess.run(
             ["ssh-add", "-q", os.path.abspath(key)],
-            env={**os.environ, "SSH_AUTH_SOCK": path, "SSH_ASKPASS_REQUIRE": "never"},
+            env={**os.environ, "SSH_AUTH_SOCK": name, "SSH_ASKPASS_REQUIRE": "never"},
+            cwd=directory,
             stdin=subprocess.DEVNULL, capture_output=True, timeout=_AGENT_START_S, check=False,
         )  # fmt: skip
         if added.returncode:
             said = added.stderr.decode(errors="replace").strip()
             raise HostError(f"--ssh: add the key {key}: {said}")
-    return path
+    return f"{directory}/{name}"
 
 
 def _fields(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:

@@ -183,6 +183,14 @@ def test_ssh_key_is_used_and_not_shown(build: Build, rpod: Command, account_dir:
     shown = [line for line in done.lines if line.startswith("= ")]
     assert len(shown) == 1
     assert "(ED25519)" in shown[0]
+    as_alice = build(
+        "FROM BASE\nUSER alice\n"
+        f"RUN --mount=type=ssh,id=one,uid=1000,mode=0600 {add} -l | sed 's/^/= /'; "
+        "stat -c '= %a:%u:%g' $SSH_AUTH_SOCK\n",
+        f"--ssh=one={key}", "--volume=/usr:/host/usr:ro",
+    )  # fmt: skip
+    found = [line for line in as_alice.lines if line.startswith("= ")]
+    assert found == [shown[0], "= 600:1000:0"]
     missing = build("FROM BASE\nRUN --mount=type=ssh,required true\n", check=False)
     assert "ssh default: it was not given" in missing.err
     source = "FROM BASE\nRUN --mount=type=ssh,id=one true\n"
