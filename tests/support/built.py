@@ -26,7 +26,7 @@ def layers_of(archive: str) -> list[dict[str, Entry]]:
 
 
 def image_of(archive: str) -> Image:
-    """Read the one image of an OCI archive."""
+    """Read the one image of an OCI or a docker archive."""
     with tarfile.open(archive) as outer:
 
         def read(name: str) -> bytes:
@@ -37,6 +37,10 @@ def image_of(archive: str) -> Image:
         def blob(digest: str) -> bytes:
             return read("blobs/" + digest.replace(":", "/"))
 
+        if "manifest.json" in outer.getnames() and "index.json" not in outer.getnames():
+            (listed,) = json.loads(read("manifest.json"))
+            layers = [_entries(read(name)) for name in listed["Layers"]]
+            return Image(layers, json.loads(read(listed["Config"])))
         index = json.loads(read("index.json"))
         manifest = json.loads(blob(index["manifests"][0]["digest"]))
         layers = [_entries(blob(layer["digest"])) for layer in manifest["layers"]]

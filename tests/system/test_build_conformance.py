@@ -29,6 +29,7 @@ _OF_THE_START = (
     "etc/resolv.conf",
     "etc/hostname",
     "run/.containerenv",
+    "run/secrets",
 )
 _NAMES = {b"0": "f", b"1": "h", b"2": "l", b"5": "d", b"6": "p"}
 
@@ -121,8 +122,10 @@ def buildah(session_command: Command, docker_archive: str) -> Iterator[Command]:
     """buildah with the test image, in a store of its own."""
     if shutil.which("buildah") is None:
         pytest.skip("not installed: buildah")
-    command = Command(session_command.account, session_command.environment)
-    home = command.account.home
+    home = session_command.account.home
+    # It keeps cache mounts below $TMPDIR, by default for all accounts in one place.
+    environment = {**session_command.environment, "TMPDIR": home}
+    command = Command(session_command.account, environment)
     command.prefix = [
         "buildah", "--root", f"{home}/buildah", "--runroot", f"{command.account.runtime_dir}/buildah",
         "--storage-driver", "overlay",
@@ -142,9 +145,10 @@ def test_buildah_does_the_same(
 ) -> None:
     archive = f"{account_dir}/made.tar"
     options = [option.replace("CONTEXT", context) for option in case.options]
-    buildah("bud", "--isolation", "chroot", "--layers", "-t", "made", *options, context,
-            env=case.environment)  # fmt: skip
-    buildah("push", "made", f"oci-archive:{archive}")
+    form = "docker" if case.buildah_docker else "oci"
+    buildah("bud", "--isolation", "chroot", "--format", form, "--layers", "-t", "made",
+            *options, context, env=case.environment)  # fmt: skip
+    buildah("push", "made", f"{form}-archive:{archive}")
     image = image_of(archive)
     check(case, image)
     # The words differ (docs/differences.md); there is one entry for each instruction.
