@@ -29,8 +29,8 @@ _IDLE_S = 30.0
 _RETRY_S = 0.05
 _REST_S = 1.0
 _COMMAND_BYTES = 512
-# Two sockets, and two pipes while neither side reads.
-_DESCRIPTORS_EACH = 6
+# Two sockets, and a pipe for every second connection: there one side does not read just now.
+_DESCRIPTORS_EACH = 3
 _OTHER_DESCRIPTORS = 128
 
 
@@ -52,7 +52,6 @@ class Loop:
         self.target = target
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[int], None]] = {}
-        self.pipes = Pipes()
         self.ports: dict[str, TcpPort | UdpPort] = {}
         self.rules: dict[str, tuple[str, int]] = {}
         self.connections: set[Connection] = set()
@@ -63,7 +62,9 @@ class Loop:
         self._prepared: set[int] = set()
         self._resume_s = 0.0
         self._ending = False
+        self._starved: set[Connection] = set()
         self.limit = _connection_limit()
+        self.pipes = Pipes(self.limit // 2)
         control.setblocking(False)
         self.watch(control.fileno(), self._command, select.EPOLLIN)
 
@@ -79,6 +80,10 @@ class Loop:
     def later(self, connection: Connection) -> None:
         """Give a connection another turn after the others had theirs."""
         self._later.append(connection)
+
+    def starve(self, connection: Connection) -> None:
+        """Give a connection another turn when a pipe is given back."""
+        self._starved.add(connection)
 
     def pause(self, listener: int) -> None:
         """Accept nothing until a descriptor is free again; the kernel keeps the queue."""
@@ -159,9 +164,7 @@ class Loop:
                 self._last_s, self._is_resting = self.now_s, self._on_rest is None
             self._rest()
             self.traffic.write(self.now_s)
-            waiting, self._later = self._later, []
-            for connection in waiting:
-                connection.event(0)
+            self._turns()
             if self._paused and self.now_s >= self._resume_s:
                 self.resume()
             if self._ending and not end_s:
@@ -172,6 +175,15 @@ class Loop:
                     if isinstance(port, UdpPort):
                         port.sweep()
         self.traffic.write(self.now_s, at_once=True)
+
+    def _turns(self) -> None:
+        """Give another turn to those who had more than their share, or no pipe."""
+        waiting, self._later = self._later, []
+        for _ in range(min(len(self._starved), self.pipes.room())):
+            waiting.append(self._starved.pop())
+        for connection in waiting:
+            if connection in self.connections:
+                connection.event(0)
 
     def _rest(self) -> None:
         if not self._is_resting and self.now_s - self._last_s >= _REST_S:
@@ -189,7 +201,7 @@ class Loop:
         return any(isinstance(port, UdpPort) and port.flows for port in self.ports.values())
 
     def _wait_s(self) -> float:
-        if self._later:
+        if self._later or (self._starved and self.pipes.room()):
             return 0
         if (due_s := self.traffic.wait_s(self.now_s)) >= 0:
             return min(due_s, _RETRY_S) if self._paused else due_s

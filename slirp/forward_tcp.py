@@ -2,7 +2,8 @@
 
 Every descriptor is registered once, edge-triggered; bytes go from socket to pipe to socket and
 never into this process. A pipe is borrowed for one turn and kept only while a peer does not read,
-so an idle connection costs two descriptors, and a peer that never reads one pipe.
+so an idle connection costs two descriptors, and a peer that never reads one pipe. There are fewer
+pipes than connections: who finds none leaves its bytes in the kernel until one is given back.
 """
 
 import _socket
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from slirp.forward_loop import Loop
 
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_GONE = select.EPOLLERR | select.EPOLLHUP
 _PIPE_BYTES = 1 << 19
 _SPARE_PIPES = 8
 _ROUNDS = 16
@@ -27,14 +29,26 @@ _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
 
 
 class Pipes:
-    """Spare pipes; large ones while the user's share of pipe memory allows (pipe(7))."""
+    """At most `limit` pipes; large ones while the user's share of pipe memory allows (pipe(7))."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self._spare: list[tuple[int, int]] = []
+        self._limit = limit
+        self._taken = 0
 
-    def take(self) -> tuple[int, int]:
-        if self._spare:
-            return self._spare.pop()
+    def take(self) -> tuple[int, int] | None:
+        """Return an empty pipe, None when all are in use."""
+        if not self.room():
+            return None
+        pipe = self._spare.pop() if self._spare else self._make()
+        self._taken += 1
+        return pipe
+
+    def room(self) -> int:
+        """Return how many may still be taken."""
+        return self._limit - self._taken
+
+    def _make(self) -> tuple[int, int]:
         pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -44,13 +58,19 @@ class Pipes:
 
     def give(self, pipe: tuple[int, int]) -> None:
         """Take back an empty pipe."""
+        self._taken -= 1
         if len(self._spare) < _SPARE_PIPES:
             self._spare.append(pipe)
         else:
-            close_pipe(pipe)
+            _close_pipe(pipe)
+
+    def drop(self, pipe: tuple[int, int]) -> None:
+        """Close a pipe that has bytes in it."""
+        self._taken -= 1
+        _close_pipe(pipe)
 
 
-def close_pipe(pipe: tuple[int, int]) -> None:
+def _close_pipe(pipe: tuple[int, int]) -> None:
     for fd in pipe:
         os.close(fd)
 
@@ -58,7 +78,7 @@ def close_pipe(pipe: tuple[int, int]) -> None:
 class _Way:
     """One direction; `held` bytes lie in `pipe` because the sink does not take them."""
 
-    __slots__ = ("ended", "held", "moved", "pipe", "sink", "source")
+    __slots__ = ("ended", "held", "is_starved", "moved", "pipe", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
         self.moved = 0
@@ -67,6 +87,7 @@ class _Way:
         self.pipe: tuple[int, int] | None = None
         self.held = 0
         self.ended = False
+        self.is_starved = False  # there was no pipe for what may be there
 
     def move(self, pipes: Pipes) -> bool:
         """Pass on what there is, up to a fair share; True when there may be more.
@@ -80,6 +101,9 @@ class _Way:
                     return False
                 if self.pipe is None:
                     self.pipe = pipes.take()
+                self.is_starved = self.pipe is None
+                if self.pipe is None:
+                    return False
                 try:
                     self.held = os.splice(source, self.pipe[1], _PIPE_BYTES, flags=_FLAGS)
                 except BlockingIOError:
@@ -113,9 +137,9 @@ class _Way:
             pipes.give(self.pipe)
             self.pipe = None
 
-    def drop(self) -> None:
+    def drop(self, pipes: Pipes) -> None:
         if self.pipe is not None:
-            close_pipe(self.pipe)
+            pipes.drop(self.pipe)
             self.pipe = None
 
 
@@ -166,21 +190,39 @@ class Connection:
         if not events & select.EPOLLOUT:
             return
         self.ways = (_Way(self.client, self.server), _Way(self.server, self.client))
-        self.loop.handlers[self.server.fileno()] = self.event
-        self.loop.watch(self.client.fileno(), self.event, _EVENTS)
+        self.loop.handlers[self.server.fileno()] = self._server_event
+        self.loop.watch(self.client.fileno(), self._client_event, _EVENTS)
         if events & ~select.EPOLLOUT:
             self.event(events)
 
+    def _client_event(self, events: int) -> None:
+        self._one_side(0, events)
+
+    def _server_event(self, events: int) -> None:
+        self._one_side(1, events)
+
+    def _one_side(self, index: int, events: int) -> None:
+        """Move what this side has sent; the other way only if it waits, or a side may be gone."""
+        if events & _GONE or self.ways[1 - index].held:
+            self.event(events)
+        else:
+            self._move(self.ways[index : index + 1], events)
+
     def event(self, events: int) -> None:
         """Move what can be moved in both directions."""
+        self._move(self.ways, events)
+
+    def _move(self, ways: "tuple[_Way, ...]", events: int) -> None:
         again = False
         try:
-            for way in self.ways:
+            for way in ways:
                 again = way.move(self.loop.pipes) or again
         except OSError:
             self.abort()
             return
         self._count()
+        if any(way.is_starved for way in self.ways):
+            self.loop.starve(self)
         if all(way.ended and not way.held for way in self.ways):
             self.close()
         elif events & select.EPOLLERR and not again:
@@ -209,7 +251,7 @@ class Connection:
         self.loop.forget(self.client.fileno())
         self.client.close()
         for way in self.ways:
-            way.drop()
+            way.drop(self.loop.pipes)
         self.ways = ()
         self.loop.connections.discard(self)
         self.loop.resume()

@@ -322,3 +322,61 @@ def test_forwarder_killed_under_traffic_costs_no_other_connection(
     finally:
         rpod("rm", "-fa", "-t", "0", check=False)
         rpod("network", "prune", "-f", check=False)
+
+
+@contextlib.contextmanager
+def echo_container(rpod: Command, image: str, descriptors: int) -> Iterator[int]:
+    """A container that echoes at a published port; rpod may open so many descriptors."""
+    port = free_port()
+    try:
+        rpod.shell(
+            f"ulimit -n {descriptors}; $RPOD run -d --name web -p 127.0.0.1:{port}:80"
+            f" {NETWORK} {image} sleep 1000"
+        )
+        with inside(rpod, "web", serve_echo):
+            yield port
+    finally:
+        rpod("rm", "-fa", "-t", "0", check=False)
+
+
+@rpod_only
+def test_idle_connections_cost_two_descriptors(rpod: Command, image: str) -> None:
+    """All at once, with descriptors for three of each: everyone is served, and again later."""
+    count = 300
+    few = echo_container(rpod, image, descriptors=128 + 3 * count)
+    with few as port, contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(count)
+        ]
+        for word in (b"first", b"later"):
+            for client in clients:
+                client.sendall(word)
+            for client in clients:
+                assert client.recv(100) == word
+
+
+@rpod_only
+def test_peers_that_never_read_take_only_their_share(rpod: Command, image: str) -> None:
+    """Those who read wait at the worst until one of them leaves, and lose nothing."""
+    with echo_container(rpod, image, descriptors=160) as port, contextlib.ExitStack() as stack:
+        hogs = []
+        for _ in range(10):
+            hog = stack.enter_context(socket.socket())
+            hog.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            hog.settimeout(0.2)
+            hog.connect(("127.0.0.1", port))
+            hogs.append(hog)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    hog.sendall(bytes(1 << 16))
+        polite = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(5)
+        ]
+        for client in polite:
+            client.sendall(b"hello")
+        for hog in hogs:
+            hog.close()
+        for client in polite:
+            assert client.recv(100) == b"hello"
