@@ -1,74 +1,29 @@
 """Quadlet files (.container, .pod, .kube, .volume, .network, .image, .build) become services.
 
-podman-systemd.unit(5), systemd.syntax(7). A file with a key that is not known makes no service: a
-container that lacks what was written down is worse than none.
+podman-systemd.unit(5). A file with a key that is not known makes no service: a container that lacks
+what was written down is worse than none.
 """
 
 import os
 
+from rootless.container import quadlet_keys as keys
+from rootless.container.quadlet_files import QuadletFiles, split_words
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Sections = dict[str, list[tuple[str, str]]]
+    from rootless.container.quadlet_files import Sections
 
-KINDS = {".container": "Container", ".volume": "Volume", ".network": "Network", ".image": "Image",
-         ".build": "Build", ".pod": "Pod", ".kube": "Kube"}  # fmt: skip
 MARK = "# Made by rpod quadlet from "
-_TEXTS = {
-    "ContainerName": "name", "HostName": "hostname", "WorkingDir": "workdir", "UserNS": "userns",
-    "Entrypoint": "entrypoint", "StopSignal": "stop-signal", "StopTimeout": "stop-timeout",
-    "Timezone": "tz", "ShmSize": "shm-size", "PidsLimit": "pids-limit", "Memory": "memory",
-    "Pull": "pull", "LogDriver": "log-driver", "IP": "ip", "IP6": "ip6",
-    "HealthCmd": "health-cmd", "HealthInterval": "health-interval",
-    "HealthRetries": "health-retries", "HealthTimeout": "health-timeout",
-    "HealthStartupCmd": "health-startup-cmd", "HealthStartupInterval": "health-startup-interval",
-    "HealthStartupRetries": "health-startup-retries",
-    "HealthStartupSuccess": "health-startup-success",
-    "HealthStartupTimeout": "health-startup-timeout",
-    "HealthStartPeriod": "health-start-period", "HealthOnFailure": "health-on-failure",
-}  # fmt: skip
-_LISTS = {
-    "Volume": "volume", "Mount": "mount", "PublishPort": "publish", "Network": "network",
-    "AddHost": "add-host", "AddDevice": "device", "Tmpfs": "tmpfs", "Ulimit": "ulimit",
-    "ExposeHostPort": "expose", "DNS": "dns", "DNSSearch": "dns-search", "DNSOption": "dns-option",
-    "GroupAdd": "group-add", "Secret": "secret", "EnvironmentFile": "env-file",
-    "NetworkAlias": "network-alias",
-}  # fmt: skip
-_WORDS = {
-    "Environment": "env", "Label": "label", "Annotation": "annotation", "AddCapability": "cap-add",
-    "DropCapability": "cap-drop", "Sysctl": "sysctl",
-}  # fmt: skip
-_SWITCHES = {
-    "ReadOnly": "read-only", "ReadOnlyTmpfs": "read-only-tmpfs", "RunInit": "init",
-    "EnvironmentHost": "env-host", "HttpProxy": "http-proxy",
-}  # fmt: skip
-_OTHERS = {
-    "Volume": {"VolumeName": "", "Driver": "driver", "Label": "label", "Options": "opt",
-               "Device": "opt device", "Type": "opt type"},
-    "Network": {"NetworkName": "", "Driver": "driver", "Label": "label", "Subnet": "subnet",
-                "Gateway": "gateway", "IPRange": "ip-range", "IPv6": "ipv6", "Internal": "internal",
-                "Options": "opt", "DNS": "dns", "DisableDNS": "disable-dns"},
-    "Image": {"Image": "", "AuthFile": "authfile", "Creds": "creds", "TLSVerify": "tls-verify",
-              "Arch": "arch", "OS": "os", "Variant": "variant", "AllTags": "all-tags"},
-    "Build": {"ImageTag": "tag", "File": "file", "SetWorkingDirectory": "", "Target": "target",
-              "Label": "label", "Environment": "env", "Pull": "pull", "Volume": "volume",
-              "Network": "network", "Secret": "secret", "AuthFile": "authfile"},
-}  # fmt: skip
-_POD = {
-    "AddHost": "add-host", "DNS": "dns", "DNSOption": "dns-option", "DNSSearch": "dns-search",
-    "ExitPolicy": "exit-policy", "HostName": "hostname", "IP": "ip", "IP6": "ip6",
-    "Label": "label", "Network": "network", "NetworkAlias": "network-alias",
-    "PublishPort": "publish", "ShmSize": "shm-size", "UserNS": "userns", "Volume": "volume",
-}  # fmt: skip
-_KUBE = {
-    "ConfigMap": "configmap", "LogDriver": "log-driver", "Network": "network",
-    "PublishPort": "publish", "UserNS": "userns",
-}  # fmt: skip
-_SWITCH_OPTIONS = ("ipv6", "internal", "disable-dns", "all-tags", "tls-verify")
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+# What the maker of a container's command looks at itself.
+_OWN_KEYS = ("ContainerName", "Image", "Rootfs", "Notify", "Exec", "GlobalArgs", "Group",
+             "CgroupsMode", "ReloadCmd", "ReloadSignal", "ServiceName", "StartWithPod")  # fmt: skip
+_SERVICE = ("Environment=PODMAN_SYSTEMD_UNIT=%n", "Type=notify", "NotifyAccess=all",
+            "KillMode=mixed", "Delegate=yes", "SyslogIdentifier=%N")  # fmt: skip
+_URLS = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 
 
 class Unit:
@@ -82,67 +37,50 @@ class Unit:
         self.wanted_by = wanted_by
 
 
-def parse(text: str, where: str) -> "Sections":
-    """Read a unit file: keys may be repeated, a backslash goes on. Raises UsageError."""
-    sections: Sections = {}
-    current: list[tuple[str, str]] | None = None
-    pending = ""
-    for number, raw in enumerate(text.splitlines(), 1):
-        if pending and raw.lstrip().startswith(("#", ";")):
-            continue
-        line = pending + raw
-        pending = ""
-        if line.endswith("\\"):
-            pending = line[:-1] + " "
-            continue
-        line = line.strip()
-        if not line or line[0] in "#;":
-            continue
-        if line[0] == "[" and line[-1] == "]":
-            current = sections.setdefault(line[1:-1], [])
-            continue
-        key, separator, value = line.partition("=")
-        if not separator or current is None:
-            raise UsageError(f"read {where}, line {number}: not KEY=VALUE in a section")
-        current.append((key.strip(), value.strip()))
-    return sections
+def make_unit(path: str, program: str, files: QuadletFiles) -> Unit:
+    """Return the service for a Quadlet file.
 
-
-def split_words(text: str, where: str) -> list[str]:
-    """Split as systemd does for our purposes: blanks, both kinds of quotes. Raises UsageError."""
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"read {where}: {text[:80]!r}: {error}") from error
-
-
-def make_unit(path: str, text: str, program: str) -> Unit:
-    """Return the service for a Quadlet file. Raises UsageError for what cannot be done."""
+    Raises UsageError for what cannot be done, OSError.
+    """
     stem, kind = os.path.splitext(os.path.basename(path))
-    section = KINDS.get(kind)
+    section = keys.KINDS.get(kind)
     if section is None:
         raise UsageError(f"read {path}: {kind or 'this'} is no kind of Quadlet file here")
-    sections = parse(text, path)
+    sections = files.sections(path)
     if section not in sections:
         raise UsageError(f"read {path}: there is no section [{section}]")
-    maker = _Maker(path, stem, program, sections)
+    maker = _Maker(path, stem, program, sections, files)
     makers = {".container": maker.container, ".pod": maker.pod, ".kube": maker.kube}
     service = makers[kind]() if kind in makers else maker.once(section)
-    suffix = "" if kind in (".container", ".kube") else f"-{kind[1:]}"
     wanted = [word for key, value in sections.get("Install", []) if key == "WantedBy"
               for word in value.split()]  # fmt: skip
-    return Unit(f"{stem}{suffix}.service", maker.text(section, service), wanted)
+    name = _service_name(stem, kind[1:], dict(sections[section]))
+    return Unit(name, maker.text(section, service), wanted)
+
+
+def _service_name(stem: str, kind: str, values: dict[str, str]) -> str:
+    """Return the name of the service that a file becomes: web.service, data-volume.service."""
+    if name := values.get("ServiceName", ""):
+        return name if name.endswith(".service") else f"{name}.service"
+    return f"{stem}.service" if kind in ("container", "kube") else f"{stem}-{kind}.service"
+
+
+def _object_name(stem: str) -> str:
+    """Return the name of what a file makes where it names none."""
+    return "systemd-%p_%i" if "@" in stem else f"systemd-{stem}"
 
 
 class _Maker:
     """Turns the keys of one file into command lines."""
 
-    __slots__ = ("_bound", "_keys", "_needs", "_path", "_program", "_sections", "_stem", "_wants")
+    __slots__ = ("_bound", "_files", "_keys", "_needs", "_path", "_program", "_sections", "_stem",
+                 "_wants")  # fmt: skip
 
-    def __init__(self, path: str, stem: str, program: str, sections: "Sections") -> None:
+    def __init__(
+        self, path: str, stem: str, program: str, sections: "Sections", files: QuadletFiles
+    ) -> None:
         self._path, self._stem, self._program = path, stem, program
+        self._files = files
         self._sections = sections
         self._needs: list[str] = []
         self._bound: list[str] = []
@@ -153,68 +91,78 @@ class _Maker:
         """Return the lines of [Service] for a container."""
         self._keys = self._sections["Container"]
         values = dict(self._keys)
-        name = values.get("ContainerName", f"systemd-{self._stem}")
+        name = values.get("ContainerName", _object_name(self._stem))
         notify = values.get("Notify", "false").lower()
         mode = "container" if notify in _TRUE else "conmon"
         if notify == "healthy":
             mode = notify
-        image = values.get("Image", "")
-        if not image:
-            raise UsageError(f"read {self._path}: [Container] needs Image=")
-        run = [self._program, *self._global_words(), "run", "--rm", "--replace", "--name", name,
-               "--cgroups=split", f"--sdnotify={mode}"]  # fmt: skip
+        image, rootfs = values.get("Image", ""), values.get("Rootfs", "")
+        if bool(image) == bool(rootfs):
+            raise UsageError(f"read {self._path}: [Container] needs Image= or Rootfs=, one of them")
+        rpod = [self._program, *self._global_words()]
+        run = [*rpod, "run", "--rm", "--replace", "--name", name,
+               f"--cgroups={values.get('CgroupsMode', 'split')}", f"--sdnotify={mode}"]  # fmt: skip
         for key, value in self._keys:
-            if key not in ("ContainerName", "Image", "Notify", "Exec", "GlobalArgs", "Group"):
+            if key not in _OWN_KEYS:
                 run += self._option(key, value, values)
-        run.append(self._depend(image, "image", "build"))
+        run += ["--rootfs", rootfs] if rootfs else [self._depend(image, "image", "build")]
         run += split_words(values.get("Exec", ""), self._path)
         grace_s = values.get("StopTimeout", "10")
-        stop = [self._program, "stop", "--ignore", "--time", grace_s, name]
-        remove = [self._program, "rm", "--force", "--ignore", "--volumes", name]
+        stop = [*rpod, "stop", "--ignore", "--time", grace_s, name]
+        remove = [*rpod, "rm", "--force", "--ignore", "--volumes", name]
         return [
-            "Environment=PODMAN_SYSTEMD_UNIT=%n", "Type=notify", "NotifyAccess=all",
-            "KillMode=mixed", "Delegate=yes", "SyslogIdentifier=%N",
-            f"ExecStart={_line(run)}", f"ExecStop={_line(stop)}", f"ExecStopPost=-{_line(remove)}",
+            *_SERVICE, f"ExecStart={_line(run)}", *self._reload(rpod, name, values),
+            f"ExecStop={_line(stop)}", f"ExecStopPost=-{_line(remove)}",
         ]  # fmt: skip
+
+    def _reload(self, rpod: list[str], name: str, values: dict[str, str]) -> list[str]:
+        command, signal = values.get("ReloadCmd", ""), values.get("ReloadSignal", "")
+        if command and signal:
+            raise UsageError(f"read {self._path}: ReloadCmd= and ReloadSignal= exclude each other")
+        if command:
+            words = ["exec", name, *split_words(command, self._path)]
+        elif signal:
+            words = ["kill", "--signal", signal, name]
+        else:
+            return []
+        return [f"ExecReload={_line([*rpod, *words])}"]
 
     def pod(self) -> list[str]:
         """Return the lines of [Service] for a pod: its main process is the infra container's."""
         self._keys = self._sections["Pod"]
         values = dict(self._keys)
-        name = values.get("PodName", f"systemd-{self._stem}")
+        name = values.get("PodName", _object_name(self._stem))
         infra, rpod = f"{name}-infra", [self._program, *self._global_words()]
         create = [*rpod, "pod", "create", "--replace", "--infra-name", infra, "--name", name]
         if "ExitPolicy" not in values:
             create += ["--exit-policy", "stop"]
         for key, value in self._keys:
             if key not in ("PodName", "GlobalArgs", "StopTimeout"):
-                create += self._known_option(key, value, _POD)
-        self._wants = [f"{stem}.service" for stem in self._members()]
+                create += self._known_option(key, value, keys.POD)
+        self._wants = self._members()
         start = [*rpod, "start", "--attach", infra]
         stop = [*rpod, "pod", "stop", "--ignore", "--time", values.get("StopTimeout", "10"), name]
         remove = [*rpod, "pod", "rm", "--force", "--ignore", name]
         return [
-            "Environment=PODMAN_SYSTEMD_UNIT=%n", "Type=notify", "NotifyAccess=all",
-            "KillMode=mixed", "Delegate=yes", "SyslogIdentifier=%N",
+            *_SERVICE,
             f"ExecStartPre={_line(create)}", f"ExecStart={_line(start)}",
             f"ExecStop={_line(stop)}", f"ExecStopPost=-{_line(remove)}",
         ]  # fmt: skip
 
     def _members(self) -> list[str]:
-        """Return the stems of the container files beside this one that are in the pod."""
-        directory = os.path.dirname(self._path)
+        """Return the services of the container files that are in the pod and start with it."""
         found = []
-        for path in quadlet_files([directory]):
+        for path in self._files.paths():
             stem, kind = os.path.splitext(os.path.basename(path))
             if kind != ".container":
                 continue
             try:
-                with open(path, encoding="utf-8") as file:
-                    values = dict(parse(file.read(), path).get("Container", []))
+                values = dict(self._files.sections(path).get("Container", []))
+                with_pod = self._switch("StartWithPod", values.get("StartWithPod", "yes"))
             except (OSError, UsageError):
                 continue  # it is reported on its own
-            if values.get("Pod") == f"{self._stem}.pod":
-                found.append(stem)
+            if with_pod and values.get("Pod") == f"{self._stem}.pod":
+                found.append(_service_name(stem, "container", values))
         return found
 
     def kube(self) -> list[str]:
@@ -230,8 +178,10 @@ class _Maker:
         for key, value in self._keys:
             if key == "ConfigMap":
                 play += ["--configmap", os.path.join(directory, value)]
+            elif key == "AutoUpdate":
+                play += ["--annotation", f"io.containers.autoupdate={value}"]
             elif key not in ("Yaml", "GlobalArgs", "KubeDownForce", "SetWorkingDirectory"):
-                play += self._known_option(key, value, _KUBE)
+                play += self._known_option(key, value, keys.KUBE)
         down = [*rpod, "kube", "down"]
         if self._switch("KubeDownForce", values.get("KubeDownForce", "no")):
             down.append("--force")
@@ -250,16 +200,35 @@ class _Maker:
         if key not in known:
             raise self._unknown(key)
         if key in ("Volume", "Network"):
-            value = self._depend(value, key.lower())
-        if key == "Label":
-            return [part for word in split_words(value, self._path) for part in ("--label", word)]
+            value = self._source(key, value)
+        if known[key] in keys.WORD_OPTIONS:
+            words = split_words(value, self._path)
+            return [part for word in words for part in (f"--{known[key]}", word)]
         return [f"--{known[key]}", value]
+
+    def _source(self, key: str, value: str) -> str:
+        """Return what Volume= and Network= name, with what other files make in its place."""
+        if key == "Network":
+            name, colon, rest = value.partition(":")
+            if name.endswith(".container"):
+                return f"container:{self._depend(name, 'container')}{colon}{rest}"
+            return self._depend(value, "network")
+        if value.startswith("."):
+            path, colon, rest = value.partition(":")
+            return self._beside(path) + colon + rest
+        return self._depend(value, "volume")
+
+    def _beside(self, path: str) -> str:
+        """Return a path that is relative to the file's directory; a specifier begins another."""
+        if path.startswith(("/", "%")):
+            return path
+        return os.path.normpath(os.path.join(os.path.dirname(self._path), path))
 
     def once(self, section: str) -> list[str]:
         """Return the lines of [Service] for what is made once."""
         self._keys = self._sections[section]
         values = dict(self._keys)
-        known = _OTHERS[section]
+        known = keys.OTHERS[section]
         words: list[str] = []
         for key, value in self._keys:
             if key in ("PodmanArgs", "GlobalArgs", "ServiceName"):
@@ -268,24 +237,81 @@ class _Maker:
                 raise self._unknown(key)
             elif option := known[key]:
                 name, _, prefix = option.partition(" ")
-                if name in _SWITCH_OPTIONS:
+                if name in keys.SWITCH_OPTIONS:
                     words.append(f"--{name}={str(self._switch(key, value)).lower()}")
+                elif prefix:
+                    words += [f"--{name}", f"{prefix}={value}"]
                 else:
-                    words += [f"--{name}", f"{prefix}={value}" if prefix else value]
-        name = values.get(f"{section}Name", f"systemd-{self._stem}")
-        commands = {
-            "Volume": ["volume", "create", "--ignore", *words, name],
-            "Network": ["network", "create", "--ignore", *words, name],
-            "Image": ["pull", *words, values.get("Image", "")],
-            "Build": ["build", *words, values.get("SetWorkingDirectory", "%h")],
-        }
-        line = _line([self._program, *self._global_words(), *commands[section]])
-        return ["Type=oneshot", "RemainAfterExit=yes", f"ExecStart={line}", "SyslogIdentifier=%N"]
+                    words += self._known_option(key, value, known)
+        makers = {"Volume": self._volume, "Network": self._network, "Image": self._image,
+                  "Build": self._build}  # fmt: skip
+        command, more = makers[section](words, values)
+        line = _line([self._program, *self._global_words(), *command])
+        return ["Type=oneshot", "RemainAfterExit=yes", f"ExecStart={line}", *more,
+                "SyslogIdentifier=%N"]  # fmt: skip
+
+    def _volume(self, words: list[str], values: dict[str, str]) -> tuple[list[str], list[str]]:
+        if values.get("Driver") == "image":
+            image = self._depend(values.get("Image", ""), "image", "build")
+            if not image:
+                raise UsageError(f"read {self._path}: Driver=image needs Image=")
+            words += ["--opt", f"image={image}"]
+        options = [f"{word}={values[key]}" for key, word in (("User", "uid"), ("Group", "gid"))
+                   if key in values]  # fmt: skip
+        options += [value for key, value in self._keys if key == "Options"]
+        if options:
+            words += ["--opt", f"o={','.join(options)}"]
+        name = values.get("VolumeName", _object_name(self._stem))
+        return ["volume", "create", "--ignore", *words, name], []
+
+    def _network(self, words: list[str], values: dict[str, str]) -> tuple[list[str], list[str]]:
+        name = values.get("NetworkName", _object_name(self._stem))
+        more = []
+        if self._switch("NetworkDeleteOnStop", values.get("NetworkDeleteOnStop", "no")):
+            remove = [self._program, *self._global_words(), "network", "rm", "--force", name]
+            more.append(f"ExecStopPost={_line(remove)}")
+        return ["network", "create", "--ignore", *words, name], more
+
+    def _image(self, words: list[str], values: dict[str, str]) -> tuple[list[str], list[str]]:
+        if not values.get("Image"):
+            raise UsageError(f"read {self._path}: [Image] needs Image=")
+        return ["pull", *words, values["Image"]], []
+
+    def _build(self, words: list[str], values: dict[str, str]) -> tuple[list[str], list[str]]:
+        """Return the command; its directory is that of the file, of the unit, or one that is named.
+
+        What [Service] says of the working directory goes first.
+        """
+        if not values.get("ImageTag"):
+            raise UsageError(f"read {self._path}: [Build] needs ImageTag=")
+        file, where = values.get("File", ""), values.get("SetWorkingDirectory", "")
+        own = dict(self._sections.get("Service", [])).get("WorkingDirectory", "")
+        context, base = self._beside(where), os.path.dirname(self._path)
+        if own:
+            context = base = own
+        elif where.lower() == "unit":
+            context = base
+        elif where.lower() == "file" and file:
+            context = os.path.dirname(self._beside(file))
+        elif where and where.lower() != "file":
+            context = where if _is_url(where) else self._beside(where)
+            base = context
+        elif not file or not (file.startswith(("/", "%")) or _is_url(file)):
+            raise UsageError(
+                f"read {self._path}: [Build] needs SetWorkingDirectory= with a File= that is not"
+                " an absolute path"
+            )
+        else:
+            context = "%h"
+        if file:
+            is_whole = _is_url(file) or file.startswith(("/", "%")) or _is_url(base)
+            words += ["--file", file if is_whole else os.path.normpath(os.path.join(base, file))]
+        return ["build", *words, context], []
 
     def text(self, section: str, service: list[str]) -> str:
         """Return the service's file, with the sections that are systemd's own kept."""
         lines = [f"{MARK}{self._path}", "", "[Unit]", f"SourcePath={self._path}",
-                 "Wants=network-online.target", "After=network-online.target"]  # fmt: skip
+                 *self._defaults()]  # fmt: skip
         for need in dict.fromkeys(self._needs):
             lines += [f"Requires={need}", f"After={need}"]
         for pod in self._bound:
@@ -300,36 +326,61 @@ class _Maker:
         lines += ["", f"[X-{section}]", *_own(self._sections, section), ""]
         return "\n".join(lines)
 
+    def _defaults(self) -> list[str]:
+        wanted = dict(self._sections.get("Quadlet", [])).get("DefaultDependencies", "yes")
+        if not self._switch("DefaultDependencies", wanted):
+            return []
+        return ["Wants=network-online.target", "After=network-online.target"]
+
     def _global_words(self) -> list[str]:
         texts = [value for key, value in self._keys if key == "GlobalArgs"]
         return [word for text in texts for word in split_words(text, self._path)]
 
     def _option(self, key: str, value: str, values: dict[str, str]) -> list[str]:
-        if key in _TEXTS:
-            return [f"--{_TEXTS[key]}", value]
-        if key in _LISTS:
-            if key in ("Volume", "Network"):
-                value = self._depend(value, key.lower())
-            return [f"--{_LISTS[key]}", value]
-        if key in _WORDS:
+        if key in keys.TEXTS:
+            return [f"--{keys.TEXTS[key]}", value]
+        if key in keys.LISTS:
+            return self._list_option(key, value)
+        if key in keys.WORDS:
             words = split_words(value, self._path)
-            return [part for word in words for part in (f"--{_WORDS[key]}", word)]
-        if key in _SWITCHES:
-            return [f"--{_SWITCHES[key]}={str(self._switch(key, value)).lower()}"]
+            return [part for word in words for part in (f"--{keys.WORDS[key]}", word)]
+        if key in keys.SWITCHES:
+            return [f"--{keys.SWITCHES[key]}={str(self._switch(key, value)).lower()}"]
+        if key in keys.SECURITY:
+            value = self._beside(value) if value.startswith(".") else value
+            return ["--security-opt", keys.SECURITY[key] + value]
+        if key in keys.SECURITY_SWITCHES:
+            word = keys.SECURITY_SWITCHES[key]
+            return ["--security-opt", word] if self._switch(key, value) else []
         if key == "User":
             group = values.get("Group", "")
             return ["--user", f"{value}:{group}" if group else value]
-        if key == "NoNewPrivileges":
-            return ["--security-opt", "no-new-privileges"] if self._switch(key, value) else []
-        if key == "SeccompProfile":
-            return ["--security-opt", f"seccomp={value}"]
-        if key in ("Mask", "Unmask"):
-            return ["--security-opt", f"{key.lower()}={value}"]
         if key == "AutoUpdate":
             return ["--label", f"io.containers.autoupdate={value}"]
         if key == "Pod":
             return ["--pod", self._pod_of(value)]
         return self._known_option(key, value, {})
+
+    def _list_option(self, key: str, value: str) -> list[str]:
+        if key in ("Volume", "Network"):
+            value = self._source(key, value)
+        elif key == "EnvironmentFile":
+            value = self._beside(value)
+        elif key == "Mount":
+            value = ",".join(self._mount_field(field) for field in value.split(","))
+        elif key == "AddDevice" and value.startswith("-"):
+            value = value[1:]
+            if not os.path.exists(value.partition(":")[0]):
+                return []  # it is wanted where it is there
+        return [f"--{keys.LISTS[key]}", value]
+
+    def _mount_field(self, field: str) -> str:
+        name, equals, value = field.partition("=")
+        if name not in ("source", "src"):
+            return field
+        if value.startswith("."):
+            return name + equals + self._beside(value)
+        return name + equals + self._depend(value, "volume", "image", "build")
 
     def _pod_of(self, value: str) -> str:
         """Return the name of a pod's file; the container's service goes with the pod's."""
@@ -347,15 +398,17 @@ class _Maker:
         stem, dot, kind = name.rpartition(".")
         if not dot or kind not in kinds:
             return value
-        self._needs.append(f"{stem}-{kind}.service")
-        other = f"{os.path.dirname(self._path)}/{name}"
+        other = self._files.path(name, self._path)
         try:
-            with open(other, encoding="utf-8") as file:
-                values = dict(parse(file.read(), other).get(KINDS[f".{kind}"], []))
+            values = dict(self._files.sections(other).get(keys.KINDS[f".{kind}"], []))
         except OSError as error:
             raise UsageError(f"read {self._path}: {name}: {error.strerror}") from error
-        key = {"image": "Image", "build": "ImageTag"}.get(kind, f"{KINDS[f'.{kind}']}Name")
-        return values.get(key, f"systemd-{stem}") + colon + rest
+        self._needs.append(_service_name(stem, kind, values))
+        if kind in ("image", "build"):
+            made = values.get("ImageTag") or values.get("Image", "")
+        else:
+            made = values.get(f"{keys.KINDS[f'.{kind}']}Name") or _object_name(stem)
+        return made + colon + rest
 
     def _switch(self, key: str, value: str) -> bool:
         if value.lower() not in (*_TRUE, *_FALSE):
@@ -364,6 +417,10 @@ class _Maker:
 
     def _unknown(self, key: str) -> UsageError:
         return UsageError(f"read {self._path}: {key}= is not known here")
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(_URLS)
 
 
 def _own(sections: "Sections", name: str) -> list[str]:
@@ -385,17 +442,3 @@ def _quoted(word: str) -> str:
 def command_line(words: "Iterable[str]") -> str:
     """Return words as ExecStart takes them, with nothing expanded."""
     return _line(word.replace("%", "%%") for word in words)
-
-
-def quadlet_files(directories: "Iterable[str]") -> list[str]:
-    """Return the files, sorted; one in an earlier directory hides one of the same name."""
-    found: dict[str, str] = {}
-    for directory in directories:
-        try:
-            names = sorted(os.listdir(directory))
-        except OSError:
-            continue
-        for name in names:
-            if os.path.splitext(name)[1] in KINDS:
-                found.setdefault(name, f"{directory}/{name}")
-    return sorted(found.values())

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
     from rootless.container.quadlet import Unit
+    from rootless.container.quadlet_files import QuadletFiles
     from rootless.host.paths import Host
     from storage.containers import ContainerView
 
@@ -135,17 +136,19 @@ def _options(found: "ContainerView") -> list[str]:
 
 def quadlet(invocation: "Invocation") -> int:
     """Make services from Quadlet files; a file that is wrong is reported and left out."""
-    from rootless.container.quadlet import quadlet_files
+    from rootless.container.quadlet_files import QuadletFiles
 
     host = invocation.host(prepare=False)
     home = host.environ.get("HOME", "")
     config = host.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     own = host.environ.get("QUADLET_UNIT_DIRS", "")
+    runtime = host.environ.get("XDG_RUNTIME_DIR", "")
     directories = own.split(":") if own else [
+        *([f"{runtime}/containers/systemd"] if runtime else []),
         f"{config}/containers/systemd", f"/etc/containers/systemd/users/{host.uid}",
         "/etc/containers/systemd/users", "/usr/share/containers/systemd/users",
     ]  # fmt: skip
-    units, failed = _units(quadlet_files(directories))
+    units, failed = _units(QuadletFiles(directories))
     if invocation.flag("dry_run"):
         for unit in units:
             write(f"---{unit.name}---\n{unit.text}\n")
@@ -158,19 +161,18 @@ def quadlet(invocation: "Invocation") -> int:
     return int(failed)
 
 
-def _units(paths: "list[str]") -> "tuple[list[Unit], bool]":
+def _units(files: "QuadletFiles") -> "tuple[list[Unit], bool]":
     from rootless.container.quadlet import make_unit
 
     units, failed = [], False
-    for path in paths:
+    for path in files.paths():
         try:
-            with open(path, encoding="utf-8") as file:
-                units.append(make_unit(path, file.read(), program()))
+            units.append(make_unit(path, program(), files))
         except UsageError as error:
             report(error)
             failed = True
-        except (OSError, UnicodeDecodeError) as error:
-            report(UsageError(f"read {path}: {error}"))
+        except OSError as error:
+            report(UsageError(f"read {path}: {error.strerror}"))
             failed = True
     return units, failed
 
