@@ -18,7 +18,7 @@ from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
 from rootless.container.mounts import UserMount
 from rootless.container.network_choice import network_mode
-from rootless.container.own_cgroup import enter_cgroup, make_cgroup
+from rootless.container.own_cgroup import ask_cgroup, enter_cgroup, make_cgroup
 from rootless.container.request import ContainerRequest, asked_limits
 from rootless.container.running import Container
 from rootless.container.starting import (
@@ -98,7 +98,8 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     """
     view, plan, raw = prepare(host, directory, command)
     # A cgroup only where a limit needs one: it costs as much as the rest of a short step.
-    group = make_cgroup(host, view, raw, plan) if asked_limits(command.request) else None
+    group = ask_cgroup(host, view, raw) if asked_limits(command.request) else None
+    make_cgroup(group, plan)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

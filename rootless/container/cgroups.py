@@ -137,11 +137,40 @@ def missing_error(option: str, controller: str, place: "Place | None", uid: int)
     )
 
 
+# The connection of this monitor to a manager, by its runtime directory, or why there is none.
+_ahead: "dict[str, UserManager | Exception]" = {}
+
+
+def connect_ahead(host: "Host") -> None:
+    """Connect to the user's systemd, where there is one, before it is known what to ask it for."""
+    from rootless.linux.dbus import DBusError
+
+    runtime = runtime_directory(host.uid, host.environ)
+    if has_manager(runtime):
+        try:
+            _ahead[runtime] = UserManager(runtime)
+        except (OSError, DBusError) as error:
+            _ahead[runtime] = error
+
+
+def _is_made(manager: UserManager, call: int) -> bool:
+    """Wait for a scope; false where one of its name is still there. Raises OSError, DBusError."""
+    from rootless.linux.dbus import DBusError
+
+    try:
+        manager.wait_scope(call)
+    except DBusError as error:
+        if error.name.endswith("UnitExists"):
+            return False
+        raise
+    return True
+
+
 class Group:
     """A container's cgroup while it is being made."""
 
-    __slots__ = ("_about", "_asked", "_manager", "_serial", "_settings", "_unit", "born",
-                 "directory", "environ", "fd", "mode", "note", "uid", "view")  # fmt: skip
+    __slots__ = ("_about", "_asked", "_failed", "_manager", "_request", "_settings", "_unit",
+                 "born", "directory", "environ", "fd", "mode", "note", "uid", "view")  # fmt: skip
 
     def __init__(self, host: "Host", view: "ContainerView", raw: dict[str, object]) -> None:
         annotations = raw.get("annotations")
@@ -159,6 +188,33 @@ class Group:
         self._about = f"rpod container {view.record.name}"
         self._manager = str(words.get(_MANAGER, ""))
         self._asked = str(words.get(_PARENT, ""))
+        self._request: tuple[UserManager, int] | None = None
+        self._failed: Exception | None = None
+
+    def ask(self) -> None:
+        """Ask for the scope that `make` will wait for; what fails here is said there."""
+        from rootless.linux.dbus import DBusError
+
+        if self.mode in ("disabled", "no-monitor", "split"):
+            return
+        runtime = runtime_directory(self.uid, self.environ)
+        if self._manager == "cgroupfs" or not has_manager(runtime):
+            return
+        ahead = _ahead.pop(runtime, None)
+        if isinstance(ahead, Exception):
+            self._failed = ahead
+            return
+        try:
+            manager = ahead or UserManager(runtime)
+            try:
+                manager.set_timeout()
+                self._request = (manager, manager.ask_scope(self._unit, *self._words(os.getpid())))
+            except BaseException:
+                manager.close()
+                raise
+        except (OSError, DBusError) as error:
+            # A connection that was made ahead may be one of a manager that has ended since.
+            self._failed = None if ahead else error
 
     def make(self) -> None:
         """Make it around the calling monitor; `fd` is where the container is to be born.
@@ -222,13 +278,12 @@ class Group:
         from rootless.linux.dbus import DBusError
 
         try:
-            manager = UserManager(runtime_directory(self.uid, self.environ))
+            manager, call = self._request or (self._connect(), None)
             try:
-                slice_name = os.path.basename(self._asked) or _SLICE
-                stop_s = self.view.record.stop_timeout_s
-                about = (slice_name, self._about, pid, stop_s, self._shares())
+                about = self._words(pid)
                 try:
-                    manager.make_scope(self._unit, *about)
+                    if call is None or not _is_made(manager, call):
+                        manager.make_scope(self._unit, *about)
                 except DBusError as error:
                     if not error.name.endswith("UnitExists"):
                         raise
@@ -251,6 +306,16 @@ class Group:
                 remedy="look at systemctl --user status; or use --cgroups=disabled without limits",
             ) from error
         return cgroup.mount_point() + cgroup.own_path(pid)
+
+    def _connect(self) -> UserManager:
+        if self._failed is not None:
+            raise self._failed
+        return UserManager(runtime_directory(self.uid, self.environ))
+
+    def _words(self, pid: int) -> "tuple[str, str, int, int, list[Property]]":
+        """What a scope is asked for with."""
+        slice_name = os.path.basename(self._asked) or _SLICE
+        return slice_name, self._about, pid, self.view.record.stop_timeout_s, self._shares()
 
     def _shares(self) -> "list[Property]":
         if all(setting.controller == "pids" for setting in self._settings):

@@ -33,10 +33,16 @@ def has_cgroups(host: "Host") -> bool:
     return False
 
 
-def make_cgroup(
-    host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
-) -> "Group | None":
-    """Make the container's cgroup, which becomes the root of its cgroup namespace."""
+def load_ahead(host: "Host") -> None:
+    """Do what every cgroup takes, where one can be had."""
+    if has_cgroups(host):
+        from rootless.container.cgroups import connect_ahead
+
+        connect_ahead(host)
+
+
+def ask_cgroup(host: "Host", view: ContainerView, raw: dict[str, object]) -> "Group | None":
+    """Begin to make the container's cgroup: systemd works on it while the start goes on."""
     linux = raw.get("linux")
     resources = linux.get("resources") if isinstance(linux, dict) else None
     if not has_cgroups(host) and (not resources or list(resources) == ["pids"]):
@@ -44,11 +50,18 @@ def make_cgroup(
     from rootless.container.cgroups import Group
 
     group = Group(host, view, raw)
+    group.ask()
+    return group
+
+
+def make_cgroup(group: "Group | None", plan: child.Plan) -> None:
+    """Make the cgroup, which becomes the root of the container's cgroup namespace."""
+    if group is None:
+        return
     group.make()
     if group.directory or group.mode == "no-monitor":
         plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
         plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
-    return group
 
 
 def enter_cgroup(group: "Group | None", raw: dict[str, object], container: Container) -> None:

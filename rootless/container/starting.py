@@ -17,7 +17,7 @@ from rootless.container.etc import (
 )
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
-from rootless.container.own_cgroup import enter_cgroup, make_cgroup
+from rootless.container.own_cgroup import ask_cgroup, enter_cgroup, make_cgroup
 from rootless.container.running import Container
 from rootless.errors import (
     HostError,
@@ -173,6 +173,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     """
     record, paths = view.record, view.paths
     raw = _prepare(host, view)
+    group = ask_cgroup(host, view, raw)
     plan = _make_plan(host, view, raw)
     plan.console_size = options.console_size
     if "secret" in record.request:
@@ -180,7 +181,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     _give_sockets(plan, options.listen_fds, os.environ)
     streams = _take_streams(record, options, plan)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    group = make_cgroup(host, view, raw, plan)
+    make_cgroup(group, plan)
     joining = _join(host, view, raw, plan)
     channel, pid = clone_child(plan, group, joining)
     streams.close_child()

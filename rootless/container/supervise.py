@@ -39,7 +39,7 @@ def run_monitor(host: "Host", end: _socket.socket, listen_fds: int) -> None:
     code = 1
     try:
         _detach_from_caller({end.fileno(), *range(3, 3 + listen_fds)})
-        _load_ahead()
+        _load_ahead(host)
         lock, words = _receive(end)
         if lock is not None:
             code = _start_and_keep(host, lock, words, Client(end))
@@ -47,15 +47,17 @@ def run_monitor(host: "Host", end: _socket.socket, listen_fds: int) -> None:
         os._exit(code)
 
 
-def _load_ahead() -> None:
+def _load_ahead(host: "Host") -> None:
     """Import, while there is time, what most containers need later."""
     import slirp.hosts
     import slirp.resolv
     import slirp.settings
     import slirp.slirp4netns  # noqa: F401
+    from rootless.container.own_cgroup import load_ahead
     from rootless.errors import RootlessError
     from rootless.sandbox import seccomp
 
+    load_ahead(host)
     try:
         seccomp.default_filter(os.uname().machine, [])
     except RootlessError:

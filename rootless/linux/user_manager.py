@@ -72,6 +72,10 @@ class UserManager:
     def close(self) -> None:
         self._connection.close()
 
+    def set_timeout(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Begin to count the time that all further calls together may take."""
+        self._connection.set_timeout(timeout_s)
+
     def ask_scope(
         self,
         name: str,

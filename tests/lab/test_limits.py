@@ -98,6 +98,29 @@ def test_paused_container_is_removed(session_rpod: Command, box: str) -> None:
     assert not os.path.exists(os.path.dirname(box))
 
 
+def test_cgroup_namespace(session_rpod: Command, image: str) -> None:
+    """Its own by default; with the host's the container sees where it is."""
+    show = ("--network=none", image, "cat", "/proc/self/cgroup")
+    for option, seen in (("private", "0::/"), ("host", f"0::/user.slice/user-{os.getuid()}.slice")):
+        done = session_rpod("run", "--rm", f"--cgroupns={option}", *show)
+        assert done.lines[0].startswith(seen), done.told
+        assert (done.lines == [seen]) == (option == "private"), done.told
+
+
+def test_pod_is_paused_with_its_containers(session_rpod: Command, image: str) -> None:
+    session_rpod("pod", "create", "--name", "group")
+    try:
+        session_rpod("run", "-d", "--pod", "group", "--name", "box", image, "sleep", "1000")
+        group = ROOT + inspect(session_rpod, "{{.State.CgroupPath}}")
+        session_rpod("pod", "pause", "group")
+        assert "frozen 1" in content(group, "cgroup.events")
+        assert session_rpod("pod", "ps", "--format", "{{.Status}}").out == "Paused\n"
+        session_rpod("pod", "unpause", "group")
+        assert "frozen 0" in content(group, "cgroup.events")
+    finally:
+        session_rpod("pod", "rm", "--force", "--time", "0", "group")
+
+
 def test_memory_hog_is_killed_and_reported(session_rpod: Command, image: str) -> None:
     arguments = ("run", "--name", "box", "--memory", "32m", image, "tail", "/dev/zero")
     assert session_rpod(*arguments, check=False).code == 137
@@ -253,7 +276,7 @@ def test_hanging_manager_is_an_error_in_time(session_rpod: Command, image: str) 
             )
     assert done.returncode == 125
     assert "systemd" in done.stderr
-    assert time.monotonic() - began_s < 120
+    assert time.monotonic() - began_s < 25
 
 
 def test_manager_that_dies_is_said_where_no_limit_was_asked(
