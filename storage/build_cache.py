@@ -84,14 +84,19 @@ def list_steps(layout: Layout) -> list[tuple[CachedStep, float]]:
     return found
 
 
-def forget_steps(layout: Layout, *, unused_since_s: float | None = None) -> list[CachedStep]:
+def forget_steps(
+    layout: Layout, *, unused_since_s: float | None = None, needed: frozenset[str] | None = None
+) -> list[CachedStep]:
     """Forget steps, those not used since a moment or all; return them.
 
+    With `needed` only steps whose layer is none of these chain ids.
     Their layers are removed by the next garbage collection. Raises StoreUnusable.
     """
     gone = []
     for step, used_s in list_steps(layout):
         if unused_since_s is not None and used_s >= unused_since_s:
+            continue
+        if needed is not None and (not step.digest or step.chain_id in needed):
             continue
         path = f"{layout.build_steps_dir}/{step.key}"
         try:

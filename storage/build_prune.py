@@ -5,11 +5,12 @@ import os
 from storage.build_cache import CachedStep, forget_steps
 from storage.errors import from_os_error
 from storage.files import Lock
+from storage.images import list_entries
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
 from storage.remove import remove_tree
-from storage.scratch import Scratch
+from storage.scratch import Scratch, is_held
 
 
 class Pruned(NamedTuple):
@@ -36,6 +37,17 @@ def prune_build_cache(layout: Layout, *, unused_since_s: float | None = None) ->
     except OSError as error:
         raise from_os_error(f"clean {layout.build_cache_dir}", error) from error
     return Pruned(steps, mounts, files)
+
+
+def prune_loose_steps(layout: Layout) -> tuple[CachedStep, ...]:
+    """Forget steps whose layers are in no image of the store; nothing while a build works.
+
+    These are what podman has as images without a name. Raises StoreUnusable.
+    """
+    if is_held(layout, "build"):
+        return ()
+    needed = frozenset(chain for record in list_entries(layout) for chain in record.chain_ids)
+    return tuple(forget_steps(layout, needed=needed))
 
 
 def _prune_mounts(layout: Layout, unused_since_s: float | None) -> int:

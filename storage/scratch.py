@@ -86,6 +86,15 @@ def sweep(layout: Layout) -> int:
     return len(stale)
 
 
+def is_held(layout: Layout, kind: str) -> bool:
+    """Tell whether somebody works on an entry of this kind now. Raises StoreUnusable."""
+    sweep(layout)
+    try:
+        return any(name.startswith(f"{kind}-") for name in os.listdir(layout.tmp_dir))
+    except OSError as error:
+        raise from_os_error(f"read {layout.tmp_dir}", error) from error
+
+
 def has_abandoned(layout: Layout) -> bool:
     """Tell whether an entry's maker is gone; a look at names, so it costs next to nothing.
 

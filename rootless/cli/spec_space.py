@@ -44,9 +44,10 @@ COMMANDS = (
             many("filter", "Take only what matches: until=, label=, label!=", metavar="KEY=VALUE"),
             flag("force", "Do not ask", short="f"),
             flag("volumes", "Also volumes that no container uses"),
-            flag("build", "Also what builds keep"),
+            flag("build", "Also what builds keep of images that are there, and cache mounts"),
         ),
-        description="Also clears away what interrupted commands have left. Works on a full disk. "
+        description="Also clears away what interrupted commands have left, and steps of builds "
+        "that are in no image. Works on a full disk. "
         "The filter is for containers, networks and images; with one, what builds keep stays.",
         examples=("rpod system prune -f", "rpod system prune -af --volumes"),
     ),

@@ -52,6 +52,25 @@ def prune_build_cache(host: Host, unused_since_s: float | None) -> list[str]:
     return [str(key) for key in keys]
 
 
+def prune_loose_steps(host: Host) -> list[str]:
+    """Remove what builds keep and no image has; return the keys. Raises StoreUnusable."""
+    from storage.build_cache import list_steps
+    from storage.build_prune import prune_loose_steps as prune
+    from storage.gc import collect
+
+    if not list_steps(host.layout):
+        return []
+
+    def work(_: object) -> object:
+        gone = prune(host.layout)
+        collect(host.layout)
+        return [step.key for step in gone]
+
+    keys = run_in_userns(work, host.id_maps())
+    assert isinstance(keys, list)
+    return [str(key) for key in keys]
+
+
 def _parts(host: Host) -> list[Part]:
     """Walk the store as root of the user namespace: not every directory is open to its user."""
     raw = run_in_userns(lambda _: [list(part) for part in measure(host.layout)], host.id_maps())

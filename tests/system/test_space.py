@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import time
 
 import pytest
 
@@ -105,12 +107,56 @@ def test_system_prune_of_everything_takes_what_builds_keep(
     fresh_rpod: Command, image: str, docker_archive: str
 ) -> None:
     fresh_rpod("load", "-qi", docker_archive)
-    fresh_rpod("build", "-q", "-", input=f"FROM {image}\nRUN echo step\n".encode())
+    fresh_rpod("build", "-q", "-t", "x", "-", input=f"FROM {image}\nRUN echo step >/a\n".encode())
     steps = '{{if eq .Type "Build Cache"}}{{.Total}}{{end}}'
     fresh_rpod("system", "prune", "-f")
     assert fresh_rpod("system", "df", "--format", steps).out.split() == ["1"]
     assert "Deleted Build Cache" in fresh_rpod("system", "prune", "-af").out
     assert fresh_rpod("system", "df", "--format", steps).out.split() == ["0"]
+
+
+@pytest.mark.rpod_only  # podman keeps no steps besides images
+def test_system_prune_takes_steps_that_no_image_has(
+    fresh_rpod: Command, image: str, docker_archive: str
+) -> None:
+    fresh_rpod("load", "-qi", docker_archive)
+    recipe = f"FROM {image}\nRUN echo a >/a\nRUN echo b >/b\nENV A=1\n".encode()
+    other = f"FROM {image}\nRUN echo a >/a\nRUN echo c >/c\n".encode()
+    fresh_rpod("build", "-q", "-t", "kept", "-", input=recipe)
+    fresh_rpod("build", "-q", "-t", "gone", "-", input=other)
+    steps = "ls $XDG_DATA_HOME/rpod/build-cache/steps | wc -l"
+    before = int(fresh_rpod.shell(steps).out)
+    assert "Build Cache" not in fresh_rpod("system", "prune", "-f").out
+    fresh_rpod("rmi", "gone")
+    assert int(fresh_rpod.shell(steps).out) == before
+    assert fresh_rpod("system", "prune", "-f").out.count("Deleted Build Cache") == 1
+    assert int(fresh_rpod.shell(steps).out) == before - 1
+    # What is left is found by the next build, and the store is as it says.
+    assert fresh_rpod("build", "-t", "x", "-", input=recipe).out.count("Using cache") == 3
+    assert fresh_rpod("system", "check").out == ""
+
+
+@pytest.mark.rpod_only
+def test_system_prune_leaves_a_running_build_alone(
+    fresh_rpod: Command, image: str, docker_archive: str, account_dir: str
+) -> None:
+    fresh_rpod("load", "-qi", docker_archive)
+    fresh_rpod.shell(f"mkdir {account_dir}/recipe")
+    with open(f"{account_dir}/recipe/Containerfile", "w", encoding="utf-8") as out:
+        out.write(f"FROM {image}\nRUN echo a >/a\nRUN sleep 2\nRUN cat /a\n")
+    build = fresh_rpod.spawn(
+        "build", "-t", "made", f"{account_dir}/recipe", stderr=subprocess.STDOUT
+    )
+    steps = "ls $XDG_DATA_HOME/rpod/build-cache/steps 2>/dev/null | wc -l"
+    end_s = time.monotonic() + 30
+    while int(fresh_rpod.shell(steps).out) < 1 and time.monotonic() < end_s:
+        time.sleep(0.1)
+    assert build.poll() is None
+    while build.poll() is None:
+        assert "Build Cache" not in fresh_rpod("system", "prune", "-f").out
+    said, _ = build.communicate()
+    assert build.returncode == 0, said
+    assert fresh_rpod("run", "--rm", "--network=none", "made", "cat", "/a").out == "a\n"
 
 
 def test_system_prune_asks(rpod: Command, image: str) -> None:

@@ -194,10 +194,11 @@ def prune(invocation: "Invocation") -> int:
     errors += _prune_networks(host, texts)
     errors += _prune_volumes(host) if volumes else []
     errors += _prune_images(host, texts, wants_all=wants_all)
-    if build and not texts:
-        from rootless.container.space import prune_build_cache
+    if not texts:
+        from rootless.container.space import prune_build_cache, prune_loose_steps
 
-        _say_gone("Build Cache", prune_build_cache(host, None))
+        gone = prune_build_cache(host, None) if build else prune_loose_steps(host)
+        _say_gone("Build Cache", gone)
     after = total(host)
     write(f"Total reclaimed space: {_size(max(0, before.size_bytes - after.size_bytes))}\n")
     return exit_code(errors)
@@ -236,8 +237,7 @@ def _warning(wants_all: bool, volumes: bool, *, build: bool) -> str:
         if wants_all
         else "all dangling images"
     )
-    if build:
-        lines.append("all build cache")
+    lines.append("all build cache" if build else "build cache that no image has")
     return "WARNING! This command removes:" + "".join(f"\n\t- {line}" for line in lines) + "\n"
 
 
