@@ -57,9 +57,10 @@ def untag(host: Host, name: str, names: list[str]) -> tuple[str, ...]:
     return gone
 
 
-def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
+def remove(host: Host, name: str, *, force: bool = False, unnamed: bool = False) -> "RemoveResult":
     """Remove a name, and with the last one the image; `force` takes all names from an id.
 
+    `unnamed` leaves an image alone that has a name by now.
     Containers of the image are the caller's to remove first. Space is freed by `collect`.
     Raises ImageNotFound, InUse.
     """
@@ -71,7 +72,7 @@ def remove(host: Host, name: str, *, force: bool = False) -> "RemoveResult":
 
         result = remove_shared(host, record, name, force=force)
     else:
-        result = remove_image(host.layout, name, force=force)
+        result = remove_image(host.layout, name, force=force, unnamed=unnamed)
     _tell(host, "untag", record.image_id, result.untagged)
     for image_id in result.deleted:
         _tell(host, "remove", image_id, result.untagged[:1] or ("",))

@@ -308,16 +308,24 @@ def untag_image(layout: Layout, text: str, names: tuple[str, ...] = ()) -> tuple
 
 
 def remove_image(
-    layout: Layout, text: str, *, force: bool = False, users: tuple[str, ...] = ()
+    layout: Layout,
+    text: str,
+    *,
+    force: bool = False,
+    unnamed: bool = False,
+    users: tuple[str, ...] = (),
 ) -> RemoveResult:
     """Take a name from an image, and with the last name the image itself.
 
+    `unnamed` leaves it alone when it has a name: one that is being stored gets it last.
     `users` are containers of the image besides those in the store's records. Blobs and layers stay
     until `storage.gc.collect`. Raises ImageNotFound, InUse.
     """
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
         found = _own(layout, text)
         names = image_names(layout, found.manifest_digest)
+        if unnamed and names:
+            return RemoveResult((), ())
         going, is_last = choose_names(layout, found, names, text, force=force, users=users)
         if not is_last:
             delete_name(layout, going[0])

@@ -265,7 +265,8 @@ def prune_images(
 
     def remove_one(name: str) -> None:
         try:
-            gone.extend(naming.remove(host, name, force=True).deleted)
+            done = naming.remove(host, name, force=True, unnamed=not wants_all)
+            gone.extend(done.deleted)
         except (ImageNotFound, InUse):
             # Another command was faster, or began to use it just now.
             return
