@@ -217,6 +217,16 @@ def mountpoint(layout: Layout, record: VolumeRecord) -> str:
     return record.bound_directory or layout.volume_data(record.name)
 
 
+def is_unused(layout: Layout, record: VolumeRecord) -> bool:
+    """Tell whether a volume with a directory of its own has nothing in it yet."""
+    if record.bound_directory or record.is_tmpfs:
+        return False
+    try:
+        return not os.listdir(layout.volume_data(record.name))
+    except OSError:
+        return False  # a container has made it its own, or it is being removed
+
+
 def volume_users(layout: Layout) -> dict[str, list[str]]:
     """Return the ids of the containers that use each volume, by its name."""
     from storage.containers import container_ids, read_record

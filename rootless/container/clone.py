@@ -37,6 +37,7 @@ def clone(
         raise UsageError(f"clone: {unknown[0]} is no limit")
     request = read_request(record.request)
     request = request._replace(
+        create_command=(),
         name=name or _free_name(host, f"{record.name}-clone"),
         volume=tuple(_absolute(text, record) for text in request.volume),
         image=image or (request.image and (record.image_id or request.image)),

@@ -496,7 +496,7 @@ def _record(
         request={
             field: value
             for field, value in request._asdict().items()
-            if value != ContainerRequest._field_defaults[field]
+            if value != ContainerRequest._field_defaults[field] and field != "creds"
         },
     )
 

@@ -2,6 +2,7 @@
 
 import json
 
+from rootless.container.document_limits import devices, limits, ulimits
 from rootless.container.limits import signal_name
 from rootless.container.request import ContainerRequest
 from rootless.host.paths import Host
@@ -20,7 +21,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     process = _object(config, "process")
     return {
         "Id": record.id,
-        "Created": record.created_at,
+        "Created": utc(record.created_at),
         "Path": record.command[0] if record.command else "",
         "Args": list(record.command[1:]),
         "State": _state(found),
@@ -52,6 +53,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "NetworkSettings": _network(found, host),
         "Namespace": "",
         "IsInfra": record.is_infra,
+        "IsService": False,
         "Config": _config(found, config, request, host),
         "HostConfig": _host_config(found, config, request),
     }
@@ -88,15 +90,6 @@ def _object(raw: dict[str, object], key: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _ulimits(raw: object) -> list[dict[str, object]]:
-    limits = raw if isinstance(raw, list) else []
-    return [
-        {"Name": one.get("type"), "Soft": one.get("soft"), "Hard": one.get("hard")}
-        for one in limits
-        if isinstance(one, dict)
-    ]
-
-
 def _state(found: ContainerView) -> dict[str, object]:
     state = found.state
     running = found.status in ("running", "paused")
@@ -112,8 +105,10 @@ def _state(found: ContainerView) -> dict[str, object]:
         "ConmonPid": state.monitor_pid if running else 0,
         "ExitCode": found.exit_code,
         "Error": state.error,
-        "StartedAt": state.started_at or _NEVER,
-        "FinishedAt": state.finished_at or _NEVER,
+        "StartedAt": utc(state.started_at) or _NEVER,
+        "FinishedAt": utc(state.finished_at) or _NEVER,
+        "CheckpointedAt": _NEVER,
+        "RestoredAt": _NEVER,
         **_health(found),
         "CgroupPath": state.cgroup.removeprefix("/sys/fs/cgroup") if running else "",
     }
@@ -122,7 +117,8 @@ def _state(found: ContainerView) -> dict[str, object]:
 def _health(found: ContainerView) -> dict[str, object]:
     """Return what the checks have found under podman's name for it and docker's."""
     if found.record.health is None:
-        return {"Healthcheck": {"Status": "", "FailingStreak": 0, "Log": None}}
+        none = {"Status": "", "FailingStreak": 0, "Log": None}
+        return {"Healthcheck": none, "Health": none}
     from rootless.container.health_state import read_health
 
     health = read_health(found)
@@ -203,11 +199,12 @@ def _config(
         "Labels": record.labels or None,
         "Annotations": config.get("annotations"),
         "StopSignal": record.stop_signal,
-        "CreateCommand": [],
+        "CreateCommand": list(request.create_command),
         "Umask": f"{int(str(user.get('umask', 0o022))):04o}",
         "Timeout": record.timeout_s,
         "StopTimeout": record.stop_timeout_s,
-        "Passwd": True,
+        "Passwd": request.passwd,
+        "sdNotifyMode": request.sdnotify,
         "StopSignalName": signal_name(record.stop_signal),
         **({"SystemdMode": True} if "dev.rpod.systemd" in annotations else {}),
         **_healthcheck(record.health),
@@ -226,7 +223,7 @@ def _secrets(host: Host, request: ContainerRequest) -> dict[str, object]:
 def _healthcheck(health: dict[str, object] | None) -> dict[str, object]:
     """Return docker's description of the checks: durations in nanoseconds."""
     if health is None:
-        return {}
+        return {"HealthcheckOnFailureAction": "none"}
     names = {"Interval": "interval_s", "Timeout": "timeout_s", "StartPeriod": "start_period_s"}
     result: dict[str, object] = {"Test": health.get("test")}
     for name, key in names.items():
@@ -254,7 +251,7 @@ def _host_config(
         "Binds": binds,
         "CgroupManager": _manager_of(found.state.cgroup),
         "CgroupMode": request.cgroupns,
-        **_limits(_object(_object(config, "linux"), "resources")),
+        **limits(_object(_object(config, "linux"), "resources")),
         "CgroupParent": request.cgroup_parent,
         "Cgroups": request.cgroups,
         "ContainerIDFile": record.cidfile,
@@ -289,13 +286,19 @@ def _host_config(
         "UsernsMode": request.userns if request.userns != "host" else "",
         "ShmSize": request.shm_size,
         "Runtime": "rpod",
-        "Ulimits": _ulimits(_object(config, "process").get("rlimits")),
+        "Ulimits": ulimits(_object(config, "process").get("rlimits")),
         "Init": record.init,
+        "Devices": devices(request.device),
         "IDMappings": {
             "UidMap": [f"{a}:{b}:{c}" for a, b, c in record.uid_map],
             "GidMap": [f"{a}:{b}:{c}" for a, b, c in record.gid_map],
         },
     }
+
+
+def utc(moment: str) -> str:
+    """Write a time of a record as podman does: UTC has a Z."""
+    return moment.replace("+00:00", "Z")
 
 
 def _log_config(found: ContainerView) -> dict[str, object]:
@@ -308,35 +311,3 @@ def _manager_of(cgroup: str) -> str:
     if not cgroup:
         return "disabled"
     return "systemd" if cgroup.endswith(".scope/container") else "cgroupfs"
-
-
-def _limits(resources: dict[str, object]) -> dict[str, object]:
-    """Return the limits under docker's names; 0 says that there is none."""
-    memory, cpu = _object(resources, "memory"), _object(resources, "cpu")
-    block_io = _object(resources, "blockIO")
-    quota, period = cpu.get("quota", 0), cpu.get("period", 0)
-    both = isinstance(quota, int) and isinstance(period, int) and quota > 0 and period > 0
-    return {
-        "Memory": memory.get("limit", 0),
-        "MemorySwap": memory.get("swap", 0),
-        "MemoryReservation": memory.get("reservation", 0),
-        "MemorySwappiness": 0,
-        "KernelMemory": 0,
-        "OomKillDisable": False,
-        "NanoCpus": int(str(quota)) * 10**9 // int(str(period)) if both else 0,
-        "CpuShares": cpu.get("shares", 0),
-        "CpuPeriod": period,
-        "CpuQuota": quota,
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
-        "CpusetCpus": cpu.get("cpus", ""),
-        "CpusetMems": cpu.get("mems", ""),
-        "PidsLimit": max(0, int(str(_object(resources, "pids").get("limit", 0)))),
-        "BlkioWeight": block_io.get("weight", 0),
-        "BlkioWeightDevice": block_io.get("weightDevice"),
-        "BlkioDeviceReadBps": block_io.get("throttleReadBpsDevice"),
-        "BlkioDeviceWriteBps": block_io.get("throttleWriteBpsDevice"),
-        "BlkioDeviceReadIOps": block_io.get("throttleReadIOPSDevice"),
-        "BlkioDeviceWriteIOps": block_io.get("throttleWriteIOPSDevice"),
-        "CgroupConf": _object(resources, "unified") or None,
-    }

@@ -46,6 +46,8 @@ class ContainerRequest(NamedTuple):
     # of `rpod shell --join` alone: JSON for the holder (rootless.sandbox.holder)
     join: str = ""
     rootfs_kind: str = ""
+    # the words that the caller typed, for `inspect`
+    create_command: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     label_file: tuple[str, ...] = ()
     annotation: tuple[str, ...] = ()

@@ -102,9 +102,11 @@ def volume_document(
     host: "Host", record: "VolumeRecord", *, users: dict[str, list[str]] | None = None
 ) -> dict[str, object]:
     """Return podman's document for a volume."""
-    from storage.volumes import mountpoint, volume_users
+    from storage.volumes import is_unused, mountpoint, volume_users
 
     known = volume_users(host.layout) if users is None else users
+    # What the image has there is copied, with its owner, as long as a volume is empty.
+    is_fresh = is_unused(host.layout, record)
     return {
         "Name": record.name,
         "Driver": "local",
@@ -114,5 +116,17 @@ def volume_document(
         "Scope": "local",
         "Options": record.options,
         "Anonymous": record.anonymous,
-        "MountCount": len(known.get(record.name, [])),
+        "MountCount": sum(_runs(host, one) for one in known.get(record.name, [])),
+        "NeedsCopyUp": is_fresh,
+        "NeedsChown": is_fresh,
     }
+
+
+def _runs(host: "Host", container_id: str) -> bool:
+    from storage.containers import find_container
+    from storage.errors import ContainerNotFound
+
+    try:
+        return bool(find_container(host.layout, container_id).pid)
+    except ContainerNotFound:
+        return False

@@ -32,6 +32,7 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
     if config.userns:
         configured["userns"] = config.userns
     configured.update(invocation.given)
+    configured["create_command"] = _typed(invocation.text("creds"))
     is_rootfs = configured.pop("rootfs", False)
     request = ContainerRequest()
     fields = request._fields
@@ -43,6 +44,13 @@ def make_request(invocation: "Invocation", host: "Host") -> ContainerRequest:
     from rootless.container.plain_rootfs import with_rootfs
 
     return with_rootfs(request, os.getcwd())
+
+
+def _typed(creds: str) -> tuple[str, ...]:
+    """Return the command line under podman's name, without a password."""
+    words = tuple("***" if creds and word == creds else word for word in sys.argv[1:])
+    given = f"--creds={creds}"
+    return ("podman", *("--creds=***" if creds and word == given else word for word in words))
 
 
 def run(invocation: "Invocation") -> int:

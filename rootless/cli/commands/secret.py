@@ -149,7 +149,10 @@ def _document(host: "Host", record: "SecretRecord", *, is_shown: bool) -> dict[s
         "UpdatedAt": record.updated_at,
         "Spec": {
             "Name": record.name,
-            "Driver": {"Name": "file", "Options": record.options},
+            "Driver": {
+                "Name": "file",
+                "Options": {"path": host.layout.secrets_dir, **record.options},
+            },
             "Labels": record.labels,
         },
     }

@@ -85,7 +85,7 @@ def test_run_offers_exactly_the_fields_of_a_request() -> None:
     (run,) = (command for command in RUN_COMMANDS if command.name == "run")
     offered = {option.field for option in run.options} | {one.name for one in run.arguments}
     of_shell = {"as_caller", "rootfs_kind", "join"}
-    of_create = {"init_ctr"}
+    of_create = {"init_ctr", "create_command"}
     of_command = {"explain", "explain_json"}
     assert offered - of_command == set(ContainerRequest._fields) - of_shell - of_create
 
