@@ -5,6 +5,7 @@ shared part holds its lease; what is fetched is fetched by one process of all ma
 """
 
 import os
+import time
 
 from rootless.errors import RootlessError
 from rootless.host.paths import Host
@@ -13,7 +14,7 @@ from rootless.linux.userns import run_in_userns
 from storage.blobs import read_blob
 from storage.digest import short_hash
 from storage.errors import DiskFull, StorageError, StoreUnusable
-from storage.files import Lock, make_store
+from storage.files import Lock, make_store, write_file
 from storage.gc import remove_published
 from storage.images import (
     ImageRecord,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _STORE_LEASE = "store"
+_KEPT_S = 600.0
 
 
 def shared_layout(host: Host) -> Layout:
@@ -63,20 +65,29 @@ def fetch_once(
         if found is not None:
             return found
         with Scratch(host.layout, "pull") as scratch:
-            staged = _staged(host, f"{scratch.path}/store")
-            record = fetch(staged)
-            _make_squashfs(host, staged.layout, record)
-            if not host.id_maps().is_single or why_not_mounted(host):
-                _move_layers(host, staged.layout, record)
-            _publish(host, staged.layout, [record])
+            layout = _staged_layout(host, f"{scratch.path}/store")
+            try:
+                staged = _staged(host, layout)
+                record = fetch(staged)
+                _make_squashfs(host, staged.layout, record)
+                if not host.id_maps().is_single or why_not_mounted(host):
+                    _move_layers(host, staged.layout, record)
+                _publish(host, staged.layout, [record])
+            except DiskFull as error:
+                raise _node_full(host, error) from error
+            finally:
+                _empty(host, layout)
         for note in staged.notes:
             host.note(note)
     return find_image(host.layout, record.manifest_digest)._replace(names=record.names)
 
 
-def _staged(host: Host, directory: str) -> Host:
+def _staged_layout(host: Host, directory: str) -> Layout:
     own = host.layout
-    layout = Layout(directory, own.run_root, own.additional, own.layer_limits)
+    return Layout(directory, own.run_root, own.additional, own.layer_limits)
+
+
+def _staged(host: Host, layout: Layout) -> Host:
     make_store(layout)
     return Host(
         layout,
@@ -88,9 +99,36 @@ def _staged(host: Host, directory: str) -> Host:
     )
 
 
+def _node_full(host: Host, error: DiskFull) -> DiskFull:
+    node = os.path.dirname(os.path.dirname(host.layout.store))
+    return DiskFull(
+        error.message,
+        remedy=f"free space in {node}, or use another directory of this node: RPOD_NODE_ROOT=DIR",
+    )
+
+
+def _empty(host: Host, staged: Layout) -> None:
+    """Remove what is left of layers: root of the container may have owners that the user is not."""
+    if not os.path.isdir(staged.all_layers_dir):
+        return
+    try:
+        run_in_userns(lambda _: _remove_all(staged), host.id_maps())
+    except (RootlessError, StorageError, OSError):
+        return  # whoever removes the directory above says what is left
+
+
+def _remove_all(staged: Layout) -> None:
+    from storage.remove import remove_tree
+
+    for path in (staged.all_layers_dir, staged.tmp_dir):
+        remove_tree(path)
+
+
 def settle(host: Host) -> None:
     """Publish what commands have made here (build, commit, load, import), and let go of it here."""
     own = Layout(host.layout.store, "")
+    if _is_kept_here(own):
+        return
     records = [record for record in list_entries(own) if record.names]
     if not records:
         return
@@ -115,8 +153,21 @@ def _publish(host: Host, source: Layout, records: "Iterable[ImageRecord]") -> bo
         host.note(f"{error.message}: kept on this node only, in {host.layout.store}")
         if source.store != host.layout.store:
             publish(source, host.layout.store, records, own=True)
+        write_file(host.layout.kept_here_file, b"", sync=False)
         return False
     return True
+
+
+def _is_kept_here(own: Layout) -> bool:
+    """Whether nothing has been made since the home was full, and that is not long ago.
+
+    Not every command has to find out again; one of squashfs and blobs is much work for nothing.
+    """
+    try:
+        tried_s = os.stat(own.kept_here_file).st_mtime
+    except FileNotFoundError:
+        return False
+    return os.stat(own.names_dir).st_mtime <= tried_s and time.time() < tried_s + _KEPT_S
 
 
 def _move_layers(host: Host, source: Layout, record: ImageRecord) -> None:

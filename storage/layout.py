@@ -20,6 +20,7 @@
       locks/                        flock(2) files, empty
       squash/<image id>.<kind>.sqfs an image as one file, in stores that others read
       leases/  nodes/<boot id>      there: storage.leases, and what each machine has of its own
+      kept-here                     on a node: when the home was last too full for what is made
       runroot                       boot id and path of the run root in use since this boot
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
@@ -166,6 +167,10 @@ class Layout:
     @property
     def runroot_file(self) -> str:
         return f"{self.store}/runroot"
+
+    @property
+    def kept_here_file(self) -> str:
+        return f"{self.store}/kept-here"
 
     @property
     def oci_layout_file(self) -> str:

@@ -141,6 +141,7 @@ class _Unpacker:
     def __init__(self, reader: TarReader, target: str, limits: Limits) -> None:
         self._limits = limits
         self._reader = reader
+        self._target = target
         self._tree = Tree(target)
         self._masked = _umask() | _SPECIAL_BITS
         self._foreign: set[tuple[int, int]] = set()
@@ -170,7 +171,7 @@ class _Unpacker:
                         continue
                     actions.get(entry.kind, self._unusable)(entry, parent, base)
                 except OSError as error:
-                    raise _explain(entry, error) from error
+                    raise _explain(entry, error, self._target) from error
             reader.drain()
             tree.finish()
         finally:
@@ -375,10 +376,10 @@ class _Unpacker:
             self._problems[problem] = (count + 1, names)
 
 
-def _explain(entry: Entry, error: OSError) -> StorageError:
+def _explain(entry: Entry, error: OSError, target: str) -> StorageError:
     if error.errno in _FAULTS_OF_THE_LAYER:
         return InvalidLayer(f"unpack entry {shown(entry.name)}: {error.strerror}")
-    return from_os_error(f"unpack entry {shown(entry.name)}", error)
+    return from_os_error(f"unpack entry {shown(entry.name)} into {target}", error)
 
 
 def _umask() -> int:
