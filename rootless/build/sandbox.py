@@ -271,7 +271,7 @@ class Running(Container):
         if self.network is not None:
             self.network.stop()
         if self.cgroup:
-            from rootless.container.cgroups import leave
+            from rootless.container.cgroup_use import leave
 
             leave(self.cgroup)
         if self.fuse >= 0:

@@ -207,7 +207,7 @@ def check_limits(host: Host, request: ContainerRequest, runtime_config: dict[str
     asked = asked_limits(request)
     if not asked and not manager:
         return
-    from rootless.container.cgroups import prepare
+    from rootless.container.cgroup_limits import prepare
 
     if manager:
         annotations = runtime_config["annotations"]

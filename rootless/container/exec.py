@@ -97,7 +97,7 @@ def _open_init(found: ContainerView) -> int:
 def _enter_cgroup(host: Host, found: ContainerView, pid: int) -> None:
     """Put the new process where the container's limits count; it waits for that."""
     if found.state.cgroup:
-        from rootless.container.cgroups import join as join_cgroup
+        from rootless.container.cgroup_use import join as join_cgroup
 
         join_cgroup(found.state.cgroup, pid, host)
 

@@ -70,7 +70,7 @@ def keep(
     state = read_state(paths)
     state = state._replace(stopped_by_user=os.path.exists(paths.stopped))
     if state.cgroup:
-        from rootless.container.cgroups import leave
+        from rootless.container.cgroup_use import leave
 
         state = state._replace(oom_killed=leave(state.cgroup))
         if state.oom_killed:

@@ -21,7 +21,7 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
     paths = host.layout.container(record.id)
     cgroup = read_state(paths).cgroup
     if cgroup and os.path.isdir(cgroup) and not cgroup.endswith(".scope/container"):
-        from rootless.container.cgroups import leave
+        from rootless.container.cgroup_use import leave
 
         leave(cgroup)  # its monitor was killed
     free_name(host.layout, _name_now(host, record), record.id)

@@ -1,6 +1,6 @@
 """An image whose command is systemd: what it needs to boot (systemd.io, CONTAINER_INTERFACE)."""
 
-from rootless.container.cgroups import find_place, own_place
+from rootless.container.cgroup_places import find_place, own_place
 from rootless.errors import LimitError, UsageError
 
 TYPE_CHECKING = False

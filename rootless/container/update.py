@@ -1,6 +1,6 @@
 """`update`: other limits for a container, at once when it runs, and at each later start."""
 
-from rootless.container import cgroups
+from rootless.container import cgroup_limits, cgroup_places
 from rootless.container.document import read_request
 from rootless.container.request import LIMITS, ContainerRequest, asked_limits
 from rootless.container.resources import Setting, make_resources, settings
@@ -37,7 +37,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
         if found.status in ("running", "paused"):
             _apply(host, found, settings(resources))
         else:
-            cgroups.prepare(host, raw, asked_limits(request), "strict")
+            cgroup_limits.prepare(host, raw, asked_limits(request), "strict")
         write_file(found.paths.config, json.dumps(raw).encode(), sync=True)
         asked = {
             name: value
@@ -65,7 +65,7 @@ def _apply(host: Host, found: ContainerView, wanted: list[Setting]) -> None:
     """Set what differs from what the kernel has; take back what was set when one fails."""
     directory = found.state.cgroup
     if not directory:
-        raise cgroups.missing_error(
+        raise cgroup_places.missing_error(
             f"update {found.record.name}", "any: the container has no cgroup", None, host.uid
         )
     old = json.loads(read_file(found.paths.config))["linux"].get("resources", {})
@@ -76,19 +76,19 @@ def _apply(host: Host, found: ContainerView, wanted: list[Setting]) -> None:
         for name, setting in before.items()
         if name in _RESET and all(other.file != name for other in wanted)
     ]
-    place = cgroups.find_place(host.uid, host.environ)
+    place = cgroup_places.find_place(host.uid, host.environ)
     there = cgroup.controllers(directory)
     for setting in changed:
         if setting.controller not in there:
-            raise cgroups.missing_error(setting.option, setting.controller, place, host.uid)
+            raise cgroup_places.missing_error(setting.option, setting.controller, place, host.uid)
     saved = [(setting.file, cgroup.read_or_empty(f"{directory}/{setting.file}"), setting.option)
              for setting in changed]  # fmt: skip
     try:
-        cgroups.apply(directory, changed, changed)
-        cgroups.share(directory, changed, host)
+        cgroup_limits.apply(directory, changed, changed)
+        cgroup_limits.share(directory, changed, host)
     except LimitError:
         old_settings = [Setting(*entry) for entry in saved if entry[1]]
-        cgroups.apply(directory, old_settings, [])
+        cgroup_limits.apply(directory, old_settings, [])
         raise
 
 
