@@ -163,15 +163,18 @@ class Copying:
                 self._fetched[source] = self._document(next(documents))
             elif isinstance(self._instruction, Add) and is_git(source):
                 keep = self._instruction.keep_git_dir
-                self._fetched[source] = fetch_git(self._workplace, source, keep_git_dir=keep)
+                self._fetched[source] = fetch_git(
+                    self._workplace, source, keep_git_dir=keep,
+                    checksum=self._instruction.checksum,
+                )  # fmt: skip
             elif isinstance(self._instruction, Add) and is_url(source):
                 self._fetched[source] = fetch_url(
                     self._workplace, source, self._instruction.checksum
                 )
         if isinstance(self._instruction, Add) and self._instruction.checksum:
             sources = self._instruction.sources
-            if len(sources) != 1 or not is_url(sources[0]):
-                raise BuildError("ADD --checksum is for one source that is a URL")
+            if len(sources) != 1 or not (is_url(sources[0]) or is_git(sources[0])):
+                raise BuildError("ADD --checksum is for one source that is a URL or a repository")
 
     def _document(self, document: Heredoc) -> tuple[SourceTree, Selected]:
         directory = self._workplace.fresh_directory()

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-fA-F]{7,64}")
 _KEYWORD = re.compile(r"\S+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*\Z")
@@ -125,7 +126,7 @@ class Statement:
 
     def fail(self, message: str, *, remedy: str = "", word: str = "") -> BuildError:
         """Return the error, with the caret below `word` where it is found, else the keyword."""
-        offset = self.logical.text.find(word, self._begin) if word else 0
+        offset = self.logical.text.find(word, len(self.keyword)) if word else 0
         width = len(word) if word else len(self.keyword)
         return self.lines.file.fail(
             message, *self.logical.at(max(offset, 0)), width=width, remedy=remedy
@@ -366,6 +367,12 @@ def _copy(statement: Statement) -> model.Copy:
 
 def _add(statement: Statement) -> model.Add:
     sources, target = _sources(statement)
+    checksum = statement.text("checksum")
+    if checksum and "$" not in checksum and not _CHECKSUM.fullmatch(checksum):
+        raise statement.fail(
+            f"ADD --checksum={checksum[:80]}: it is not a digest", word=f"--checksum={checksum}",
+            remedy="give sha256: and 64 hexadecimal digits, or the commit of a repository",
+        )  # fmt: skip
     return model.Add(
         statement.range, sources, target,
         chown=statement.text("chown"),
@@ -373,7 +380,7 @@ def _add(statement: Statement) -> model.Add:
         link=bool(statement.switch("link")),
         exclude=statement.texts("exclude"),
         heredocs=statement.logical.heredocs,
-        checksum=statement.text("checksum"),
+        checksum=checksum,
         keep_git_dir=bool(statement.switch("keep-git-dir")),
         unpack=statement.switch("unpack"),
     )  # fmt: skip

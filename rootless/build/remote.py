@@ -30,7 +30,9 @@ _CHUNK_BYTES = 1 << 18
 _GIT_TIMEOUT_S = 1800
 _GIT_SCHEMES = ("git://", "ssh://", "git+ssh://", "git+http://", "git+https://")
 _SCP_FORM = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:(?!//)")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT_START = re.compile(r"[0-9a-fA-F]{7,64}")
+_REFS = {"ref": "", "tag": "refs/tags/", "branch": "refs/heads/"}
 _NOT_MODIFIED = 304
 _OK = 200
 
@@ -200,15 +202,22 @@ def fetch_url(workplace: Workplace, url: str, checksum: str) -> tuple[SourceTree
 
 
 class Repository(NamedTuple):
-    """A repository to fetch: `ref` and `directory` come from behind the #, and may be empty."""
+    """A repository to fetch; what is not asked for is empty.
+
+    `commit` is what must have been found, whatever `ref` says; `keep_git_dir` None leaves it to the
+    instruction.
+    """
 
     url: str
-    ref: str
-    directory: str
+    ref: str = ""
+    directory: str = ""
+    commit: str = ""
+    keep_git_dir: bool | None = None
+    submodules: bool = True
 
 
 def parse_repository(text: str) -> Repository:
-    """Read URL[#REF[:DIRECTORY]]. Raises BuildError."""
+    """Read URL[#REF[:DIRECTORY]], or URL?KEY=VALUE&... (Dockerfile 1.18). Raises BuildError."""
     url, _, fragment = text.partition("#")
     ref, _, directory = fragment.partition(":")
     if url.startswith("github.com/"):
@@ -216,19 +225,71 @@ def parse_repository(text: str) -> Repository:
     url = url.removeprefix("git+")
     if ref.startswith("-") or url.startswith("-") or "\0" in text or "\n" in text:
         raise BuildError(f"repository {text[:100]!r}: it cannot be a name of git's")
-    return Repository(url, ref, directory)
+    plain, mark, query = url.partition("?")
+    if not mark or _SCP_FORM.match(url):
+        return Repository(url, ref, directory)
+    if fragment:
+        raise BuildError(f"repository {_shown_repository(text)}: give either ?KEY=VALUE or #REF")
+    return _by_query(plain, query)
 
 
-def checkout(workplace: Workplace, text: str, *, keep_git_dir: bool = False) -> str:
+def _by_query(url: str, query: str) -> Repository:
+    """Read the keys that docker's ADD and contexts know. Raises BuildError."""
+    from urllib.parse import parse_qsl
+
+    found = dict(parse_qsl(query, keep_blank_values=True))
+    refs = [(key, found.pop(key)) for key in _REFS if key in found]
+    directory = found.pop("subdir", "")
+    commit = found.pop("checksum", "") or found.pop("commit", "")
+    keep, submodules = found.pop("keep-git-dir", ""), found.pop("submodules", "true")
+    where = f"repository {_shown_repository(url)}"
+    if found:
+        raise BuildError(
+            f"{where}: unknown key {next(iter(found))[:40]!r}",
+            remedy="known: ref, tag, branch, checksum, commit, subdir, keep-git-dir, submodules",
+        )
+    if len(refs) > 1:
+        raise BuildError(f"{where}: only one of ref, tag and branch can be given")
+    key, ref = refs[0] if refs else ("ref", "")
+    if ref.startswith("-"):
+        raise BuildError(f"{where}: {ref[:100]!r} cannot be a name of git's")
+    return Repository(
+        url,
+        f"{_REFS[key]}{ref}",
+        directory,
+        _commit(where, commit),
+        None if not keep else keep == "true",
+        submodules != "false",
+    )
+
+
+def _commit(where: str, text: str) -> str:
+    """Return what a commit must begin with. Raises BuildError."""
+    if text and not _COMMIT_START.fullmatch(text):
+        raise BuildError(
+            f"{where}: {text[:80]!r} is no commit",
+            remedy="give 7 to 64 hexadecimal digits",
+        )
+    return text.lower()
+
+
+def checkout(workplace: Workplace, text: str) -> str:
     """Fetch a repository; return the directory that was asked for. Raises ContextError."""
-    return _checkout(workplace, parse_repository(text), keep_git_dir=keep_git_dir)
+    return _checkout(workplace, parse_repository(text))
 
 
 def fetch_git(
-    workplace: Workplace, text: str, *, keep_git_dir: bool
+    workplace: Workplace, text: str, *, keep_git_dir: bool, checksum: str = ""
 ) -> tuple[SourceTree, Selected]:
-    """Return the files that ADD makes of a repository. Raises ContextError, BuildError."""
-    directory = checkout(workplace, text, keep_git_dir=keep_git_dir)
+    """Return the files that ADD makes of a repository; `checksum` is that of the commit.
+
+    Raises ContextError, BuildError.
+    """
+    wanted = parse_repository(text)
+    if checksum:
+        wanted = wanted._replace(commit=_commit("ADD --checksum", checksum))
+    keep_git_dir = keep_git_dir if wanted.keep_git_dir is None else wanted.keep_git_dir
+    directory = _checkout(workplace, wanted)
     ignore = None if keep_git_dir else Patterns(["**/.git"])
     tree = HostTree(directory, name=_shown_repository(text), ignore=ignore)
     return tree, Selected(b"", tree.root())
@@ -238,19 +299,27 @@ def _shown_repository(text: str) -> str:
     return re.sub(r"//[^/@]*@", "//", text)[:200]
 
 
-def _checkout(workplace: Workplace, wanted: Repository, *, keep_git_dir: bool) -> str:
+def _checkout(workplace: Workplace, wanted: Repository) -> str:
     top = workplace.fresh_directory()
     shown = _shown_repository(wanted.url)
     git = _Git(workplace, top, shown)
     git("init", "--quiet", "--template=", ".")
     git("remote", "add", "--", "origin", wanted.url)
-    ref = wanted.ref or "HEAD"
+    whole = _COMMIT.fullmatch(wanted.commit)
+    ref = wanted.ref or (wanted.commit if whole else "HEAD")
     if not git("fetch", "--quiet", "--depth=1", "origin", "--", ref, tolerate=True):
         # A server that does not hand out any commit by its name.
         git("fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         git("update-ref", "FETCH_HEAD", git.commit_of(ref))
     git("checkout", "--quiet", "--detach", "FETCH_HEAD")
-    if os.path.lexists(f"{top}/.gitmodules"):
+    if wanted.commit:
+        found = git.output("rev-parse", "HEAD").strip()
+        if not found.startswith(wanted.commit):
+            raise BuildError(
+                f"repository {shown}: {ref} is the commit {found}, not {wanted.commit}",
+                remedy="somebody has moved it, or the checksum is that of another commit",
+            )
+    if wanted.submodules and os.path.lexists(f"{top}/.gitmodules"):
         git("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     moment_s = int(git.output("show", "--no-patch", "--format=%ct", "HEAD").strip())
     _set_times(top, moment_s)

@@ -513,12 +513,43 @@ def test_git_as_source_and_context(build: Builder, repository: str) -> None:
     assert tree.members["m/f"].mtime == 1_600_000_000
     tree = build.tree(f"FROM scratch\nADD --keep-git-dir {repository} /m\n")
     assert "m/.git" in tree.members
+    for query, name in (
+        ("branch=other", "f"), ("tag=v1&subdir=sub", "g"),
+        ("ref=v1&subdir=sub&submodules=false", "g"),
+        ("branch=main&keep-git-dir=true", ".git/HEAD"),
+    ):  # fmt: skip
+        assert f"q/{name}" in build.tree(f"FROM scratch\nADD {repository}?{query} /q\n").files
+    for query in ("colour=red", "ref=a&tag=b", "ref=--upload-pack=x", "checksum=main"):
+        done = build.run(f"FROM scratch\nADD {repository}?{query} /q\n", check=False)
+        assert done.code == 125, query
     out = f"{build.top}/out.tar"
     build.rpod("build", "-o", f"type=tar,dest={out}", f"{repository}#main:sub")
     assert read_tree(out).files == {"g": "g"}
     for wrong in ("#missing", "#main:nowhere", "#main:evil", "#--upload-pack=touch /tmp/x"):
         done = build.rpod("build", f"{repository}{wrong}", check=False)
         assert done.code == 125, wrong
+
+
+@pytest.mark.rpod_only
+def test_checksum_of_a_commit(build: Builder, repository: str) -> None:
+    top = f"{build.top}/repositories/app.git"
+    shown = ["git", "-c", f"safe.directory={top}", "-C", top, "rev-parse", "main", "other"]
+    right, wrong = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()
+    for add in (
+        f"ADD --checksum={right} {repository}#main /m",
+        f"ADD --checksum={right[:12]} {repository}?branch=main /m",
+        f"ADD {repository}?branch=main&checksum={right} /m",
+        f"ADD {repository}?commit={right} /m",
+        f"ADD {repository}?commit={right[:10]} /m",
+    ):
+        assert build.tree(f"FROM scratch\n{add}\n").files["m/f"] == "main"
+    for add in (
+        f"ADD --checksum={wrong} {repository}#main /m",
+        f"ADD {repository}?branch=main&checksum={wrong} /m",
+    ):
+        done = build.run(f"FROM scratch\n{add}\n", check=False)
+        assert done.code == 125
+        assert f"is the commit {right}, not {wrong}" in done.err
 
 
 # The cache.
