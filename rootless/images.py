@@ -495,7 +495,8 @@ def load(
 ) -> list[ImageRecord]:
     """Take the images out of an archive, or the `wanted` one; `path` None is standard input.
 
-    Raises InvalidArchive, InvalidLayer, StoreUnusable.
+    They have the names that the archive gave them. Raises InvalidArchive, InvalidLayer,
+    StoreUnusable.
     """
     from storage.archive import load_archive
 
@@ -508,11 +509,13 @@ def load(
             wanted=wanted,
             environment=host.environ,
         )
-        return [record.manifest_digest for record in records]
+        return [[record.manifest_digest, *record.names] for record in records]
 
-    digests = in_namespace(host, work, on_event)
-    assert isinstance(digests, list)
-    records = [find_image(host.layout, str(digest), all_names=True) for digest in digests]
+    found = in_namespace(host, work, on_event)
+    assert isinstance(found, list)
+    records = [
+        find_image(host.layout, digest)._replace(names=tuple(names)) for digest, *names in found
+    ]
     for record in records:
         tell(host, "loadfromarchive", record, path or "-")
     return records

@@ -24,6 +24,7 @@ from storage.policy import check_policy
 from storage.record import NamedTuple
 from storage.reference import parse_reference
 from storage.registry.registries import find_sources
+from storage.transports import PODMAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,6 +170,11 @@ def _entries(
 ) -> "list[Document]":
     """Return the descriptors of an image of the store, else of a registry."""
     layout = host.layout
+    in_store = image.removeprefix(f"{PODMAN}:")
+    if in_store != image:
+        # podman's word for the store that a command works with.
+        find_entry(layout, in_store)
+        image = in_store
     if not image.startswith("docker://"):
         try:
             record = find_entry(layout, image)

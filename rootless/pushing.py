@@ -61,11 +61,6 @@ def _push(
     wanted: Wanted,
 ) -> str:
     if destination is not None and is_source(destination):
-        if record.is_index:
-            raise UsageError(
-                f"push {name} to {destination}: it is a list of images",
-                remedy="push it to a registry, or its images one by one",
-            )
         return _converted(
             host, record, wanted, lambda one: _write(host, one, destination, on_event)
         )
@@ -98,6 +93,15 @@ def push_list(
     wanted = wanted or Wanted()
     check_wanted(wanted)
     record = find_list(host.layout, name)
+    if is_source(destination):
+        if not images:
+            raise UsageError(
+                f"push {name} to {destination}: a list is there with its images, or not at all",
+                remedy="leave out --all=false",
+            )
+        return _converted(
+            host, record, wanted, lambda one: _write(host, one, destination, on_event)
+        )
     reference, options = _place(host, destination, settings)
 
     def send(one: ImageRecord) -> None:
@@ -166,6 +170,11 @@ def _write(host: Host, record: ImageRecord, destination: str, on_event: "OnEvent
     if transport not in FORMS:
         raise UsageError(f"push to {destination}: {transport} is only read")
     source = parse_source(destination)
+    if record.is_index and not transport.startswith("oci"):
+        raise UsageError(
+            f"push to {destination}: {transport} holds no list of images",
+            remedy="push it to oci-archive:PATH, to oci:PATH, or to a registry",
+        )
     names: tuple[str, ...] = ()
     if transport == "docker-archive":
         # podman gives an image in such an archive the name that is asked for, and only that.

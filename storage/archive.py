@@ -161,4 +161,4 @@ def _store_once(
     )
     for name in image.names[1:]:
         record = commit_image(layout, manifest_digest=manifest_digest, name=name, map_key=map_key)
-    return record
+    return record._replace(names=image.names)

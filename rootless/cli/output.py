@@ -243,7 +243,14 @@ def passes(filters: "Sequence[tuple[str, str]]", test: "Callable[[str, str], boo
 
 
 def confirm(question: str) -> bool:
-    """Ask on the terminal; without an answer it is no."""
+    """Ask on the terminal. Raises UsageError when there is nobody to answer."""
     sys.stdout.write(f"{question}\nAre you sure you want to continue? [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer:
+        sys.stdout.write("\n")
+        raise UsageError(
+            "nothing was removed: no answer, standard input has ended",
+            remedy="--force does not ask",
+        )
+    return answer.strip().lower() in ("y", "yes")

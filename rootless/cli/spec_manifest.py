@@ -88,7 +88,7 @@ COMMANDS = (
     ),
     Command(
         "manifest push",
-        "Send an index to a registry",
+        "Send an index to a registry, an archive or a directory",
         "manifest:push",
         (
             flag("all", "Also the images of the index", default=True),
@@ -105,7 +105,8 @@ COMMANDS = (
         ),
         (_LIST, Argument("destination", 0, 1, "[DESTINATION]")),
         description="With --format or a compression the images get other digests, and so does "
-        "the index that is sent; what is in the store stays.",
+        "the index that is sent; what is in the store stays. DESTINATION is HOST/NAME[:TAG], also "
+        "after docker://, or oci-archive:PATH[:NAME] or oci:PATH[:NAME].",
         examples=("rpod manifest push localhost/app:1 docker://registry.example.org/app:1",),
     ),
     Command(

@@ -329,3 +329,21 @@ def test_never_pulls_for_no_platform(rpod: Command, image: str) -> None:
     done = rpod("run", "--pull=never", "--platform=linux/s390x", image, "true", check=False)
     assert done.code == 125, done.told
     assert "linux/s390x" in done.err
+
+
+def test_template_sees_settings_that_an_image_does_not_have(
+    fresh_rpod: Command, busybox_tar: str
+) -> None:
+    fresh_rpod("import", "-q", busybox_tar, "localhost/bare:1")
+    template = "{{.Config.Entrypoint}} {{len .Config.Env}} {{.Config.Volumes}}-{{.Config.User}}-"
+    done = fresh_rpod("image", "inspect", "--format", template, "localhost/bare:1")
+    assert done.out == "[] 0 map[]--\n"
+    assert fresh_rpod("images", "--format", "{{.History}}").lines == ["localhost/bare:1"]
+    assert fresh_rpod("images", "-q", "--filter", "manifest=true").out == ""
+
+
+def test_question_without_an_answer_is_an_error(rpod: Command) -> None:
+    for words in (("image", "prune"), ("system", "prune"), ("volume", "prune")):
+        done = rpod(*words, check=False)
+        assert done.code == 125, done.told
+        assert "y/N" in done.out

@@ -138,6 +138,26 @@ def test_list_is_pushed_with_its_images_in_another_form(two: Command, registry: 
 
 
 @pytest.mark.rpod_only
+def test_list_is_pushed_to_a_layout(two: Command, account_dir: str) -> None:
+    two("manifest", "create", "localhost/l:1")
+    two("manifest", "add", "localhost/l:1", "containers-storage:localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "localhost/l:1", "localhost/b:1")
+    two("manifest", "push", "-q", "localhost/l:1", f"oci-archive:{account_dir}/l.tar:l")
+    two("push", "-q", "localhost/l:1", f"oci:{account_dir}/l:l")
+    for place in (f"oci-archive:{account_dir}/l.tar:l", f"oci:{account_dir}/l:l"):
+        raw = two.shell(f"skopeo inspect --raw {place}").out
+        assert json.loads(raw)["manifests"] == entries(two, "localhost/l:1")
+        two.shell(f"skopeo --override-arch arm64 inspect {place}")
+    for target in (f"dir:{account_dir}/d", f"docker-archive:{account_dir}/d.tar"):
+        failed = two("manifest", "push", "localhost/l:1", target, check=False)
+        assert failed.code == 125
+        assert "oci-archive" in failed.err
+    failed = two("manifest", "add", "localhost/l:1", "containers-storage:nothing", check=False)
+    assert failed.code == 125
+    assert "no image" in failed.err
+
+
+@pytest.mark.rpod_only
 def test_list_of_what_is_not_there_is_not_made(two: Command, registry: Registry) -> None:
     done = two("manifest", "create", "localhost/l:1", f"{registry.host}/no/such:1", check=False)
     assert done.code == 125

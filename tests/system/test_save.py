@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.support import images
 from tests.support.command import Command, is_podman
 
 SKOPEO = {
@@ -145,3 +146,20 @@ with api.connect() as rpod:
 """
     done = rpod.shell(f"{sys.executable} -c '{script}'")
     assert image in done.out.split()
+
+
+def test_load_tells_the_names_of_the_archive(
+    fresh_rpod: Command, docker_archive: str, account_dir: str
+) -> None:
+    """Whatever names the image has in the store."""
+    fresh_rpod("load", "-qi", docker_archive)
+    fresh_rpod("tag", images.NAME, "localhost/a:1", "localhost/z:1")
+    for form in ("docker-archive", "oci-archive"):
+        path = f"{account_dir}/{form}.tar"
+        fresh_rpod("save", "-q", "--format", form, "-o", path, "localhost/z:1")
+        assert fresh_rpod("load", "-q", "-i", path).lines == ["Loaded image: localhost/z:1"]
+    image_id = fresh_rpod("images", "-q", "--no-trunc", "localhost/z").lines[0]
+    fresh_rpod("save", "-q", "--format", "docker-dir", "-o", f"{account_dir}/dir", "localhost/z:1")
+    assert fresh_rpod("load", "-q", "-i", f"{account_dir}/dir").lines == [
+        f"Loaded image: {image_id}"
+    ]

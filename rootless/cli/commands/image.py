@@ -135,7 +135,8 @@ def load(invocation: "Invocation") -> int:
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
         records = images.load(invocation.host(), path or None, on_event)
     for record in records:
-        _say(f"Loaded image: {record.names[0] if record.names else record.image_id}")
+        for name in record.names or (f"sha256:{record.image_id}",):
+            _say(f"Loaded image: {name}")
     return 0
 
 

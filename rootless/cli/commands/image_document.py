@@ -12,6 +12,28 @@ if TYPE_CHECKING:
     from storage.layout import Layout
 
 
+# What a template sees of settings that an image does not have: json leaves them out.
+_ZERO_VALUES: dict[str, object] = {
+    "User": "",
+    "ExposedPorts": {},
+    "Env": [],
+    "Entrypoint": [],
+    "Cmd": [],
+    "Volumes": {},
+    "WorkingDir": "",
+    "Labels": {},
+    "StopSignal": "",
+    "OnBuild": [],
+}
+
+
+def with_zero_values(document: object) -> object:
+    """Return the document of an image with all settings, for a template."""
+    if not isinstance(document, dict) or not isinstance(document.get("Config"), dict):
+        return document
+    return {**document, "Config": {**_ZERO_VALUES, **document["Config"]}}
+
+
 def image_document(layout: "Layout", record: "ImageRecord") -> dict[str, object]:
     """Describe an image. Raises BlobMissing, InvalidDocument."""
     config = image_config(layout, record)

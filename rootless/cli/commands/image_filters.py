@@ -101,6 +101,7 @@ _TESTS: dict[str, "Test"] = {
     "intermediate": _is_never,
     "label": lambda _, record, value: matches_label(record.labels, value),
     "label!": lambda _, record, value: not matches_label(record.labels, value),
+    "manifest": lambda _, record, value: _is_true(value) == record.is_index,
     "readonly": lambda _, record, value: _is_true(value) == bool(record.store),
     "reference": lambda _, record, value: any(name_matches(name, value) for name in record.names),
     "since": _is_since,

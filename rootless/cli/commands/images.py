@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FIELDS = (
     "Containers", "Created", "CreatedAt", "CreatedSince", "CreatedTime", "Digest", "Dangling",
+    "History",
     "ID", "Labels", "Names", "ReadOnly", "RepoDigests", "RepoTags", "Repository", "Size", "Tag",
     "VirtualSize",
 )  # fmt: skip
@@ -153,6 +154,7 @@ def _row(layout: "Layout", entry: Entry, now_s: float, *, full: bool) -> Row:
         "CreatedTime": go_time(record.created),
         "Dangling": not names,
         "Digest": record.manifest_digest,
+        "History": ", ".join(names),
         "ID": _id(record, full=full),
         "Labels": record.labels,
         "Names": names,

@@ -36,6 +36,10 @@ def show_documents(host: "Host", names: "Sequence[str]", look: "Look", text: str
         except (RootlessError, StorageError, OSError) as error:
             errors.append(error)
     if documents or text in ("", "json"):
+        if look is look_at_image and text not in ("", "json"):
+            from rootless.cli.commands.image_document import with_zero_values
+
+            documents = [with_zero_values(document) for document in documents]
         print_documents(documents, text)
     sys.stdout.flush()
     for failure in errors:
