@@ -38,6 +38,8 @@ COMMANDS = (
                  default="strict", choices=("strict", "best-effort")),
             text("log-driver", "Where the output is kept: k8s-file or none", default="k8s-file",
                  metavar="DRIVER"),
+            many("log-opt", "path=FILE, max-size=SIZE, max-file=NUMBER, tag=TEXT",
+                 metavar="NAME=VALUE"),
             many("mac-address", "Hardware address of the pods, one after the other",
                  metavar="ADDRESS"),
             many("network", "Network of the pods: slirp4netns[:OPTIONS], pasta, none, host, or the "
@@ -49,6 +51,8 @@ COMMANDS = (
             flag("publish-all", "Publish containerPorts without a hostPort as well"),
             flag("quiet", "No progress while images are fetched", short="q"),
             flag("replace", "Remove pods of the same names first"),
+            text("seccomp-profile-root", "Directory below which a localhostProfile is looked up",
+                 default="/var/lib/kubelet/seccomp", metavar="DIR", objects=DIRECTORIES),
             flag("start", "Start the pods", default=True),
             flag("tls-verify", "Demand HTTPS and a certificate that can be verified",
                  default=None),

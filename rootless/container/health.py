@@ -158,7 +158,7 @@ def _act(host: Host, found: ContainerView, action: str) -> None:
 
         os.setsid()
         stop(host, found.record.id)
-        start(host, found.record.id)
+        start(host, found.record.id, restart_count=found.state.restart_count + 1)
 
 
 def _command(check: dict[str, object]) -> tuple[str, ...]:

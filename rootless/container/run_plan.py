@@ -6,7 +6,8 @@ what is shown is what a start would execute, not a guess.
 
 import os
 
-from rootless.container.request import ContainerRequest, asked_limits
+from rootless.container.request import LIMITS, ContainerRequest, asked_limits
+from rootless.errors import LimitError
 from rootless.host.paths import Host
 from storage import lightjson as json
 from storage.containers import ContainerRecord, view
@@ -31,15 +32,36 @@ def explain_run(host: Host, request: ContainerRequest, on_event: "OnEvent | None
 
     volumes = {record.name for record in list_volumes(host.layout)}
     alone = request._replace(name=None, cidfile=None, replace=False, rm=True)
-    record = create(host, alone, on_event)
+    refusal = ""
     try:
-        return _describe(host, request, record)
+        record = create(host, alone, on_event)
+    except LimitError as error:
+        refusal = f"no, so it would be refused: {error.message}"
+        record = create(host, _without_limits(alone), on_event)
+    try:
+        plan = _describe(host, request, record)
+        if refusal:
+            plan["limits"] = _refused(request, refusal)
+        return plan
     finally:
         remove_container(host, record)
         for volume in list_volumes(host.layout):
             mine = {str(entry.get("Name", "")) for entry in record.mounts}
             if volume.name not in volumes and volume.name in mine:
                 remove_volume_data(host, volume.name)
+
+
+def _without_limits(request: ContainerRequest) -> ContainerRequest:
+    defaults = ContainerRequest._field_defaults
+    return ContainerRequest._make(
+        defaults[field] if field in LIMITS else value for field, value in request._asdict().items()
+    )
+
+
+def _refused(request: ContainerRequest, refusal: str) -> Part:
+    asked = asked_limits(request)
+    values = {field: getattr(request, field) for field in asked if field in LIMITS}
+    return {"asked": asked, "resources": values, "enforced": refusal}
 
 
 def _describe(host: Host, request: ContainerRequest, record: ContainerRecord) -> Part:

@@ -11,11 +11,13 @@ from rootless.container.pods_create import create_pod
 from rootless.container.pods_join import create_in_pod
 from rootless.container.pods_remove import remove_pod
 from rootless.container.remove import remove_volume_data
-from rootless.errors import UsageError
+from rootless.container.request import ContainerRequest
+from rootless.errors import LimitError, UsageError
 from rootless.kube.documents import WORKLOADS, Document
 from rootless.kube.sources import Sources, drop_secret, keep_secret, make_claim
 from rootless.kube.translate import PlayOptions, PodPlan, plan_pod, pod_name_of
 from rootless.kube.volumes import fill_volume
+from storage.containers import ContainerRecord
 from storage.errors import InUse, NameTaken, NotFound
 from storage.pods import find_pod_id, pod_name_owner
 from storage.record import NamedTuple
@@ -135,13 +137,25 @@ def _make(host: "Host", plan: PodPlan, on_event: "OnEvent | None") -> PlayedPod:
         for name, files, mode in plan.volumes:
             fill_volume(host, name, files, mode)
         for request in plan.containers:
-            record = create_in_pod(host, request._replace(pod=pod.id), on_event)
+            record = _create(host, request._replace(pod=pod.id), on_event)
             if request.init_ctr is None:
                 ids.append(record.id)
     except BaseException:
         _take_back(host, pod.id)
         raise
     return PlayedPod(pod.id, ids)
+
+
+def _create(host: "Host", request: ContainerRequest, on_event: "OnEvent | None") -> ContainerRecord:
+    """Make a container; what it reserves is a wish, which does not keep it from running."""
+    try:
+        return create_in_pod(host, request, on_event)
+    except LimitError:
+        if not request.memory_reservation:
+            raise
+    record = create_in_pod(host, request._replace(memory_reservation=""), on_event)
+    host.note(f"container {record.name}: resources.requests.memory cannot be reserved here")
+    return record
 
 
 def _take_back(host: "Host", pod_id: str) -> None:

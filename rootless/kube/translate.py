@@ -1,5 +1,7 @@
 """From a pod of Kubernetes to the requests for a pod of ours and its containers."""
 
+import os
+
 from rootless.container.pods_create import PodRequest
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError
@@ -31,6 +33,7 @@ class PlayOptions(NamedTuple):
     annotations: dict[str, str] = {}  # noqa: RUF012 - never changed
     fetching: dict[str, object] = {}  # noqa: RUF012 - never changed
     limits: str = "strict"
+    seccomp_root: str = ""
 
 
 class PodPlan(NamedTuple):
@@ -65,7 +68,7 @@ def plan_pod(
     name = pod_name_of(document)
     labels = metadata.pairs("labels")
     annotations = {**metadata.pairs("annotations"), **options.annotations}
-    facts = PodFacts(name, labels, annotations)
+    facts = PodFacts(name, labels, annotations, _address(spec, options, position))
     containers = spec.parts("containers")
     if not containers:
         raise UsageError(f"{document.where}: it has no containers")
@@ -91,6 +94,21 @@ def plan_pod(
         create_command=(),
     )
     return PodPlan(pod, requests, own, notes)
+
+
+def _address(spec: Fields, options: PlayOptions, position: int) -> str:
+    """Return the address that a pod will have, "" where only its start will tell."""
+    if spec.flag("hostNetwork"):
+        return ""
+    if position < len(options.ips):
+        return options.ips[position]
+    from slirp.settings import parse_network
+
+    mode = options.networks[0] if options.networks else "slirp4netns"
+    if mode.partition(":")[0] not in ("private", "slirp4netns"):
+        return ""
+    settings = parse_network(mode.replace("private", "slirp4netns", 1))
+    return settings.slirp.address
 
 
 def _choice(fields: Fields, key: str, known: dict[str, str], default: str) -> str:
@@ -211,7 +229,8 @@ class _SharedParts:
         if not init:
             values |= probe_options(container, self._restart)
         values |= _resources(container.part("resources"))
-        _add(values, _security(self._spec.part("securityContext"), container))
+        security = self._spec.part("securityContext")
+        _add(values, _security(security, container, self._options.seccomp_root))
         _add(values, self._mounts(container))
         defaults = ContainerRequest._field_defaults.items()
         return ContainerRequest._make(values.get(field, value) for field, value in defaults)
@@ -307,7 +326,7 @@ def _cpus(text: str, where: str) -> float:
     return _number(text, where)
 
 
-def _security(pod: Fields, container: Fields) -> dict[str, object]:
+def _security(pod: Fields, container: Fields, seccomp_root: str) -> dict[str, object]:
     own = container.part("securityContext")
     options: list[str] = []
     found: dict[str, object] = {}
@@ -334,7 +353,8 @@ def _security(pod: Fields, container: Fields) -> dict[str, object]:
     if profile.text("type") == "Unconfined":
         options.append("seccomp=unconfined")
     elif profile.text("type") == "Localhost":
-        options.append(f"seccomp={profile.needed('localhostProfile')}")
+        path = os.path.join(seccomp_root, profile.needed("localhostProfile"))
+        options.append(f"seccomp={path}")
     capabilities = own.part("capabilities")
     found["cap_add"] = tuple(capabilities.texts("add"))
     found["cap_drop"] = tuple(capabilities.texts("drop"))

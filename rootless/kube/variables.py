@@ -7,11 +7,12 @@ from storage.record import NamedTuple
 
 
 class PodFacts(NamedTuple):
-    """What fieldRef may ask for."""
+    """What fieldRef may ask for; `address` is "" where it is not known before the pod runs."""
 
     name: str
     labels: dict[str, str]
     annotations: dict[str, str]
+    address: str = ""
 
 
 def make_variables(
@@ -109,10 +110,13 @@ def _field(ref: Fields, pod: PodFacts) -> str:
         if path.startswith(f"metadata.{prefix}[") and path.endswith("]"):
             return values.get(path[len(prefix) + 10 : -1].strip("'\""), "")
     known = {"metadata.name": pod.name, "metadata.namespace": "default"}
+    if pod.address:
+        known |= {"status.podIP": pod.address, "status.podIPs": pod.address}
     if path not in known:
         raise UsageError(
             f"{ref.where}.fieldPath: {path}: not known before the pod runs",
-            remedy="use metadata.name, metadata.namespace, metadata.labels[...] or annotations",
+            remedy="use metadata.name, metadata.namespace, metadata.labels[...], annotations, or"
+            " status.podIP with slirp4netns or kube play --ip",
         )
     return known[path]
 

@@ -123,3 +123,13 @@ def test_wrong_settings_are_refused(rpod: Command, image: str, options: tuple[st
 def test_wait_for_a_removed_container_tells_its_exit_code(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--rm", "--name", "w", image, "sh", "-c", "sleep 0.7; exit 7")
     assert rpod("wait", "w").out == "7\n"
+
+
+@needs_timer
+def test_restarts_of_an_unhealthy_container_are_counted(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "false", "--health-interval", "200ms", "--stop-timeout",
+          "0", "--health-retries", "1", "--health-on-failure", "restart")  # fmt: skip
+    end_s = time.monotonic() + 10
+    while rpod("inspect", "-f", "{{.RestartCount}}", "h").out.strip() in ("0", "1"):
+        assert time.monotonic() < end_s
+        time.sleep(0.2)

@@ -236,3 +236,17 @@ def test_killed_play_can_be_replaced(kube: Command, image: str, account_dir: str
     assert kube("pod", "ps", "--format", "{{.Name}} {{.Status}}").out == "small-pod Running\n"
     kube("kube", "down", path)
     assert kube("ps", "-aq").out == ""
+
+
+@pytest.mark.rpod_only  # podman drops it silently where there is no controller
+def test_memory_request_does_not_keep_a_pod_from_running(rpod: Command, image: str) -> None:
+    text = (
+        "{kind: Pod, apiVersion: v1, metadata: {name: asks}, spec: {restartPolicy: Never,"
+        f" containers: [{{name: c, image: '{image}', command: [sleep, '100'],"
+        " resources: {requests: {memory: 1Mi}}}]}}"
+    )
+    rpod("kube", "play", "--log-opt", "max-size=1m", "-", input=text.encode())
+    try:
+        assert rpod("ps", "--format", "{{.Names}}", "--filter", "name=asks-c").lines == ["asks-c"]
+    finally:
+        rpod("kube", "down", "-", input=text.encode())

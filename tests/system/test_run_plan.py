@@ -42,6 +42,20 @@ def test_plan_for_people(rpod: Command, image: str) -> None:
     assert "mode: none" in done.out
 
 
+def test_plan_shows_a_limit_that_cannot_be_enforced(rpod: Command, image: str) -> None:
+    # On a host with a delegated memory controller the plan says how it is enforced.
+    done = rpod("run", "--explain-json", "-m", "64m", "--name", "n", image, "ls")
+    plan = json.loads(done.out)
+    assert plan["command"] == ["ls"]
+    assert plan["limits"]["asked"] == ["memory"]
+    refused = rpod("create", "-m", "64m", image, check=False)
+    reason = "by " if refused.code == 0 else "no, so it would be refused: --memory: "
+    assert plan["limits"]["enforced"].startswith(reason)
+    assert "67108864" in str(plan["limits"]["resources"]) or "64m" in str(plan["limits"])
+    rpod("rm", "--all")
+    assert rpod("volume", "ls", "-q").out == ""
+
+
 def test_plan_of_what_cannot_be_is_an_error(rpod: Command, image: str) -> None:
     done = rpod("run", "--explain", "-v", "/missing:/d", image, check=False)
     assert done.code == 125

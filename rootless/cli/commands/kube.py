@@ -53,6 +53,8 @@ def play(invocation: "Invocation") -> int:
         userns=invocation.text("userns") or host.config.userns or "host",
         no_hosts=invocation.flag("no_hosts"),
         log_driver=invocation.text("log_driver"),
+        log_opt=invocation.texts("log_opt"),
+        seccomp_root=invocation.text("seccomp_profile_root"),
         annotations=_pairs(invocation.texts("annotation")),
         fetching={name: given[name] for name in fetching if name in given},
         limits=invocation.text("limits"),

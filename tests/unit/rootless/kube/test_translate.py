@@ -32,6 +32,34 @@ def one(text: str, **spec: object) -> ContainerRequest:
     return request
 
 
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        (PlayOptions(), "10.0.2.100"),
+        (PlayOptions(networks=("slirp4netns:cidr=10.9.0.0/24",)), "10.9.0.100"),
+        (PlayOptions(networks=("mine",), ips=("10.89.0.7",)), "10.89.0.7"),
+    ],
+    ids=["default", "cidr", "ip"],
+)
+def test_pod_ip_is_told_where_it_is_known(options: PlayOptions, address: str) -> None:
+    env = "[{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]"
+    head = "kind: Pod, metadata: {name: p}"
+    text = f"{{{head}, spec: {{containers: [{{name: c, image: i, env: {env}}}]}}}}"
+    (request,) = plan(text, options).containers
+    assert request.env == (f"IP={address}",)
+    with pytest.raises(UsageError, match=r"status\.podIP: not known before the pod runs"):
+        plan(text, PlayOptions(networks=("mine",)))
+
+
+def test_seccomp_profile_is_looked_up_below_its_root() -> None:
+    text = (
+        "{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: i, securityContext:"
+        " {seccompProfile: {type: Localhost, localhostProfile: p/x.json}}}]}}"
+    )
+    (request,) = plan(text, PlayOptions(seccomp_root="/profiles")).containers
+    assert request.security_opt == ("seccomp=/profiles/p/x.json",)
+
+
 def test_names_and_labels() -> None:
     text = """
 kind: Deployment
@@ -209,7 +237,7 @@ spec:
         ("{env: [{name: A=B, value: x}]}", "no name of a variable"),
         ("{env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: k}}}]}", "no config map m"),
         (
-            "{env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]}",
+            "{env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}]}",
             "not known before",
         ),
         ("{volumeMounts: [{name: x, mountPath: /x}]}", "the pod has no volume x"),
