@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,35 @@ def run_once(network: str) -> Callable[[Context], Sample]:
         return _ms(context.engine.timed("run", "--rm", f"--network={network}", IMAGE, "true"))
 
     return measure
+
+
+def run_shared(context: Context) -> Sample:
+    """Start where the home is treated as one that machines share, from the image's one file."""
+    engine = context.engine
+    words = ("run", "--rm", "--network=none", IMAGE, "true")
+    with engine.own_directory() as directory:
+        engine.call("save", "-q", "-o", f"{directory}/image.tar", IMAGE)
+        places = {"RPOD_ROOT": f"{directory}/home", "RPOD_NODE_ROOT": f"{directory}/node"}
+        with engine.variables(**places):
+            engine.call("load", "-q", "-i", f"{directory}/image.tar")
+            engine.call(*words)
+            samples = sorted(engine.timed(*words) for _ in range(5))
+            engine.call("rmi", "-f", IMAGE)
+    return _ms(samples[2])
+
+
+def run_rank(context: Context) -> Sample:
+    """Join the namespaces of a job's first rank: processor time of the whole command."""
+    engine, tag = context.engine, f"bench{next(_numbers)}"
+    words = ("shell", "--join", "--join-tag", tag, IMAGE)
+    with engine.variables(OMPI_COMM_WORLD_LOCAL_SIZE="9"):
+        first = engine.start(*words, "sleep", "1000", stdout=subprocess.PIPE)
+        engine.call(*words, "true")
+        samples = sorted(engine.processor_seconds(*words, "true") for _ in range(5))
+        first.kill()
+        first.wait()
+    engine.clean()
+    return {"value": samples[2] * 1000, "peak": 0.0}
 
 
 def run_detached(context: Context) -> Sample:
@@ -359,6 +389,9 @@ CASES = (
     Case("run-slirp", "ms", run_once("slirp4netns"), 0.40),
     Case("run-none", "ms", run_once("none"), 0.40),
     Case("run-host", "ms", run_once("host"), 0.40),
+    # The bars of shared machines: 150 ms warm, 50 ms of processor time for every later rank.
+    Case("run-shared", "ms", run_shared, 150.0, absolute=True, rounds=3, rpod_only=True),
+    Case("join-rank", "ms", run_rank, 50.0, absolute=True, rounds=3, rpod_only=True),
     Case("run-d", "ms", run_detached, 0.45),
     Case("create", "ms", create, 0.45),
     Case("start", "ms", start, 0.45),

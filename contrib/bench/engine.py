@@ -113,6 +113,25 @@ class Engine:
             raise BenchError(f"{self.name} {' '.join(argv)}: exit {process.returncode}")
         return total, seconds
 
+    def processor_seconds(self, *argv: str) -> float:
+        """Run to the end; return the processor time of it and of what it waited for."""
+        process = self.start(*argv)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise BenchError(f"{self.name} {' '.join(argv)}: exit {process.returncode}")
+        return usage.ru_utime + usage.ru_stime
+
+    @contextlib.contextmanager
+    def variables(self, **given: str) -> Iterator[None]:
+        """Have environment variables for the length of a block."""
+        before = self.environment
+        self.environment = {**before, **given}
+        try:
+            yield
+        finally:
+            self.environment = before
+
     @contextlib.contextmanager
     def own_directory(self) -> Iterator[str]:
         """Give a directory that the account owns."""
