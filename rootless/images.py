@@ -286,7 +286,7 @@ def _pull_here(
             environment=host.environ,
         )
         if unchanged is not None:
-            return unchanged._replace(names=(str(reference),))
+            return _fetched(host, unchanged, str(reference), request)
     # Here, not in the user namespace: a credential helper may ask the user's session bus.
     # --creds are for the registry itself: a mirror never gets them.
     asked = [options._replace(credentials=None)] * (len(sources) - 1) + [options]
@@ -314,7 +314,17 @@ def _pull_here(
 
     digest = in_namespace(host, work, on_event, prepare=load)
     found = find_image(host.layout, str(digest))
-    return found._replace(names=(str(reference),))
+    return _fetched(host, found, str(reference), request)
+
+
+def _fetched(host: Host, found: ImageRecord, name: str, request: "PullRequest") -> ImageRecord:
+    """Return the image under the name that was fetched; say when it is for another platform."""
+    if request.platform and not _is_platform(found, request.platform):
+        host.note(
+            f"{name} is one image for {found.os}/{found.architecture}: there is none for"
+            f" {request.platform}"
+        )
+    return found._replace(names=(name,))
 
 
 def find_local(host: Host, name: str) -> ImageRecord:

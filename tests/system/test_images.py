@@ -343,7 +343,23 @@ def test_template_sees_settings_that_an_image_does_not_have(
 
 
 def test_question_without_an_answer_is_an_error(rpod: Command) -> None:
-    for words in (("image", "prune"), ("system", "prune"), ("volume", "prune")):
+    for words in (("image", "prune"), ("system", "prune"), ("container", "prune")):
         done = rpod(*words, check=False)
         assert done.code == 125, done.told
         assert "y/N" in done.out
+
+
+@pytest.mark.rpod_only  # podman's words are others
+def test_single_image_of_another_platform_is_told(
+    fresh_rpod: Command, registry: Registry, docker_archive: str
+) -> None:
+    name = registry.push(f"docker-archive:{docker_archive}", "single/platform:1")
+    for _ in range(2):  # the second time nothing is fetched
+        done = fresh_rpod("pull", "-q", "--tls-verify=false", "--arch=s390x", name)
+        assert f"{name} is one image for linux/" in done.err
+        assert "there is none for linux/s390x" in done.err
+    assert fresh_rpod("pull", "-q", "--tls-verify=false", name).err == ""
+
+
+def test_volume_prune_asks_nothing_when_there_is_nothing(fresh_rpod: Command) -> None:
+    assert "No dangling volumes found" in fresh_rpod("volume", "prune").out

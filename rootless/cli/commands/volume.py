@@ -200,10 +200,6 @@ def prune(invocation: "Invocation") -> int:
 
     pairs = split_filters(invocation.texts("filter"), _PRUNE_FILTERS, "prune")
     wants_all = invocation.flag("all")
-    if not invocation.flag("force"):
-        what = "all volumes" if wants_all else "all anonymous volumes"
-        if not confirm(f"WARNING! This will remove {what} not used by at least one container."):
-            return 0
     host = invocation.host()
     users = volume_users(host.layout)
     chosen = [
@@ -213,6 +209,14 @@ def prune(invocation: "Invocation") -> int:
         and (wants_all or record.anonymous)
         and _passes(record, pairs, users)
     ]
+    if not invocation.flag("force"):
+        what = "all volumes" if wants_all else "all anonymous volumes"
+        question = f"WARNING! This will remove {what} not used by at least one container."
+        if not chosen:
+            _say(f"{question}\nNo dangling volumes found")
+            return 0
+        if not confirm(question):
+            return 0
 
     def remove_one(name: str) -> None:
         remove_one_volume(host, name, is_prune=True)
