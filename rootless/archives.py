@@ -22,11 +22,13 @@ def save(
     target: str | int,
     *,
     form: str = "docker-archive",
+    compress: bool = False,
     on_event: "OnEvent | None" = None,
 ) -> None:
     """Write images to a file, a directory or a descriptor; they have the names that are given.
 
-    An image that is given by its id has no name there. Raises ImageNotFound, InvalidArchive,
+    An image that is given by its id has no name there. With `compress` every layer has gzip there,
+    also one that is stored without compression. Raises ImageNotFound, InvalidArchive,
     StoreUnusable.
     """
     from storage.save import SavedImage, save_images
@@ -37,7 +39,19 @@ def save(
         known = chosen.get(record.manifest_digest) or SavedImage(record, ())
         tags = tuple(one for one in record.names if "@" not in one and one not in known.names)
         chosen[record.manifest_digest] = known._replace(names=(*known.names, *tags))
-    save_images(host.layout, list(chosen.values()), form, target, on_event)
+    if compress:
+        from rootless.pushing import send_converted
+        from storage.convert import GZIP, Wanted
+
+        for image in chosen.values():
+            wanted = Wanted(compression=GZIP)
+
+            def write(record: ImageRecord, names: tuple[str, ...] = image.names) -> None:
+                save_images(host.layout, [SavedImage(record, names)], form, target, on_event)
+
+            send_converted(host, image.record, wanted, write)
+    else:
+        save_images(host.layout, list(chosen.values()), form, target, on_event)
     for known in chosen.values():
         tell(host, "save", known.record, target if isinstance(target, str) else "-")
 

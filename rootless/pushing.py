@@ -61,7 +61,7 @@ def _push(
     wanted: Wanted,
 ) -> str:
     if destination is not None and is_source(destination):
-        return _converted(
+        return send_converted(
             host, record, wanted, lambda one: _write(host, one, destination, on_event)
         )
     if destination is None and not record.names:
@@ -71,7 +71,9 @@ def _push(
     text = destination or record.names[0]
     if record.is_index:
         return push_list(host, name, text, settings, on_event, wanted=wanted)
-    return _converted(host, record, wanted, lambda one: _send(host, one, text, settings, on_event))
+    return send_converted(
+        host, record, wanted, lambda one: _send(host, one, text, settings, on_event)
+    )
 
 
 def push_list(
@@ -99,7 +101,7 @@ def push_list(
                 f"push {name} to {destination}: a list is there with its images, or not at all",
                 remedy="leave out --all=false",
             )
-        return _converted(
+        return send_converted(
             host, record, wanted, lambda one: _write(host, one, destination, on_event)
         )
     reference, options = _place(host, destination, settings)
@@ -115,10 +117,10 @@ def push_list(
             environment=host.environ,
         )
 
-    return _converted(host, record, wanted, send, images=images)
+    return send_converted(host, record, wanted, send, images=images)
 
 
-def _converted(
+def send_converted(
     host: Host, record: ImageRecord, wanted: Wanted, send: "Send", *, images: bool = True
 ) -> str:
     """Send an image in the form that is wanted; what was made for it alone goes again."""

@@ -20,6 +20,7 @@ COMMANDS = (
         "Save images to an archive",
         "archives:save",
         (
+            flag("compress", "Compress layers that are stored without, for docker-dir"),
             text("format", "Kind of archive, or of directory", default="docker-archive",
                  choices=("docker-archive", "oci-archive", "oci-dir", "docker-dir")),
             flag("multi-image-archive", "Accepted: several images are always saved as such",

@@ -163,3 +163,18 @@ def test_load_tells_the_names_of_the_archive(
     assert fresh_rpod("load", "-q", "-i", f"{account_dir}/dir").lines == [
         f"Loaded image: {image_id}"
     ]
+
+
+@pytest.mark.rpod_only  # podman compresses the layers of directories in any case
+def test_compress_is_for_directories(fresh_rpod: Command, docker_archive: str) -> None:
+    fresh_rpod("load", "-qi", docker_archive)
+    home = fresh_rpod.environment["HOME"]
+    for options, kind in (((), ""), (("--compress",), ".gzip")):
+        place = f"{home}/dir{kind}"
+        fresh_rpod("save", "-q", *options, "--format=docker-dir", "-o", place, images.NAME)
+        with open(f"{place}/manifest.json", encoding="utf-8") as file:
+            types = {layer["mediaType"] for layer in json.load(file)["layers"]}
+        assert types == {f"application/vnd.docker.image.rootfs.diff.tar{kind}"}
+    assert fresh_rpod.shell(f"skopeo inspect dir:{home}/dir.gzip").code == 0
+    failed = fresh_rpod("save", "--compress", "-o", f"{home}/x.tar", images.NAME, check=False)
+    assert failed.code == 125
