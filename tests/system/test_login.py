@@ -1,6 +1,8 @@
 """login and logout, and that other commands and tools use what they keep."""
 
+import base64
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 
@@ -43,6 +45,31 @@ def test_login_is_used_by_push_and_skopeo(
     done = fresh_rpod("logout", locked.host)
     assert done.out == f"Removed login credentials for {locked.host}\n"
     assert fresh_rpod("push", "-q", PLAIN, name, target, check=False).code == 125
+
+
+@pytest.mark.rpod_only
+def test_password_is_in_no_log(
+    fresh_rpod: Command, locked: DockerRegistry, docker_archive: str
+) -> None:
+    """Neither in what debugging prints, tracebacks among it, nor in any file of the store."""
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    (name,) = fresh_rpod("images", "--format", "{{.Repository}}:{{.Tag}}").lines
+    target = f"{locked.host}/login:2"
+    secrets = [PASSWORD, "not:it"]
+    secrets += [base64.b64encode(f"{USER}:{one}".encode()).decode() for one in secrets]
+    for password, code in ((PASSWORD, 0), ("not:it", 125)):
+        creds = ("--creds", f"{USER}:{password}", PLAIN)
+        for words in (("push", *creds, name, target), ("pull", *creds, target),
+                      ("search", *creds, "--list-tags", f"{locked.host}/login"),
+                      ("manifest", "inspect", *creds, f"docker://{target}"),
+                      ("pull", *creds, f"{locked.host}/nothing:1")):  # fmt: skip
+            # Tracebacks are what debugging is for.
+            done = fresh_rpod.shell(f"$RPOD --log-level=debug {shlex.join(words)}", check=False)
+            assert done.code == (125 if "nothing" in words[-1] else code), done.told
+            assert not [one for one in secrets if one in done.out + done.err]
+    for one in secrets:
+        where = "$XDG_DATA_HOME $XDG_RUNTIME_DIR $HOME"
+        assert fresh_rpod.shell(f"grep -rlF -e '{one}' {where}", check=False).out == ""
 
 
 def test_wrong_password_is_not_kept(
