@@ -148,7 +148,7 @@ COMMANDS = (
         "build:build",
         (*_LANGUAGE, *_RESULT, *_CACHE, *_RUN, *_FETCH, *_COURSE),
         (Argument("context", 0, 1, "[CONTEXT]", DIRECTORIES),),
-        aliases=("image build", "builder build"),
+        aliases=("image build", "builder build", "buildx build"),
         description="CONTEXT is a directory, - for a tar archive or a Containerfile on standard "
         "input, the URL of an archive, or a git repository. The Containerfile is named "
         "Containerfile or Dockerfile. Stages that do not need each other are built side by side, "

@@ -147,6 +147,7 @@ PERSISTENT = GLOBALS[:-1]
 
 GROUPS = {
     "builder": "Manage what builds keep",
+    "buildx": "Build images, by docker's name for it",
     "container": "Manage containers",
     "healthcheck": "Check the health of containers",
     "generate": "Make units of systemd",
@@ -187,6 +188,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "build": (_BUILD, "build"),
     "image build": (_BUILD, "build"),
     "builder build": (_BUILD, "build"),
+    "buildx build": (_BUILD, "build"),
     "builder prune": (_SPACE, "builder prune"),
     "run": (_RUN, "run"),
     "create": (_RUN, "create"),
