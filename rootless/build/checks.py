@@ -53,6 +53,8 @@ def check(
     found += _stage_rules(parsed, arguments)
     if is_ignored is not None:
         found += _ignored_copies(parsed, is_ignored)
+    if _is_experimental(parsed, "InvalidDefinitionDescription"):
+        found += _descriptions(parsed)
     if "all" in skipped:
         return []
     kept = [one for one in found if one.rule.lower() not in skipped]
@@ -70,6 +72,33 @@ def settings(parsed: Parsed) -> tuple[frozenset[str], bool]:
         elif key.strip() == "error":
             is_error = value.strip().lower() == "true"
     return frozenset(skipped), is_error
+
+
+def _is_experimental(parsed: Parsed, rule: str) -> bool:
+    """Tell whether `# check=experimental=` asks for a rule."""
+    for part in parsed.directives.get("check", "").split(";"):
+        key, _, value = part.partition("=")
+        names = [name.strip().lower() for name in value.split(",")]
+        if key.strip() == "experimental" and ("all" in names or rule.lower() in names):
+            return True
+    return False
+
+
+def _descriptions(parsed: Parsed) -> "Iterator[Finding]":
+    """What stands right above FROM or ARG describes it: `# NAME DESCRIPTION`."""
+    for one in (*parsed.arguments, *(stage.source for stage in parsed.stages), *_all(parsed)):
+        if isinstance(one, model.Arg):
+            names = [name for name, _ in one.pairs]
+        elif isinstance(one, model.From) and one.name:
+            names = [one.name]
+        else:
+            continue
+        above = one.range.first - 2
+        line = parsed.file.lines[above].strip() if above >= len(parsed.directives) else ""
+        words = line.lstrip("#").split()
+        if line.startswith("#") and (not words or words[0] not in names):
+            text = f"the comment above is not `# {names[0]} DESCRIPTION`; an empty line parts them"
+            yield Finding("InvalidDefinitionDescription", text, one.range)
 
 
 def _continuations(parsed: Parsed) -> "Iterator[Finding]":

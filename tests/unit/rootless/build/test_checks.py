@@ -33,6 +33,9 @@ def rules(text: str) -> list[tuple[str, int]]:
 
 def test_good_file_has_no_findings() -> None:
     assert rules(GOOD) == []
+    described = "# check=experimental=all\n# V what it is\nARG V=1\n\n# b is built\nFROM a AS b\n"
+    assert rules(described) == []
+    assert rules("# other\nFROM a AS b\n# anything\nARG V\n") == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,11 @@ def test_good_file_has_no_findings() -> None:
         ("FROM a\nWORKDIR b", ("WorkdirRelativePath", 2)),
         ("FROM a\nEXPOSE 127.0.0.1:80:80", ("ExposeInvalidFormat", 2)),
         ("FROM a\nEXPOSE 80/TCP", ("ExposeProtoCasing", 2)),
+        ("# check=experimental=all\n\n# other\nFROM a AS b", ("InvalidDefinitionDescription", 4)),
+        (
+            "# check=experimental=InvalidDefinitionDescription\n# x\nARG V\nFROM a",
+            ("InvalidDefinitionDescription", 3),
+        ),
         ("FROM a\nARG API_TOKEN", ("SecretsUsedInArgOrEnv", 2)),
         ("FROM a\nCMD []\nCMD []", ("MultipleInstructionsDisallowed", 2)),
         ("FROM a\nCOPY a # b /c/", ("InvalidInlineComment", 2)),
