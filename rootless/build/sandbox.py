@@ -28,6 +28,7 @@ from rootless.container.starting import (
 )
 from rootless.host.emulators import allow_foreign
 from rootless.linux import signals as signal
+from rootless.sandbox.emulated_calls import FULL
 from rootless.sandbox.operations import Operation, WorkingDirectory
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
@@ -140,9 +141,10 @@ def prepare(
     )
     if namespace.maps.is_single:
         user = spec.wanted_user(request, config, namespace, command.accounts)
-        namespace = choose_emulation(
-            host, request.root_emulation, fit_single_id(namespace, user.uid, user.gid)
-        )
+        # What installs packages looks at the owners that it has given, and goes on without what
+        # then fails: PostgreSQL makes no cluster, and apt is content.
+        fitted = fit_single_id(namespace, user.uid, user.gid)
+        namespace = choose_emulation(host, request.root_emulation, fitted, auto=FULL)
     around = spec.Surroundings(
         container_id=new_id(),
         name=HOSTNAME,

@@ -97,6 +97,8 @@ _RUN = (
     many("secret", "Confidential file or variable for RUN --mount=type=secret",
          metavar="id=NAME[,src=PATH|,env=NAME]"),
     many("security-opt", "Security option for RUN", metavar="OPTION"),
+    text("root-emulation", "With a single id: what steps see of root; auto is full here:"
+         " stat, too", default="auto", choices=("auto", "full", "bpf", "off")),
     number("shm-size", "Size of /dev/shm for RUN", kind=SIZE, default=64 << 20, metavar="SIZE"),
     many("ssh", "Agent or keys for RUN --mount=type=ssh", metavar="default|ID[=SOCKET|=KEY...]"),
     many("ulimit", "Limit of processes of RUN", metavar="NAME=SOFT[:HARD]"),

@@ -28,10 +28,13 @@ def check_mode(mode: str) -> None:
         raise UsageError(f"--root-emulation={mode}: unknown mode", remedy="use " + ", ".join(MODES))
 
 
-def choose_emulation(host: "Host", mode: str, namespace: UserNamespace) -> UserNamespace:
+def choose_emulation(
+    host: "Host", mode: str, namespace: UserNamespace, *, auto: str = AUTO
+) -> UserNamespace:
     """Return the namespace with the emulation that root of it gets: full, auto, bpf or none.
 
-    A process that is not root, or that has its ids for real, needs none.
+    A process that is not root, or that has its ids for real, needs none. `auto` is what the mode of
+    that name stands for.
     """
     is_root = namespace.mode == HOST and namespace.own_uid == 0 and namespace.own_gid == 0
     if mode == OFF or not namespace.maps.is_single or not is_root:
@@ -45,7 +48,7 @@ def choose_emulation(host: "Host", mode: str, namespace: UserNamespace) -> UserN
                 " succeed without effect"
             )
         mode = BPF
-    return namespace._replace(emulation=mode)
+    return namespace._replace(emulation=auto if mode == AUTO else mode)
 
 
 def answer(

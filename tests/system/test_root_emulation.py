@@ -148,6 +148,18 @@ def test_built_layer_has_the_owners(single: tuple[Command, str]) -> None:
     assert owners_of(rpod, "localhost/built")["f"] == (33, 44, 0o644)
 
 
+def test_steps_of_a_build_see_the_owners_they_give(single: tuple[Command, str]) -> None:
+    """Who installs a database asks stat what chown has done; `run` has that on request."""
+    rpod, image = single
+    told = {}
+    for mode in ("", "--root-emulation=auto", "--root-emulation=bpf"):
+        text = f"FROM {image}\nRUN touch /g && chown 33:44 /g; stat -c seen=%u:%g /g\n"
+        options = ("--no-cache", "--network=none", *filter(None, [mode]))
+        done = rpod("build", *options, "-", input=text.encode())
+        told[mode] = [line for line in done.lines if line.startswith("seen=")]
+    assert list(told.values()) == [["seen=33:44"], ["seen=33:44"], ["seen=0:0"]]
+
+
 def owners_of(rpod: Command, image: str) -> dict[str, tuple[int, int, int]]:
     """Return owner and mode of what the top layer of an image has."""
     directory = f"{rpod.account.home}/saved-{secrets.token_hex(4)}"

@@ -160,6 +160,7 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         network=(invocation.text("network"),) if invocation.text("network") else (),
         no_hosts=invocation.flag("no_hosts"),
         security_opt=invocation.texts("security_opt"),
+        root_emulation=invocation.text("root_emulation"),
         shm_size=invocation.number("shm_size") or 0,
         ulimit=invocation.texts("ulimit"),
         uts=_namespace(invocation, "uts"),
