@@ -1,9 +1,10 @@
 """Published TCP ports: connections passed on with splice(2).
 
 Every descriptor is registered once, edge-triggered; bytes go from socket to pipe to socket and
-never into this process. A pipe is borrowed for one turn and kept only while a peer does not read,
-so an idle connection costs two descriptors, and a peer that never reads one pipe. There are fewer
-pipes than connections: who finds none leaves its bytes in the kernel until one is given back.
+never into this process, but for messages that fit a page: those are quicker copied. A pipe is
+borrowed for one turn and kept only while a peer does not read, so an idle connection costs two
+descriptors, and a peer that never reads one pipe. There are fewer pipes than connections: who finds
+none leaves its bytes in the kernel until one is given back.
 """
 
 import _socket
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from slirp.forward_loop import Loop
 
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_GONE = select.EPOLLERR | select.EPOLLHUP
+_GONE = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
 _PIPE_BYTES = 1 << 19
+_PAGE_BYTES = 4096  # the smallest pipe holds them
+_MUCH_BYTES = 1 << 16
 _SPARE_PIPES = 8
 _ROUNDS = 16
 _ACCEPTS = 64
@@ -35,6 +38,7 @@ class Pipes:
         self._spare: list[tuple[int, int]] = []
         self._limit = limit
         self._taken = 0
+        self.page = memoryview(bytearray(_PAGE_BYTES))
 
     def take(self) -> tuple[int, int] | None:
         """Return an empty pipe, None when all are in use."""
@@ -78,7 +82,7 @@ def _close_pipe(pipe: tuple[int, int]) -> None:
 class _Way:
     """One direction; `held` bytes lie in `pipe` because the sink does not take them."""
 
-    __slots__ = ("ended", "held", "is_starved", "moved", "pipe", "sink", "source")
+    __slots__ = ("ended", "held", "is_much", "is_starved", "moved", "pipe", "sink", "source")
 
     def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
         self.moved = 0
@@ -88,6 +92,38 @@ class _Way:
         self.held = 0
         self.ended = False
         self.is_starved = False  # there was no pipe for what may be there
+        self.is_much = False  # the last turn moved more than a few messages
+
+    def move_little(self, pipes: Pipes) -> bool:
+        """Pass on a message that fits a page; False when there may be more.
+
+        Only for an event that tells of bytes and not of an end: a short read has then taken all
+        (epoll(7)), where the end would need another look. Raises OSError as `move` does.
+        """
+        if self.is_much or self.held or self.ended:
+            return False
+        self.pipe = pipes.take()
+        self.is_starved = self.pipe is None
+        if self.pipe is None:
+            return True
+        try:
+            count = self.source.recv_into(pipes.page)
+        except BlockingIOError:
+            self._release(pipes)
+            return True
+        if not count:
+            self._release(pipes)
+            return False  # `move` sees the end
+        try:
+            sent = self.sink.send(pipes.page[:count])
+        except BlockingIOError:
+            sent = 0
+        self.moved += sent
+        if sent < count:
+            self.held = os.write(self.pipe[1], pipes.page[sent:count])
+            return True
+        self._release(pipes)
+        return count < _PAGE_BYTES
 
     def move(self, pipes: Pipes) -> bool:
         """Pass on what there is, up to a fair share; True when there may be more.
@@ -95,6 +131,13 @@ class _Way:
         Raises OSError when one of the two connections has broken.
         """
         source, sink = self.source.fileno(), self.sink.fileno()
+        before = self.moved
+        try:
+            return self._splice(pipes, source, sink)
+        finally:
+            self.is_much = self.moved - before > _MUCH_BYTES
+
+    def _splice(self, pipes: Pipes, source: int, sink: int) -> bool:
         for _ in range(_ROUNDS):
             if not self.held:
                 if self.ended:
@@ -206,17 +249,18 @@ class Connection:
         if events & _GONE or self.ways[1 - index].held:
             self.event(events)
         else:
-            self._move(self.ways[index : index + 1], events)
+            self._move(self.ways[index : index + 1], events, is_message=True)
 
     def event(self, events: int) -> None:
         """Move what can be moved in both directions."""
         self._move(self.ways, events)
 
-    def _move(self, ways: "tuple[_Way, ...]", events: int) -> None:
+    def _move(self, ways: "tuple[_Way, ...]", events: int, *, is_message: bool = False) -> None:
         again = False
         try:
             for way in ways:
-                again = way.move(self.loop.pipes) or again
+                if not (is_message and way.move_little(self.loop.pipes)):
+                    again = way.move(self.loop.pipes) or again
         except OSError:
             self.abort()
             return

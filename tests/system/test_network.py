@@ -380,3 +380,21 @@ def test_peers_that_never_read_take_only_their_share(rpod: Command, image: str) 
             hog.close()
         for client in polite:
             assert client.recv(100) == b"hello"
+
+
+@rpod_only
+def test_last_message_and_the_end_come_together(rpod: Command, image: str) -> None:
+    """A short message, many of them, or more than a page: what was sent arrives, then the end."""
+    with echo_container(rpod, image, descriptors=1024) as port:
+        for data in (b"x", b"word " * 20, bytes(4096), bytes(range(256)) * 4096):
+            for _ in range(50):
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                    sender = threading.Thread(target=_send_and_end, args=(client, data))
+                    sender.start()
+                    assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == data
+                    sender.join()
+
+
+def _send_and_end(client: socket.socket, data: bytes) -> None:
+    client.sendall(data)
+    client.shutdown(socket.SHUT_WR)
