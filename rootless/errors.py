@@ -32,6 +32,27 @@ class UsageError(RootlessError):
     pass
 
 
+class of_option:
+    """Name an option in the error of what reads its value, where the error does not yet.
+
+    What it reads is also read for other options, and elsewhere, so that it cannot know the name.
+    """
+
+    __slots__ = ("_option",)
+
+    def __init__(self, option: str) -> None:
+        self._option = option
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        message = getattr(error, "message", "")
+        if error is not None and message and not message.startswith("--"):
+            error.message = f"{self._option}: {message}"  # type: ignore[attr-defined]  # has one
+            error.args = (f"{self._option}: {message}", *error.args[1:])
+
+
 class HostError(RootlessError):
     pass
 

@@ -67,7 +67,9 @@ def parse_platform(text: str) -> Platform:
     parts = text.strip().lower().split("/")
     if len(parts) == 1 or parts[0] in _KNOWN:
         parts = ["linux", *parts]
-    if len(parts) > _PARTS or not all(part and _WORD.issuperset(part) for part in parts):
+    if len(parts) > _PARTS or not all(
+        part[:1].isalnum() and _WORD.issuperset(part) for part in parts
+    ):
         raise InvalidReference(
             f"platform {text[:60]!r}: OS/ARCHITECTURE[/VARIANT] is expected",
             remedy="write for example --platform linux/arm64",

@@ -229,10 +229,10 @@ def copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
         data = read_file(path, limit_bytes=_SECCOMP_LIMIT_BYTES)
         json.loads(data)
     except OSError as error:
-        raise UsageError(f"read seccomp profile {path}: {error.strerror}") from error
+        raise UsageError(f"--security-opt seccomp={path}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(
-            f"read seccomp profile {path}: not JSON: {error}",
+            f"--security-opt seccomp={path}: not JSON: {error}",
             remedy="use an OCI or docker seccomp profile, or seccomp=unconfined",
         ) from error
     write_new(f"{bundle}/seccomp.json", data)

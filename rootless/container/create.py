@@ -22,7 +22,7 @@ from rootless.container.names import check_name, make_name
 from rootless.container.network_choice import choose_network, published_ports
 from rootless.container.request import ContainerRequest
 from rootless.container.sources import find_sources
-from rootless.errors import UsageError
+from rootless.errors import UsageError, of_option
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.sandbox.drivers import COPY, FUSE
@@ -334,15 +334,19 @@ def _check(host: Host, request: ContainerRequest) -> None:
 
         check_mode(request.root_emulation)
     if request.timeout < 0:
-        raise UsageError("--timeout must not be negative")
+        raise UsageError(f"--timeout {request.timeout}: must not be negative")
     if request.secret:
         from rootless.container.secrets import parse_secrets
 
-        parse_secrets(host, request.secret)
+        with of_option("--secret"):
+            parse_secrets(host, request.secret)
     if request.uidmap or request.gidmap:
         _choose_namespace(host, request)
     for name in request.requires:
-        find_id(host.layout, name)
+        with of_option("--requires"):
+            find_id(host.layout, name)
+    if request.pidfile and not os.path.isdir(os.path.dirname(os.path.abspath(request.pidfile))):
+        raise UsageError(f"--pidfile {request.pidfile}: the directory does not exist")
     if request.rm and _restart(request):
         raise UsageError(
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
@@ -395,9 +399,11 @@ def _surroundings(
     if request.volumes_from:
         from rootless.container.volumes_from import inherit
 
-        inherited = inherit(host, request.volumes_from)
+        with of_option("--volumes-from"):
+            inherited = inherit(host, request.volumes_from)
     mounts = user_mounts.collect(request, config.volumes, working_directory(), inherited)
-    network = choose_network(host, request)
+    with of_option("--network"):
+        network = choose_network(host, request)
     layers = _layers(host, request, image, key)
     return spec.Surroundings(
         container_id=container_id,
@@ -470,7 +476,7 @@ def _record(
         labels=config.labels | labels_of(request) | _unit_label(host),
         mounts=tuple(user_mounts.to_record(*source[:3]) for source in around.sources),
         annotations={},
-        stop_signal=parse_signal(signal_text) if signal_text else int(signal.SIGTERM),
+        stop_signal=_stop_signal(signal_text, asked=request.stop_signal),
         stop_timeout_s=request.stop_timeout,
         timeout_s=request.timeout,
         tty=request.tty,
@@ -506,13 +512,26 @@ def _restart(request: ContainerRequest) -> str:
         return ""
     from rootless.container.restart import parse_policy
 
-    return parse_policy(request.restart)
+    with of_option("--restart"):
+        return parse_policy(request.restart)
+
+
+def _stop_signal(text: str, *, asked: str | None) -> int:
+    if not text:
+        return int(signal.SIGTERM)
+    with of_option("--stop-signal" if asked else "STOPSIGNAL of the image"):
+        return parse_signal(text)
 
 
 def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[str, object] | None:
     # Nearly every container has no checks, and pays nothing for them.
-    given = (request.health_cmd, request.health_interval, request.health_startup_cmd)
-    if not config.healthcheck and given == (None, None, None):
+    defaults = ContainerRequest._field_defaults
+    is_plain = all(
+        value == defaults[field]
+        for field, value in request._asdict().items()
+        if field[:7] == "health_"
+    )
+    if not config.healthcheck and is_plain:
         if request.sdnotify == "healthy":
             raise UsageError(
                 'sdnotify policy "healthy" requires a healthcheck to be set',

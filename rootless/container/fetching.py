@@ -2,7 +2,22 @@
 
 from rootless import images
 from rootless.container.request import ContainerRequest
-from rootless.errors import UsageError
+from rootless.errors import UsageError, of_option
+
+
+def _platform(request: ContainerRequest) -> str | None:
+    """Return the platform that the options name, checked. Raises UsageError, InvalidReference."""
+    words = {"--arch": request.arch, "--os": request.os, "--variant": request.variant}
+    platform = images.join_platform(request.platform, *(text or "" for text in words.values()))
+    if platform:
+        from storage.platform import parse_platform
+
+        for option, word in words.items():
+            if word and "/" in word:
+                raise UsageError(f"{option} {word!r}: one word is expected")
+        with of_option(next((one for one, word in words.items() if word), "--platform")):
+            parse_platform(platform)
+    return platform
 
 
 def pull_settings(request: ContainerRequest) -> images.PullSettings:
@@ -17,11 +32,11 @@ def pull_settings(request: ContainerRequest) -> images.PullSettings:
                 f"--retry-delay: {request.retry_delay!r} is no duration", remedy="say 2s"
             )
         delay_s = parsed_s
+    if request.creds is not None and ":" not in request.creds:
+        raise UsageError("--creds: USER:PASSWORD is expected", remedy="or: rpod login")
     return images.PullSettings(
         pull=request.pull,
-        platform=images.join_platform(
-            request.platform, request.arch or "", request.os or "", request.variant or ""
-        ),
+        platform=_platform(request),
         tls_verify=request.tls_verify,
         authfile=request.authfile,
         creds=request.creds,

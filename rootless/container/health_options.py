@@ -139,7 +139,7 @@ def _count(option: str, value: int | None, default: object) -> int:
     if value is None:
         return default if isinstance(default, int) else _DEFAULT_RETRIES
     if value < 1:
-        raise UsageError(f"--health-{option}: must be greater than 0")
+        raise UsageError(f"--health-{option} {value}: must be greater than 0")
     return value
 
 

@@ -18,6 +18,6 @@ def labels_of(request: ContainerRequest) -> dict[str, str]:
     for text in (*_label_lines(request), *request.label):
         name, _, value = text.partition("=")
         if not name:
-            raise UsageError(f'invalid label "{text}"', remedy="use --label NAME=VALUE")
+            raise UsageError(f'--label: invalid label "{text}"', remedy="use --label NAME=VALUE")
         labels[name] = value
     return labels

@@ -45,7 +45,7 @@ def _parse(text: str) -> tuple[str, int, int]:
     kind = _KNOWN.get(name.lower().removeprefix("rlimit_"))
     if kind is None or not separator:
         raise UsageError(
-            f'invalid ulimit "{text}"',
+            f'--ulimit: invalid ulimit "{text}"',
             remedy="use NAME=SOFT[:HARD], NAME one of " + " ".join(sorted(_KNOWN)),
         )
     if value == "host":
@@ -69,7 +69,7 @@ def _number(text: str, value: str) -> int:
     if value in ("-1", "unlimited"):
         return _UNLIMITED
     if not value.isdecimal() or len(value) > _MAX_DIGITS:
-        raise UsageError(f'invalid ulimit "{text[:80]}": {value[:80]!r} is not a number')
+        raise UsageError(f'--ulimit: invalid ulimit "{text[:80]}": {value[:80]!r} is not a number')
     return min(int(value), _UNLIMITED)
 
 

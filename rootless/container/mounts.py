@@ -3,7 +3,7 @@
 import os
 
 from rootless.container.request import ContainerRequest
-from rootless.errors import MountSourceMissing, UsageError
+from rootless.errors import MountSourceMissing, UsageError, of_option
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -313,9 +313,12 @@ def collect(
     `inherited` are those of other containers, where the request has none of its own.
     Raises UsageError, MountSourceMissing.
     """
-    mounts = [parse_volume(text, cwd) for text in request.volume]
-    mounts += [mount for text in request.mount for mount in parse_mounts(text, cwd)]
-    mounts += [parse_tmpfs(text) for text in request.tmpfs]
+    with of_option("--volume"):
+        mounts = [parse_volume(text, cwd) for text in request.volume]
+    with of_option("--mount"):
+        mounts += [mount for text in request.mount for mount in parse_mounts(text, cwd)]
+    with of_option("--tmpfs"):
+        mounts += [parse_tmpfs(text) for text in request.tmpfs]
     targets: set[str] = set()
     for mount in mounts:
         if mount.target in targets:

@@ -9,7 +9,7 @@ from rootless.container.pods import is_running
 from rootless.container.pods_create import PodRequest, create_pod, find_or_make_infra, infra_of
 from rootless.container.pods_remove import remove_pod
 from rootless.container.request import ContainerRequest
-from rootless.errors import UsageError
+from rootless.errors import UsageError, of_option
 from storage.pods import PodRecord, find_pod
 
 TYPE_CHECKING = False
@@ -99,7 +99,8 @@ def enter_pod(host: "Host", request: ContainerRequest) -> tuple[ContainerRequest
 
     Raises PodNotFound, UsageError.
     """
-    pod = find_pod(host.layout, str(request.pod))
+    with of_option("--pod"):
+        pod = find_pod(host.layout, str(request.pod))
     if request.userns not in ("", "host", host.config.userns or "host"):
         raise UsageError("--userns and --pod cannot be set together")
     if request.init_ctr is not None and is_running(host, pod):

@@ -68,7 +68,7 @@ def _flag(text: str, value: str) -> bool:
 
 def _profile_path(path: str) -> str:
     if not os.path.isfile(path):
-        raise UsageError(f"read seccomp profile {path}: no such file")
+        raise UsageError(f"--security-opt seccomp={path}: no such file")
     return os.path.abspath(path)
 
 

@@ -14,7 +14,7 @@ from rootless.container.merged import Accounts
 from rootless.container.request import DEFAULT_PIDS, ContainerRequest, asked_limits
 from rootless.container.security import masked_and_readonly, parse_security_options
 from rootless.container.users import KEEP_GROUPS, User, check_mapped, resolve_user
-from rootless.errors import UsageError
+from rootless.errors import UsageError, of_option
 from rootless.linux.userns import to_host
 from rootless.sandbox import capabilities, defaults
 from storage import lightjson as json
@@ -114,7 +114,11 @@ def wanted_user(
     text = request.user if request.user is not None else image.user
     if request.user is None and namespace.mode == "keep-id":
         text = f"{namespace.own_uid}:{namespace.own_gid}"
-    return resolve_user(text, accounts.passwd, accounts.group, request.group_add)
+    if request.group_add:
+        with of_option("--group-add"):
+            resolve_user("", accounts.passwd, accounts.group, request.group_add)
+    with of_option("--user"):
+        return resolve_user(text, accounts.passwd, accounts.group, request.group_add)
 
 
 def find_user(request: ContainerRequest, image: ImageConfig, around: Surroundings) -> User:
@@ -186,18 +190,23 @@ def _process(
     hostname: str,
     no_new_privileges: bool,
 ) -> dict[str, object]:
-    names = capabilities.resolve(request.cap_add, request.cap_drop, request.privileged)
+    if request.cap_drop:
+        with of_option("--cap-drop"):
+            capabilities.resolve((), request.cap_drop, request.privileged)
+    with of_option("--cap-add"):
+        names = capabilities.resolve(request.cap_add, request.cap_drop, request.privileged)
     sets = capabilities.sets_for_user(names, request.cap_add, uid=user.uid)
-    environment = make_environment(
-        request, image.env, caller_environment(), home=user.home, hostname=hostname
-    )
+    with of_option("--env"):
+        environment = make_environment(
+            request, image.env, caller_environment(), home=user.home, hostname=hostname
+        )
     if around.namespace.emulation == "bpf":
         environment.setdefault("APT_CONFIG", "/etc/rpod-apt.conf")
     if runs_systemd(request, image):
         # systemd.io, CONTAINER_INTERFACE: what becomes its machine-id.
         environment.setdefault("container_uuid", around.container_id[:32])
     if request.workdir is not None and not request.workdir.startswith("/"):
-        raise UsageError(f'the working directory "{request.workdir}" is not an absolute path')
+        raise UsageError(f'--workdir: the directory "{request.workdir}" is not an absolute path')
     process: dict[str, object] = {
         "terminal": request.tty,
         "user": {
@@ -224,7 +233,9 @@ def _umask(text: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value <= 0o777:
-        raise UsageError(f'invalid umask "{text}"', remedy="use an octal number such as 0022")
+        raise UsageError(
+            f'--umask: invalid umask "{text}"', remedy="use an octal number such as 0022"
+        )
     return value
 
 
@@ -238,7 +249,7 @@ def _namespaces(request: ContainerRequest, around: Surroundings) -> list[str]:
     ):
         if value not in ("private", "host", "", "shareable") and kind not in around.joins:
             raise UsageError(
-                f"--{kind}={value}: unknown namespace",
+                f"--{'cgroupns' if kind == 'cgroup' else kind}={value}: unknown namespace",
                 remedy="use private, host, container:NAME or ns:PATH",
             )
         if value != "host":
@@ -371,7 +382,7 @@ def _own_annotations(request: ContainerRequest) -> dict[str, str]:
     for text in request.annotation:
         name, separator, value = text.partition("=")
         if not name or not separator or name.startswith("dev.rpod."):
-            raise UsageError(f'invalid annotation "{text}"', remedy="use NAME=VALUE")
+            raise UsageError(f'--annotation: invalid annotation "{text}"', remedy="use NAME=VALUE")
         result[name] = value
     return result
 
@@ -402,7 +413,7 @@ def _sysctls(request: ContainerRequest, around: Surroundings) -> dict[str, str]:
     for text in request.sysctl:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            raise UsageError(f'invalid sysctl "{text}"', remedy="use --sysctl NAME=VALUE")
+            raise UsageError(f'--sysctl: invalid sysctl "{text}"', remedy="use --sysctl NAME=VALUE")
         name = name.replace("/", ".")
         allowed = (
             (name.startswith("net.") and not around.network.is_host)

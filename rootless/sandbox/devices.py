@@ -109,10 +109,14 @@ def _split(text: str) -> tuple[str, str, str]:
     if rest and rest[-1] and set(rest[-1]) <= _PERMISSIONS:
         permissions = rest.pop()
     if len(rest) > 1 or not source.startswith("/") or not all(part for part in rest):
-        raise UsageError(f'invalid device "{text}"', remedy="use --device /dev/NAME[:/PATH][:rwm]")
+        raise UsageError(
+            f'--device: invalid device "{text}"', remedy="use --device /dev/NAME[:/PATH][:rwm]"
+        )
     path = rest[0] if rest else source
     if not path.startswith("/"):
-        raise UsageError(f'invalid device "{text}": the path in the container must be absolute')
+        raise UsageError(
+            f'--device: invalid device "{text}": the path in the container must be absolute'
+        )
     return os.path.normpath(source), os.path.normpath(path), permissions
 
 
