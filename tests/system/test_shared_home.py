@@ -276,3 +276,14 @@ def test_start_asks_the_shared_file_system_little(
     with open(log, encoding="utf-8", errors="replace") as file:
         asked = [line for line in file if shared.home in line]
     assert 0 < len(asked) < 25, "".join(asked)
+
+
+@pytest.mark.parametrize("fuse", [True, False], ids=["fuse", "no fuse"])
+def test_one_id_is_whoever_is_asked_for(shared: Cluster, loaded: str, fuse: bool) -> None:
+    """Also of an image with directories that neither that user nor root of it owns."""
+    two = shared.machine("two", fuse=fuse)
+    recipe = f"FROM {loaded}\nRUN mkdir -p /run/x && chown 5:6 /run /run/x && chmod 755 /run\n"
+    two("build", "-q", "-t", "localhost/owned", "-f", "-", "/etc/ssl", input=recipe.encode())
+    for options, uid in ((("--user=33",), 33), (("--userns=keep-id",), two.account.uid)):
+        for name in (loaded, "localhost/owned"):
+            assert two(*RUN, *options, name, "id", "-u").out == f"{uid}\n"
