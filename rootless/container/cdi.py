@@ -26,6 +26,7 @@ from storage.record import NamedTuple
 DIRECTORIES = ("/etc/cdi", "/run/cdi")
 _ENDINGS = (".json", ".yaml", ".yml")
 _GPU = "/gpu"
+_MOUNT_TYPES = ("", "bind", "none", "tmpfs")
 # Hooks that change nothing which a container of ours has.
 _NOTHING_TO_DO = ("disable-device-node-modification", "chmod", "enable-cuda-compat")
 
@@ -41,12 +42,14 @@ class Spec(NamedTuple):
 
 def find_devices(names: "tuple[str, ...]", directories: "tuple[str, ...]") -> list[Injection]:
     """Return what each name stands for. Raises UsageError, MountSourceMissing, InvalidDocument."""
-    specs = read_specs(directories)
+    specs, broken = read_specs(directories)
     found: list[Injection] = []
     common: set[str] = set()
     for name in names:
         kind, _, device = name.partition("=")
         candidates = [spec for spec in specs if spec.kind == kind and device in spec.devices]
+        if not candidates and broken:
+            raise broken[0]
         if not candidates:
             raise MountSourceMissing(
                 f"--device {name}: {_why(kind, specs)}", remedy=_remedy(specs, directories)
@@ -64,7 +67,10 @@ def gpu_names(text: str, directories: "tuple[str, ...]") -> tuple[str, ...]:
 
     Raises UsageError, MountSourceMissing, InvalidDocument.
     """
-    specs = [spec for spec in read_specs(directories) if spec.kind.endswith(_GPU)]
+    every, broken = read_specs(directories)
+    specs = [spec for spec in every if spec.kind.endswith(_GPU)]
+    if not specs and broken:
+        raise broken[0]
     if not specs:
         raise MountSourceMissing(
             f"--gpus {text}: no file in {', '.join(directories)} describes a GPU",
@@ -86,19 +92,27 @@ def gpu_names(text: str, directories: "tuple[str, ...]") -> tuple[str, ...]:
     return tuple(f"{kind}={name}" for name in wanted)
 
 
-def read_specs(directories: "tuple[str, ...]") -> list[Spec]:
-    """Return the files of these directories, what goes first at the beginning.
+def read_specs(directories: "tuple[str, ...]") -> tuple[list[Spec], list[InvalidDocument]]:
+    """Return the files of these directories, what goes first at the beginning, and what is broken.
 
-    Raises InvalidDocument.
+    Another vendor's broken file is no reason to withhold a device.
     """
-    specs = []
+    specs: list[Spec] = []
+    broken: list[InvalidDocument] = []
     for directory in reversed(directories):
         try:
             names = sorted(os.listdir(directory))
         except OSError:
             continue  # not there, or not for this user
-        specs += [_read(f"{directory}/{name}") for name in names if name.endswith(_ENDINGS)]
-    return specs
+        for name in names:
+            if name.endswith(_ENDINGS):
+                try:
+                    specs.append(_read(f"{directory}/{name}"))
+                except InvalidDocument as error:
+                    broken.append(error)
+                except UsageError as error:
+                    broken.append(InvalidDocument(error.message, remedy=error.remedy))
+    return specs, broken
 
 
 def _read(path: str) -> Spec:
@@ -133,17 +147,25 @@ def _injection(edits: dict[str, object], name: str, where: str) -> Injection:
     """Read one `containerEdits`. Raises InvalidDocument."""
     result = Injection(name)
     for text in get_strings(edits, "env", where) or ():
-        variable, _, value = text.partition("=")
+        variable, separator, value = text.partition("=")
+        if not variable or not separator:
+            raise InvalidDocument(f"{where}: env: {text!r} is not NAME=VALUE")
         result.env[variable] = value
     for entry in get_list(edits, "deviceNodes", where):
         node = as_object(entry, where)
-        path = get_text(node, "path", where)
+        path = _absolute(node, "path", where)
         result.devices.append((get_text(node, "hostPath", where) or path, path))
     for entry in get_list(edits, "mounts", where):
         mount = as_object(entry, where)
         options = get_strings(mount, "options", where) or ()
-        source, target = get_text(mount, "hostPath", where), get_text(mount, "containerPath", where)
-        result.mounts.append((source, target, options, get_text(mount, "type", where)))
+        kind = get_text(mount, "type", where)
+        if kind not in _MOUNT_TYPES:
+            raise InvalidDocument(
+                f"{where}: mounts: type {kind!r} is none of a user: bind or tmpfs"
+            )
+        source = kind if kind == "tmpfs" else _absolute(mount, "hostPath", where)
+        target = _absolute(mount, "containerPath", where)
+        result.mounts.append((source, target, options, kind))
     for entry in get_list(edits, "hooks", where):
         hook = as_object(entry, where)
         words = get_strings(hook, "args", where) or (get_text(hook, "path", where),)
@@ -161,6 +183,13 @@ def _injection(edits: dict[str, object], name: str, where: str) -> Injection:
     return result
 
 
+def _absolute(fields: dict[str, object], key: str, where: str) -> str:
+    path = get_text(fields, key, where)
+    if not path.startswith("/") or not path.strip("/"):
+        raise InvalidDocument(f"{where}: {key}: {path!r} is not an absolute path")
+    return path
+
+
 def _add_hook(result: Injection, words: "tuple[str, ...]", where: str) -> None:
     """Do what a hook would do, as far as it is links and ldconfig."""
     program = os.path.basename(words[0])
@@ -173,7 +202,7 @@ def _add_hook(result: Injection, words: "tuple[str, ...]", where: str) -> None:
     elif action == "create-symlinks":
         for link in _values(rest, "--link"):
             target, separator, path = link.partition("::")
-            if not separator:
+            if not separator or not target or not path.strip("/"):
                 raise InvalidDocument(f"{where}: hooks: --link {link}: TARGET::PATH is expected")
             result.links.append((target, path if path.startswith("/") else f"/{path}"))
     elif action in ("update-ldcache", "create-soname-symlinks"):

@@ -124,6 +124,42 @@ def test_what_cannot_be_injected_is_said_before_anything_is_made(
     assert rpod("ps", "-aq").lines == []
 
 
+def edits(**given: object) -> str:
+    device = {"name": "0", "containerEdits": given}
+    return json.dumps({"cdiVersion": "0.6.0", "kind": "odd.com/it", "devices": [device]})
+
+
+LINKS = {"path": "/x", "args": ["nvidia-ctk", "hook", "create-symlinks", "--link", "::"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (edits(env=["=x"]), "env: '=x' is not NAME=VALUE"),
+        (edits(env=["A"]), "env: 'A' is not NAME=VALUE"),
+        (edits(mounts=[{"hostPath": "etc", "containerPath": "/o"}]), "'etc' is not an absolute"),
+        (edits(mounts=[{"hostPath": "/etc", "containerPath": "/"}]), "'/' is not an absolute"),
+        (edits(mounts=[{"hostPath": "/o", "containerPath": "/o", "type": "overlay"}]), "'overlay'"),
+        (edits(deviceNodes=[{"path": "dev/x"}]), "'dev/x' is not an absolute path"),
+        (edits(hooks=[LINKS]), "--link ::: TARGET::PATH is expected"),
+        ('{"kind": "odd.com/i', "odd.json: not JSON"),
+        ("[" * 100_000, "odd.json: nested too deeply"),
+        ('{"kind": "a.com/../b"}', "is not vendor/class"),
+    ],
+    ids=["name", "value", "source", "root", "type", "node", "link", "torn", "deep", "kind"],
+)
+def test_an_odd_description_is_refused_and_spoils_no_other(
+    rpod: Command, image: str, described: dict[str, str], account_dir: str, text: str, said: str
+) -> None:
+    with open(f"{account_dir}/cdi/odd.json", "w", encoding="utf-8") as file:
+        file.write(text)
+    done = rpod("run", "--device", "odd.com/it=0", image, "true", env=described, check=False)
+    assert (done.code, said in done.err) == (125, True), done.told
+    assert rpod("ps", "-aq").lines == []
+    script = ("run", "--rm", "--device", "vendor.com/gpu=0", image, "sh", "-c", "echo $GPU")
+    assert rpod(*script, env=described).out == "yes\n"
+
+
 def test_a_library_that_the_images_glibc_can_load(rpod: Command, described: dict[str, str]) -> None:
     """The host's own C library is new enough for the host's own libraries."""
     done = rpod(
