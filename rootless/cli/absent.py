@@ -34,6 +34,9 @@ COMMANDS = {
     "system service": "rpod has no REST socket yet",
     "unmount": "mounts belong to the container: there is nothing to unmount",
     "volume": _NOT_YET,
+    "volume mount": "a volume is a directory: see Mountpoint in `rpod volume inspect`",
+    "volume reload": "there are no volume plugins whose volumes could have changed",
+    "volume unmount": "a volume is a directory: there is nothing to unmount",
 }
 
 OPTIONS = {
