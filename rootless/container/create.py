@@ -6,25 +6,22 @@ command removes.
 """
 
 import os
-import time
 
 from rootless import images
 from rootless.container import mounts as user_mounts
 from rootless.container import spec
 from rootless.container.bundle import NAME_FILE, write_bundle, write_new
+from rootless.container.create_record import log_options_of, make_record, restart_policy
 from rootless.container.fetching import pull_settings
 from rootless.container.idmap import HOST, UserNamespace, choose, fit_single_id, layer_maps
-from rootless.container.labels import labels_of
-from rootless.container.limits import clamp_oom_score, parse_signal
-from rootless.container.logfile import timestamp
+from rootless.container.limits import clamp_oom_score
 from rootless.container.merged import read_accounts
 from rootless.container.names import check_name, make_name
-from rootless.container.network_choice import choose_network, published_ports
+from rootless.container.network_choice import choose_network
 from rootless.container.request import ContainerRequest
 from rootless.container.sources import find_sources
 from rootless.errors import UsageError, of_option
 from rootless.host.paths import Host
-from rootless.linux import signals as signal
 from rootless.sandbox.drivers import COPY, FUSE
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
@@ -220,7 +217,7 @@ def _make(host: Host, request: ContainerRequest, basis: _Basis, place: Place) ->
             around = _surroundings(host, request, config, image, namespace, key, made)
             if joins or place.container_id:
                 around = _share(host, around, joins, place.container_id)
-            record = _record(host, request, image, config, around, (key, driver))
+            record = make_record(host, request, image, config, around, (key, driver))
             if joins or place.pod:
                 record = _tell_others(host, record, request, place)
             write_bundle(host, request, config, around, record, is_single)
@@ -326,7 +323,7 @@ def _check(host: Host, request: ContainerRequest) -> None:
             f"container id file {request.cidfile} exists",
             remedy="make sure the other container is not running, then remove the file",
         )
-    _log_options(request)
+    log_options_of(request)
     if request.systemd not in ("true", "always", "false"):
         raise UsageError(f"--systemd={request.systemd}: use true, always or false")
     if request.root_emulation != "auto":
@@ -347,19 +344,11 @@ def _check(host: Host, request: ContainerRequest) -> None:
             find_id(host.layout, name)
     if request.pidfile and not os.path.isdir(os.path.dirname(os.path.abspath(request.pidfile))):
         raise UsageError(f"--pidfile {request.pidfile}: the directory does not exist")
-    if request.rm and _restart(request):
+    if request.rm and restart_policy(request):
         raise UsageError(
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
             remedy="leave one of the two out",
         )
-
-
-def _log_options(request: ContainerRequest) -> dict[str, str]:
-    if request.log_driver in ("k8s-file", "json-file", "none") and not request.log_opt:
-        return {}
-    from rootless.container.log_options import read_options
-
-    return read_options(request.log_driver, request.log_opt, tty=request.tty)
 
 
 def _check_free(host: Host, name: str) -> None:
@@ -430,121 +419,6 @@ def working_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
-
-
-def _unit_label(host: Host) -> dict[str, str]:
-    """Return the label that names the unit of systemd that makes this container."""
-    unit = host.environ.get("PODMAN_SYSTEMD_UNIT")
-    return {"PODMAN_SYSTEMD_UNIT": unit} if unit else {}
-
-
-def _record(
-    host: Host,
-    request: ContainerRequest,
-    image: ImageRecord,
-    config: ImageConfig,
-    around: spec.Surroundings,
-    place: tuple[str, str],
-) -> ContainerRecord:
-    """Return the record; `place` is the key of the layers, and a driver instead of the host's."""
-    from rootless.host.probe import storage_driver
-
-    key, driver = place
-
-    signal_text = request.stop_signal or config.stop_signal
-    if spec.runs_systemd(request, config):
-        from rootless.container import systemd_inside
-
-        systemd_inside.check(host, request)
-        signal_text = signal_text or systemd_inside.STOP_SIGNAL
-    command = spec.container_command(request, config)
-    return ContainerRecord(
-        id=around.container_id,
-        name=around.name,
-        created_at=timestamp(time.time_ns()),
-        image_name=image.names[0] if image.names else request.image,
-        image_id=image.image_id,
-        image_digest=image.manifest_digest,
-        command=tuple(command),
-        map_key=key,
-        chain_ids=image.chain_ids,
-        uid_map=around.namespace.maps.uids,
-        gid_map=around.namespace.maps.gids,
-        driver=driver or storage_driver(host),
-        network=around.network.mode,
-        ports=published_ports(host, request, config, around),
-        labels=config.labels | labels_of(request) | _unit_label(host),
-        mounts=tuple(user_mounts.to_record(*source[:3]) for source in around.sources),
-        annotations={},
-        stop_signal=_stop_signal(signal_text, asked=request.stop_signal),
-        stop_timeout_s=request.stop_timeout,
-        timeout_s=request.timeout,
-        tty=request.tty,
-        interactive=request.interactive,
-        auto_remove=request.rm,
-        init=request.init,
-        log_driver="k8s-file" if request.log_driver == "json-file" else request.log_driver,
-        log_options=_log_options(request),
-        anonymous_volumes=tuple(
-            source.name
-            for source in around.sources
-            if source.mount.kind == user_mounts.VOLUME and not source.mount.source
-        ),
-        networks=around.network.attachments,
-        image_mounts=tuple(
-            chain for source in around.sources if source.tree for chain in source.tree.chain_ids
-        ),
-        cidfile=os.path.abspath(request.cidfile) if request.cidfile else "",
-        pidfile=os.path.abspath(request.pidfile) if request.pidfile else "",
-        restart=_restart(request),
-        health=_health(host, request, config),
-        joins=around.joins,
-        request={
-            field: value
-            for field, value in request._asdict().items()
-            if value != ContainerRequest._field_defaults[field] and field != "creds"
-        },
-    )
-
-
-def _restart(request: ContainerRequest) -> str:
-    if not request.restart:
-        return ""
-    from rootless.container.restart import parse_policy
-
-    with of_option("--restart"):
-        return parse_policy(request.restart)
-
-
-def _stop_signal(text: str, *, asked: str | None) -> int:
-    if not text:
-        return int(signal.SIGTERM)
-    with of_option("--stop-signal" if asked else "STOPSIGNAL of the image"):
-        return parse_signal(text)
-
-
-def _health(host: Host, request: ContainerRequest, config: ImageConfig) -> dict[str, object] | None:
-    # Nearly every container has no checks, and pays nothing for them.
-    defaults = ContainerRequest._field_defaults
-    is_plain = all(
-        value == defaults[field]
-        for field, value in request._asdict().items()
-        if field[:7] == "health_"
-    )
-    if not config.healthcheck and is_plain:
-        if request.sdnotify == "healthy":
-            raise UsageError(
-                'sdnotify policy "healthy" requires a healthcheck to be set',
-                remedy="add --health-cmd",
-            )
-        return None
-    from rootless.container.health_options import details_without_check, make_health
-
-    health = make_health(request, config)
-    if health is None and not request.no_healthcheck and request.health_cmd is None:
-        for option in details_without_check(request):
-            host.note(f"{option} has no effect: neither --health-cmd nor the image has a check")
-    return health
 
 
 def _give_name(host: Host, record: ContainerRecord, *, is_generated: bool) -> ContainerRecord:
