@@ -22,7 +22,7 @@ from rootless.container.request import ContainerRequest
 from rootless.container.sources import find_sources
 from rootless.errors import UsageError, of_option
 from rootless.host.paths import Host
-from rootless.sandbox.drivers import COPY, FUSE
+from rootless.sandbox.drivers import COPY, FUSE, SQUASH
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
 from storage.errors import ContainerNotFound, NameTaken
@@ -165,6 +165,12 @@ def _create(
         accounts = read_accounts(_layers(host, request, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
         namespace = fit_single_id(namespace, user.uid, user.gid)
+    if driver == SQUASH and namespace.maps.is_single:
+        from rootless.container.single_file import why_not_owned
+
+        if why_not := why_not_owned(namespace.maps):
+            unpacked = _unpack(host, request, found, unpack_maps, on_event, why_not)
+            image, config, key, driver = unpacked
     if namespace.maps.is_single or request.root_emulation not in ("auto", "off"):
         from rootless.container.emulate import choose_emulation
 
@@ -276,18 +282,22 @@ def _unpack(
     found: tuple[ImageRecord, ImageConfig] | None,
     maps: "IdMaps",
     on_event: "OnEvent | None",
+    why_not: str = "",
 ) -> tuple[ImageRecord, ImageConfig, str, str]:
-    """Return the image, its configuration, the key of its layers, and a driver or ""."""
+    """Return the image, its configuration, the key of its layers, and a driver or "".
+
+    `why_not` is a reason against mounting it.
+    """
     if found is None:
         from rootless.container.single_file import prepare_file
 
-        return prepare_file(host, request.image, maps)
+        return prepare_file(host, request.image, maps, why_not)
     image, config = found
     key = map_key(maps.uids, maps.gids)
     if (host.layout.shared or image.store) and not images.is_unpacked(host, image, key):
         from rootless.container.single_file import prepare_image
 
-        mounted = prepare_image(host, image, maps)
+        mounted = prepare_image(host, image, maps, why_not)
         if mounted is not None:
             image, key, driver = mounted
             return image, config, key, driver

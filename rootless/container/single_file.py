@@ -59,8 +59,8 @@ class Prepared(NamedTuple):
     driver: str
 
 
-def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
-    """Make a file ready to be the root of containers.
+def prepare_file(host: Host, text: str, maps: IdMaps, why_not: str = "") -> Prepared:
+    """Make a file ready to be the root of containers; with `why_not` it is not to be mounted.
 
     Raises InvalidArchive, HostError, StoreUnusable, DiskFull.
     """
@@ -68,7 +68,7 @@ def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
     fd, file = open_squash_file(path)
     try:
         chain_id = digest_of(f"squashfs {path} {file.identity}".encode())
-        why_not = why_not_mounted(host)
+        why_not = why_not or why_not_mounted(host)
         key = map_key(maps.uids, maps.gids) if why_not else STUB_KEY
         with layer_lock(host.layout, chain_id):
             if not has_layer(host.layout, key, chain_id):
@@ -84,18 +84,19 @@ def prepare_file(host: Host, text: str, maps: IdMaps) -> Prepared:
 
 
 def prepare_image(
-    host: Host, image: ImageRecord, maps: IdMaps
+    host: Host, image: ImageRecord, maps: IdMaps, why_not: str = ""
 ) -> tuple[ImageRecord, str, str] | None:
     """Take the squashfs of an image that lies in another store, if that can be mounted.
 
-    Returns the image with the layer that stands for the file, its key and the driver; None, with
-    a line for the user, when the image is to be unpacked. Raises StoreUnusable, DiskFull.
+    `why_not` is a reason against it. Returns the image with the layer that stands for the file, its
+    key and the driver; None, with a line for the user, when the image is to be unpacked.
+    Raises StoreUnusable, DiskFull.
     """
     name = image.names[0] if image.names else image.image_id[:12]
     is_own = image.store in ("", host.layout.shared)
     place = Layout(host.layout.shared if is_own else image.store, "")
     path = place.squash_file(image.image_id, squash_kind(maps))
-    why_not = why_not_mounted(host)
+    why_not = why_not or why_not_mounted(host)
     if not os.path.exists(path):
         if not host.layout.shared:
             return None  # nobody has promised one
@@ -123,6 +124,18 @@ def prepare_image(
     return image._replace(chain_ids=(chain_id,)), STUB_KEY, SQUASH
 
 
+def why_not_owned(maps: IdMaps) -> str:
+    """Say why the files of a mount would belong to nobody, and overlay could not copy them up.
+
+    A FUSE mount takes the ids in the file for those of its user namespace, and root alone is there
+    in every file; a single id that stands for another user leaves no root.
+    """
+    inside = maps.uids[0][0]
+    if not maps.is_single or inside == 0:
+        return ""
+    return f"its one user is {inside}, and squashfuse gives files to root"
+
+
 def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str) -> None:
     """Keep what has to be known of a root before it is mounted. Raises HostError, StoreUnusable."""
     with Scratch(host.layout, "squash") as scratch:
@@ -148,6 +161,10 @@ def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str
 
 def look(fd: int, file: SquashFile, point: str) -> dict[str, object]:
     """Mount a file in the namespaces of this process and read it. Raises HostError."""
+    # Root of the namespace may be a subordinate id, and a directory above, made for a job, of a
+    # group that it has not: the namespace is this process's alone, so any place will do.
+    if not os.access(point, os.X_OK):
+        point = next(path for path in ("/mnt", "/srv", "/usr") if os.path.isdir(path))
     take_away = mount_here(os.dup(fd), file.offset, point)
     try:
         files = {

@@ -279,11 +279,17 @@ def test_start_asks_the_shared_file_system_little(
 
 
 @pytest.mark.parametrize("fuse", [True, False], ids=["fuse", "no fuse"])
-def test_one_id_is_whoever_is_asked_for(shared: Cluster, loaded: str, fuse: bool) -> None:
+def test_one_id_is_whoever_is_asked_for(
+    shared: Cluster, one: Machine, loaded: str, fuse: bool
+) -> None:
     """Also of an image with directories that neither that user nor root of it owns."""
     two = shared.machine("two", fuse=fuse)
     recipe = f"FROM {loaded}\nRUN mkdir -p /run/x && chown 5:6 /run /run/x && chmod 755 /run\n"
-    two("build", "-q", "-t", "localhost/owned", "-f", "-", "/etc/ssl", input=recipe.encode())
-    for options, uid in ((("--user=33",), 33), (("--userns=keep-id",), two.account.uid)):
-        for name in (loaded, "localhost/owned"):
-            assert two(*RUN, *options, name, "id", "-u").out == f"{uid}\n"
+    one("build", "-q", "-t", "localhost/owned", "-f", "-", "/etc/ssl", input=recipe.encode())
+    for name in (loaded, "localhost/owned"):
+        for options, uid in ((("--user=33",), 33), (("--userns=keep-id",), two.account.uid)):
+            done = two(*RUN, *options, name, "sh", "-c", "id -u; echo x >>/etc/passwd")
+            assert done.out == f"{uid}\n"
+            assert len(done.err.splitlines()) <= 1
+        assert two("shell", name, "id", "-u").out == f"{two.account.uid}\n"
+        assert two(*RUN, name, "id", "-u").out == "0\n"

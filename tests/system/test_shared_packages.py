@@ -90,6 +90,8 @@ def test_a_cluster_that_a_build_made_starts_on_another_machine(
     full = "--root-emulation=full"
     done = two("run", "--rm", NET, full, "localhost/served", "sh", "-c", START, timeout_s=200)
     assert done.lines[-2:] == ["42", "root"], done.told
+    for options, uid in ((("--user=33",), "33"), (("--userns=keep-id",), str(two.account.uid))):
+        assert two("run", "--rm", NET, *options, "localhost/served", "id", "-u").out == f"{uid}\n"
 
 
 @pytest.mark.parametrize("fuse", [True, False], ids=["fuse", "no fuse"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import images
 from tests.support.accounts import Account
 from tests.support.command import Command
 from tests.system.conftest import check_nothing_left, clean, make_command, traces
@@ -252,3 +253,18 @@ def test_a_copy_that_cannot_be(person: tuple[Command, str], argv: list[str], sai
     done = rpod("shell", *argv, "true", check=False)
     assert done.code == 125
     assert said in done.err
+
+
+def test_a_jobs_directory_that_has_another_group(
+    fresh_rpod: Command, docker_archive: str, account_dir: str
+) -> None:
+    """Root of a namespace of other ids has no right to it; the image is found all the same."""
+    if os.getuid() != 0:
+        pytest.skip("missing: root, to give a directory to a group")
+    job = f"{account_dir}/job"
+    os.mkdir(job, 0o700)
+    os.chown(job, fresh_rpod.account.uid, 0)
+    fresh_rpod.environment["RPOD_NODE_ROOT"] = job
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    done = fresh_rpod("shell", images.NAME, "id", "-u")
+    assert done.out == f"{fresh_rpod.account.uid}\n"
