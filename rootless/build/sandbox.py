@@ -18,7 +18,7 @@ from rootless.container.logfile import timestamp
 from rootless.container.merged import Accounts
 from rootless.container.mounts import UserMount
 from rootless.container.network_choice import network_mode
-from rootless.container.own_cgroup import ask_cgroup, enter_cgroup, make_cgroup
+from rootless.container.own_cgroup import ask_cgroup, begin_cgroup
 from rootless.container.request import ContainerRequest, asked_limits
 from rootless.container.running import Container
 from rootless.container.starting import (
@@ -99,8 +99,7 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     """
     view, plan, raw = prepare(host, directory, command)
     # A cgroup only where a limit needs one: it costs as much as the rest of a short step.
-    group = ask_cgroup(host, view, raw) if asked_limits(command.request) else None
-    make_cgroup(group, plan)
+    group = begin_cgroup(host, view, raw, plan) if asked_limits(command.request) else None
     reader, writer = os.pipe2(os.O_CLOEXEC)
     error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -113,8 +112,8 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     container = Running(pid, {reader: 1, error_reader: 2})
     try:
         try:
-            enter_cgroup(group, raw, container)
-            bring_up(host, view, container, channel, plan.root)
+            ask_cgroup(group, raw, container)
+            bring_up(host, view, container, channel, plan.root, group=group)
         finally:
             channel.close()
             if group is not None:

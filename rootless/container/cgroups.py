@@ -69,8 +69,9 @@ def _is_made(manager: UserManager, call: int) -> bool:
 class Group:
     """A container's cgroup while it is being made."""
 
-    __slots__ = ("_about", "_asked", "_failed", "_manager", "_request", "_settings", "_unit",
-                 "born", "directory", "environ", "fd", "mode", "note", "uid", "view")  # fmt: skip
+    __slots__ = ("_about", "_asked", "_failed", "_manager", "_place", "_request", "_settings",
+                 "_unit", "born", "directory", "environ", "fd", "is_late", "mode", "note",
+                 "uid", "view")  # fmt: skip
 
     def __init__(self, host: "Host", view: "ContainerView", raw: dict[str, object]) -> None:
         annotations = raw.get("annotations")
@@ -88,18 +89,39 @@ class Group:
         self._about = f"rpod container {view.record.name}"
         self._manager = str(words.get(MANAGER, ""))
         self._asked = str(words.get(PARENT, ""))
+        self.is_late = False  # systemd makes it, around a child that is there already
+        self._place: Place | None = None
         self._request: tuple[UserManager, int] | None = None
         self._failed: Exception | None = None
 
-    def ask(self) -> None:
-        """Ask for the scope that `make` will wait for; what fails here is said there."""
+    def begin(self, *, at_once: bool = False) -> None:
+        """Find its place; where systemd is not to make it around the child, make it.
+
+        `fd` is then where the container is to be born. `at_once`: what is started before the child
+        has to be in a scope, too. Raises LimitError.
+        """
+        if self.mode == "disabled":
+            return
+        if self.mode == "split":
+            self._place = own_place()
+        else:
+            self._place = find_place(self.uid, self.environ, self._manager, self._needed())
+        if self._place is None:
+            self._complain(None)
+        elif self._place.manager != "systemd":
+            self._make(self._make_directory(self._place), self._place, 0)
+        elif at_once and self.mode != "no-monitor":
+            self.ask(0)
+            if parent := self._wait_scope(0):
+                self._make(parent, self._place, 0)
+        else:
+            self.is_late = True
+
+    def ask(self, pid: int) -> None:
+        """Ask for a scope around a child; what fails here is said by whoever waits for it."""
         from rootless.linux.dbus import DBusError
 
-        if self.mode in ("disabled", "no-monitor", "split"):
-            return
         runtime = runtime_directory(self.uid, self.environ)
-        if self._manager == "cgroupfs" or not has_manager(runtime):
-            return
         ahead = _ahead.pop(runtime, None)
         if isinstance(ahead, Exception):
             self._failed = ahead
@@ -108,7 +130,7 @@ class Group:
             manager = ahead or UserManager(runtime)
             try:
                 manager.set_timeout()
-                self._request = (manager, manager.ask_scope(self._unit, *self._words(os.getpid())))
+                self._request = (manager, manager.ask_scope(self._unit, *self._words(pid)))
             except BaseException:
                 manager.close()
                 raise
@@ -116,43 +138,21 @@ class Group:
             # A connection that was made ahead may be one of a manager that has ended since.
             self._failed = None if ahead else error
 
-    def make(self) -> None:
-        """Make it around the calling monitor; `fd` is where the container is to be born.
-
-        Raises LimitError.
-        """
-        if self.mode in ("disabled", "no-monitor"):
-            return
-        self._make(0)
-
-    def adopt(self, pid: int) -> None:
-        """Take in a process that was not born in it. Raises LimitError."""
-        if self.mode == "disabled" or (not self.directory and self.mode != "no-monitor"):
-            return
-        if not self.directory:
-            self._make(pid)
-        try:
-            if self.directory:
+    def finish(self, pid: int) -> None:
+        """Have a child in it that waits; it is born there, or moved. Raises LimitError."""
+        if self.is_late:
+            assert self._place is not None
+            if parent := self._wait_scope(pid):
+                self._make(parent, self._place, pid)
+        elif self.directory and not self.born:
+            try:
                 cgroup.move(self.directory, pid)
-        except OSError as error:
-            raise LimitError(
-                f"move the container into its cgroup {self.directory}: {error.strerror}"
-            ) from error
+            except OSError as error:
+                raise LimitError(
+                    f"move the container into its cgroup {self.directory}: {error.strerror}"
+                ) from error
 
-    def _make(self, pid: int) -> None:
-        if self.mode == "split":
-            place = own_place()
-        else:
-            place = find_place(self.uid, self.environ, self._manager, self._needed())
-        if place is None:
-            self._complain(None)
-            return
-        if place.manager == "systemd":
-            parent = self._make_scope(pid or os.getpid())
-            if not parent:
-                return
-        else:
-            parent = self._make_directory(place)
+    def _make(self, parent: str, place: Place, pid: int) -> None:
         try:
             self._fill(parent, place, pid)
         except OSError as error:
@@ -174,7 +174,7 @@ class Group:
             if setting.value != "max" and not setting.file.startswith("memory.swap"):
                 raise missing_error(setting.option, setting.controller, place, self.uid)
 
-    def _make_scope(self, pid: int) -> str:
+    def _wait_scope(self, pid: int) -> str:
         from rootless.linux.dbus import DBusError
 
         try:
@@ -205,17 +205,19 @@ class Group:
                 f"ask the user's systemd for {self._unit}: {text}",
                 remedy="look at systemctl --user status; or use --cgroups=disabled without limits",
             ) from error
-        return cgroup.mount_point() + cgroup.own_path(pid)
+        return cgroup.mount_point() + cgroup.own_path(pid or "self")
 
     def _connect(self) -> UserManager:
         if self._failed is not None:
             raise self._failed
         return UserManager(runtime_directory(self.uid, self.environ))
 
-    def _words(self, pid: int) -> "tuple[str, str, int, int, list[Property]]":
+    def _words(self, pid: int) -> "tuple[str, str, list[int], int, list[Property]]":
         """What a scope is asked for with."""
         slice_name = os.path.basename(self._asked) or _SLICE
-        return slice_name, self._about, pid, self.view.record.stop_timeout_s, self._shares()
+        monitor = 0 if self.mode == "no-monitor" else os.getpid()
+        pids = [one for one in (monitor, pid) if one]
+        return slice_name, self._about, pids, self.view.record.stop_timeout_s, self._shares()
 
     def _shares(self) -> "list[Property]":
         if all(setting.controller == "pids" for setting in self._settings):
@@ -246,7 +248,10 @@ class Group:
         os.mkdir(leaf)
         if place.manager == "systemd":
             os.mkdir(f"{parent}/monitor")
-            cgroup.move(leaf if pid else f"{parent}/monitor", pid)
+            if self.mode != "no-monitor":
+                cgroup.move(f"{parent}/monitor", 0)
+            if pid:
+                cgroup.move(leaf, pid)
         elif self.mode == "split":
             _make_room(parent)
         self.directory = leaf
@@ -256,7 +261,8 @@ class Group:
             apply(leaf, self._settings, self._must())
             if place.manager == "systemd":
                 weigh_monitor(parent, self._settings)
-            self.fd = os.open(leaf, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not pid:
+                self.fd = os.open(leaf, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except BaseException:
             if place.manager == "cgroupfs":
                 cgroup.remove(leaf)

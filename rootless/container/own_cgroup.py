@@ -41,8 +41,10 @@ def load_ahead(host: "Host") -> None:
         connect_ahead(host)
 
 
-def ask_cgroup(host: "Host", view: ContainerView, raw: dict[str, object]) -> "Group | None":
-    """Begin to make the container's cgroup: systemd works on it while the start goes on."""
+def begin_cgroup(
+    host: "Host", view: ContainerView, raw: dict[str, object], plan: child.Plan
+) -> "Group | None":
+    """Decide on the container's cgroup, which becomes the root of its cgroup namespace."""
     linux = raw.get("linux")
     resources = linux.get("resources") if isinstance(linux, dict) else None
     if not has_cgroups(host) and (not resources or list(resources) == ["pids"]):
@@ -50,27 +52,26 @@ def ask_cgroup(host: "Host", view: ContainerView, raw: dict[str, object]) -> "Gr
     from rootless.container.cgroups import Group
 
     group = Group(host, view, raw)
-    group.ask()
+    # Helpers of networks are started before the child, and must not end with the caller's session.
+    group.begin(at_once=view.record.network == "bridge")
+    if group.directory or group.is_late:
+        plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
+        plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
     return group
 
 
-def make_cgroup(group: "Group | None", plan: child.Plan) -> None:
-    """Make the cgroup, which becomes the root of the container's cgroup namespace."""
-    if group is None:
-        return
-    group.make()
-    if group.directory or group.mode == "no-monitor":
-        plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
-        plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
-
-
-def enter_cgroup(group: "Group | None", raw: dict[str, object], container: Container) -> None:
-    """Take in the child where it was not born in the cgroup; it still waits for its id maps."""
+def ask_cgroup(group: "Group | None", raw: dict[str, object], container: Container) -> None:
+    """Ask systemd for the cgroup of a child: it works on it while the child gets its id maps."""
     _set_affinity(raw, container.pid)
+    if group is not None and group.is_late:
+        group.ask(container.pid)
+
+
+def enter_cgroup(group: "Group | None", container: Container) -> None:
+    """Have the child in its cgroup, before it goes on. Raises LimitError."""
     if group is None:
         return
-    if not group.born:
-        group.adopt(container.pid)
+    group.finish(container.pid)
     container.cgroup = group.directory
     if group.note:
         container.notes.append(group.note)

@@ -17,7 +17,7 @@ from rootless.container.etc import (
 )
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
-from rootless.container.own_cgroup import ask_cgroup, enter_cgroup, make_cgroup
+from rootless.container.own_cgroup import ask_cgroup, begin_cgroup, enter_cgroup
 from rootless.container.running import Container
 from rootless.errors import (
     HostError,
@@ -173,7 +173,6 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     """
     record, paths = view.record, view.paths
     raw = _prepare(host, view)
-    group = ask_cgroup(host, view, raw)
     plan = _make_plan(host, view, raw)
     plan.console_size = options.console_size
     if "secret" in record.request:
@@ -181,7 +180,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     _give_sockets(plan, options.listen_fds, os.environ)
     streams = _take_streams(record, options, plan)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    make_cgroup(group, plan)
+    group = begin_cgroup(host, view, raw, plan)
     joining = _join(host, view, raw, plan)
     channel, pid = clone_child(plan, group, joining)
     streams.close_child()
@@ -190,7 +189,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     container.pidfd = os.pidfd_open(pid)
     container.is_terminal = plan.process.terminal
     try:
-        enter_cgroup(group, raw, container)
+        ask_cgroup(group, raw, container)
         bring_up(
             host,
             view,
@@ -198,6 +197,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
             channel,
             plan.root,
             joining,
+            group,
             meanwhile=lambda: write_network_files(
                 paths.etc, request_of(record), record, hostname_of(raw)
             ),
@@ -402,6 +402,7 @@ def bring_up(
     channel: Channel,
     root: Root,
     joining: "Joining | Joined | None" = None,
+    group: "Group | None" = None,
     meanwhile: "Callable[[], object] | None" = None,
 ) -> None:
     """See a child of `clone_child` through to the execution of its command.
@@ -416,6 +417,7 @@ def bring_up(
         joining.wait_mapped()
         if record.joins and meanwhile is not None:
             meanwhile()
+    enter_cgroup(group, container)
     namespaces = _open_namespaces(view, container.pid)
     from_outside = root.driver in MOUNTED_FROM_OUTSIDE
     mount_root = _fuse_mount(root, container) if from_outside else None

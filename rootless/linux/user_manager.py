@@ -81,18 +81,18 @@ class UserManager:
         name: str,
         slice_name: str,
         about: str,
-        pid: int,
+        pids: "Sequence[int]",
         stop_timeout_s: int = 0,
         more: "Sequence[Property]" = (),
     ) -> int:
-        """Ask for a scope around a process and return the call to wait for.
+        """Ask for a scope around processes and return the call to wait for.
 
         `stop_timeout_s` is how long it takes to stop what is in it, -1 for no limit; systemd's
         own 90 seconds are the least. `more` are other properties: a name and a variant each.
         """
         properties: list[object] = [
             ("Description", ("s", about)),
-            ("PIDs", ("au", [pid])),
+            ("PIDs", ("au", list(pids))),
             ("Delegate", ("b", True)),
             ("CollectMode", ("s", "inactive-or-failed")),
             # What a container may have is said by its own limits below the scope.
@@ -109,7 +109,7 @@ class UserManager:
         )
 
     def wait_scope(self, serial: int) -> None:
-        """Return when the scope stands and the process is in it. Raises OSError, DBusError."""
+        """Return when the scope stands and the processes are in it. Raises OSError, DBusError."""
         self._wait_job(serial)
 
     def restart_unit(self, name: str) -> None:
@@ -131,7 +131,7 @@ class UserManager:
         name: str,
         slice_name: str,
         about: str,
-        pid: int,
+        pids: "Sequence[int]",
         stop_timeout_s: int = 0,
         more: "Sequence[Property]" = (),
     ) -> None:
@@ -139,7 +139,7 @@ class UserManager:
         last_s = time.monotonic() + 0.5
         while True:
             try:
-                call = self.ask_scope(name, slice_name, about, pid, stop_timeout_s, more)
+                call = self.ask_scope(name, slice_name, about, pids, stop_timeout_s, more)
                 self.wait_scope(call)
             except DBusError as error:
                 if error.name != _EXISTS or time.monotonic() > last_s:

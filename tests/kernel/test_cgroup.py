@@ -17,7 +17,7 @@ class Host:
     environ = {{"XDG_RUNTIME_DIR": {runtime!r}}}
 raw = {{"linux": {{"resources": {{"pids": {{"limit": 2048}}}}}}}}
 own_cgroup.load_ahead(Host)
-print(own_cgroup.has_cgroups(Host), own_cgroup.ask_cgroup(Host, None, raw))
+print(own_cgroup.has_cgroups(Host), own_cgroup.begin_cgroup(Host, None, raw, None))
 print(*sys.modules)
 """
 

@@ -163,7 +163,7 @@ def test_scope_is_one_request_and_one_wait(serve: Serve, tmp_path: Path) -> None
     (tmp_path / "systemd").mkdir()
     (tmp_path / "systemd" / "private").symlink_to(serve(peer))
     manager = UserManager(str(tmp_path), timeout_s=5)
-    manager.make_scope("rpod-x.scope", "user.slice", "box", 77)
+    manager.make_scope("rpod-x.scope", "user.slice", "box", [77])
     manager.close()
     sent = b"".join(asked)
     assert sent.count(b"StartTransientUnit") == 1
