@@ -129,15 +129,13 @@ def prepare(
     """Make the configuration and the plan of a bundle whose directories are there."""
     namespace = choose("host", host.id_maps(), host.uid, host.gid)
     request = command.request._replace(
-        command=command.arguments, entrypoint="", user=command.user or None,
+        command=command.arguments, entrypoint="", user=None,
         workdir=command.workdir or None,
         hostname=None if command.request.uts == "host" else HOSTNAME,
         cgroups="no-monitor",
     )  # fmt: skip
-    config = ImageConfig.from_json(
-        {"config": {"Env": [f"{name}={value}" for name, value in command.environment.items()]}},
-        "build",
-    )
+    variables = [f"{name}={value}" for name, value in command.environment.items()]
+    config = ImageConfig.from_json({"config": {"Env": variables, "User": command.user}}, "build")
     if namespace.maps.is_single:
         user = spec.wanted_user(request, config, namespace, command.accounts)
         # What installs packages looks at the owners that it has given, and goes on without what
@@ -173,8 +171,8 @@ def prepare(
 def owner_of(host: "Host", command: Command) -> Owner:
     """Return who owns what the command makes. Raises UnknownUser, UsageError."""
     namespace = choose("host", host.id_maps(), host.uid, host.gid)
-    request = command.request._replace(user=command.user or None)
-    config = ImageConfig.from_json({}, "build")
+    request = command.request._replace(user=None)
+    config = ImageConfig.from_json({"config": {"User": command.user}}, "build")
     user = spec.wanted_user(request, config, namespace, command.accounts)
     return Owner(user.uid, user.gid)
 

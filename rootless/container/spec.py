@@ -117,7 +117,7 @@ def wanted_user(
     if request.group_add:
         with of_option("--group-add"):
             resolve_user("", accounts.passwd, accounts.group, request.group_add)
-    with of_option("--user"):
+    with of_option("USER" if request.user is None else "--user"):
         return resolve_user(text, accounts.passwd, accounts.group, request.group_add)
 
 

@@ -152,7 +152,7 @@ def test_failing_step_names_its_line(build: Build) -> None:
     [
         ("FROM BASE\nRUNN x\n", "Containerfile:2: unknown instruction RUNN"),
         ("FROM BASE\nCOPY missing /\n", "Containerfile:2:"),
-        ("FROM BASE\nUSER nobody-here\nRUN true\n", "Containerfile:3: unable to find user"),
+        ("FROM BASE\nUSER nobody-here\nRUN true\n", "Containerfile:3: USER: unable to find user"),
         ("FROM none/such:tag\n", "Containerfile:1:"),
         ("FROM BASE\nENV A=${B\n", "Containerfile:2: ${B has no closing brace"),
         ("FROM BASE\nRUN --mount=type=cache true\n", "Containerfile:2: --mount=type=cache: a t"),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import Command
 
-LINES = 200_000
+LINES = 120_000  # with their heads less than what a slow follower may be behind
 WRITE = f"seq 1 {LINES}"
 WIDE = "head -c 8000000 /dev/zero | base64"
 
