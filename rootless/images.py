@@ -92,7 +92,7 @@ def obtain(
     Raises ImageNotFound, RegistryError, InvalidArchive, UsageError.
     """
     if is_source(name):
-        return _obtain_from_file(host, name, on_event)
+        return _obtain_from_file(host, name, request.platform, on_event)
     check_transport(name)
     if request.pull not in _POLICIES:
         raise UsageError(
@@ -154,8 +154,10 @@ def _obtain_missing(
     ) from missing
 
 
-def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:
-    records = load_source(host, name, on_event)
+def _obtain_from_file(
+    host: Host, name: str, platform: str | None, on_event: "OnEvent | None"
+) -> ImageRecord:
+    records = load_source(host, name, on_event, platform=platform)
     if len(records) > 1:
         names = ", ".join(one for record in records for one in record.names)
         raise UsageError(
@@ -164,17 +166,23 @@ def _obtain_from_file(host: Host, name: str, on_event: "OnEvent | None") -> Imag
     return records[0]
 
 
-def load_source(host: Host, name: str, on_event: "OnEvent | None" = None) -> list[ImageRecord]:
+def load_source(
+    host: Host,
+    name: str,
+    on_event: "OnEvent | None" = None,
+    *,
+    platform: str | None = None,
+) -> list[ImageRecord]:
     """Take the images out of `docker-archive:PATH[:REFERENCE]`, `oci:`, `oci-archive:` or `dir:`.
 
-    Also out of podman's store: `containers-storage:NAME`.
+    Also out of podman's store: `containers-storage:NAME`. `platform` chooses one of an index.
 
     Raises InvalidReference, InvalidArchive, InvalidLayer, StoreUnusable.
     """
     if name.partition(":")[0] == PODMAN:
         return [_take_from_podman(host, name.partition(":")[2], on_event)]
     source = parse_source(name)
-    return load(host, source.path, on_event, wanted=source.wanted)
+    return load(host, source.path, on_event, wanted=source.wanted, platform=platform)
 
 
 def _take_from_podman(host: Host, name: str, on_event: "OnEvent | None") -> ImageRecord:
@@ -501,14 +509,22 @@ def images(host: Host) -> list[ImageRecord]:
 
 
 def load(
-    host: Host, path: str | None, on_event: "OnEvent | None" = None, *, wanted: str = ""
+    host: Host,
+    path: str | None,
+    on_event: "OnEvent | None" = None,
+    *,
+    wanted: str = "",
+    platform: str | None = None,
 ) -> list[ImageRecord]:
     """Take the images out of an archive, or the `wanted` one; `path` None is standard input.
 
     They have the names that the archive gave them. Raises InvalidArchive, InvalidLayer,
-    StoreUnusable.
+    NoMatchingPlatform, StoreUnusable.
     """
     from storage.archive import load_archive
+    from storage.platform import parse_platform
+
+    chosen = parse_platform(platform) if platform else None
 
     def work(emit: "Emit") -> object:
         records = load_archive(
@@ -517,6 +533,7 @@ def load(
             default_key(host),
             lambda event: emit(list(event)),
             wanted=wanted,
+            platform=chosen,
             environment=host.environ,
         )
         return [[record.manifest_digest, *record.names] for record in records]

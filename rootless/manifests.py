@@ -24,7 +24,7 @@ from storage.policy import check_policy
 from storage.record import NamedTuple
 from storage.reference import parse_reference
 from storage.registry.registries import find_sources
-from storage.transports import PODMAN
+from storage.transports import PODMAN, is_source, parse_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def create(
     amend: bool = False,
     annotations: dict[str, str] | None = None,
 ) -> ImageRecord:
-    """Make an index of images, of the store or of registries. Raises NameTaken, ImageNotFound."""
+    """Make an index of images, of the store, of files or of registries.
+
+    Raises NameTaken, ImageNotFound, InvalidArchive, RegistryError.
+    """
     entries = [
         entry
         for image in images
@@ -168,13 +171,20 @@ def _entries(
     *,
     every: bool,
 ) -> "list[Document]":
-    """Return the descriptors of an image of the store, else of a registry."""
+    """Return the descriptors of an image of a file, of the store, else of a registry."""
     layout = host.layout
+    settings = settings or PullSettings()
+    platform = parse_platform(settings.platform) if settings.platform else host_platform()
     in_store = image.removeprefix(f"{PODMAN}:")
     if in_store != image:
         # podman's word for the store that a command works with.
         find_entry(layout, in_store)
         image = in_store
+    elif is_source(image):
+        from storage.archive_list import take_entries
+
+        place = parse_source(image)
+        return take_entries(layout, place, every=every, platform=platform, environment=host.environ)
     if not image.startswith("docker://"):
         try:
             record = find_entry(layout, image)
@@ -188,7 +198,6 @@ def _entries(
             return [describe_entry(record, blob_size(layout, record.manifest_digest))]
     from storage.registry.fetch_list import fetch_entries
 
-    settings = settings or PullSettings()
     reference = parse_reference(image)
     demands = check_policy(reference, host.environ)
     source = find_sources(load_registries(host.environ), reference)[-1]
@@ -196,7 +205,7 @@ def _entries(
         layout,
         source.reference,
         every=every,
-        platform=parse_platform(settings.platform) if settings.platform else host_platform(),
+        platform=platform,
         options=options_for(source, pull_options(settings))._replace(demands=demands),
         events=on_event or ignore,
         environment=host.environ,

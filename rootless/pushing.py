@@ -172,10 +172,10 @@ def _write(host: Host, record: ImageRecord, destination: str, on_event: "OnEvent
     if transport not in FORMS:
         raise UsageError(f"push to {destination}: {transport} is only read")
     source = parse_source(destination)
-    if record.is_index and not transport.startswith("oci"):
+    if record.is_index and transport == "docker-archive":
         raise UsageError(
             f"push to {destination}: {transport} holds no list of images",
-            remedy="push it to oci-archive:PATH, to oci:PATH, or to a registry",
+            remedy="push it to oci-archive:PATH, oci:PATH, dir:PATH, or to a registry",
         )
     names: tuple[str, ...] = ()
     if transport == "docker-archive":

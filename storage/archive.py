@@ -10,6 +10,7 @@ from storage.files import make_store
 from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
 from storage.limits import layer_limits
+from storage.platform import Platform
 from storage.policy import GPG, check_source_policy
 from storage.rootfs import Changes, import_rootfs, open_source
 from storage.scratch import Scratch
@@ -35,22 +36,31 @@ def load_archive(
     events: "Events | None" = None,
     *,
     wanted: str = "",
+    platform: Platform | None = None,
     environment: "Mapping[str, str] | None" = None,
 ) -> list[ImageRecord]:
     """Store and unpack every image of an archive, or the `wanted` one; None is standard input.
 
     Takes what docker save and podman save write, OCI archives, each compressed or not, and
     directories: OCI image layouts, and those of the `dir` transport.
+    Of an image for several platforms the one for `platform` is taken, this host's by default.
     Images that the policy of the user in `environment` does not let in are refused. Raises
-    PolicyRefused, InvalidArchive, InvalidDocument, InvalidLayer, DigestMismatch, StoreUnusable,
-    DiskFull.
+    PolicyRefused, InvalidArchive, InvalidDocument, InvalidLayer, NoMatchingPlatform,
+    DigestMismatch, StoreUnusable, DiskFull.
     """
     make_store(layout)
     where = source if source is not None else "standard input"
     with Scratch(layout, "load") as scratch:
-        files = _open(layout, where, source, scratch.path)
+        files = open_archive(layout, where, source, scratch.path)
         return load_files(
-            layout, files, source, map_key, events=events, wanted=wanted, environment=environment
+            layout,
+            files,
+            source,
+            map_key,
+            events=events,
+            wanted=wanted,
+            platform=platform,
+            environment=environment,
         )
 
 
@@ -62,18 +72,19 @@ def load_files(
     *,
     events: "Events | None" = None,
     wanted: str = "",
+    platform: Platform | None = None,
     environment: "Mapping[str, str] | None" = None,
 ) -> list[ImageRecord]:
     """Store and unpack the images of an archive that has been read; see `load_archive`."""
     try:
-        images = read_images(files)
+        images = read_images(files, platform)
         if not images:
             raise InvalidArchive("there is no image in it")
         if wanted:
             images = [choose_image(images, wanted)]
         if environment is not None:
             for image in images:
-                _check_policy(layout, files, source, image, environment)
+                check_archived(layout, files, source, image, environment)
         return [_store(layout, files, image, map_key, events or ignore) for image in images]
     except StorageError as error:
         if files.where not in error.message:
@@ -81,7 +92,8 @@ def load_files(
         raise
 
 
-def _open(layout: Layout, where: str, source: str | None, scratch: str) -> Files:
+def open_archive(layout: Layout, where: str, source: str | None, scratch: str) -> Files:
+    """Read an archive, or look at a directory. Raises InvalidArchive, StoreUnusable, DiskFull."""
     if source is not None and os.path.isdir(source):
         is_layout = os.path.exists(f"{source}/index.json")
         return (OciDirectory if is_layout else PlainDirectory)(where, source, scratch)
@@ -102,13 +114,14 @@ def _open(layout: Layout, where: str, source: str | None, scratch: str) -> Files
     return spool
 
 
-def _check_policy(
+def check_archived(
     layout: Layout,
     files: Files,
     source: str | None,
     image: ArchivedImage,
     environment: "Mapping[str, str]",
 ) -> None:
+    """Refuse an image that the user's policy does not let in. Raises PolicyRefused."""
     if isinstance(files, PlainDirectory):
         transport = "dir"
     elif isinstance(files, OciDirectory):

@@ -46,12 +46,16 @@ class ArchivedImage(NamedTuple):
         return write_blob(layout, self.manifest_bytes)
 
 
-def read_images(files: Files) -> list[ArchivedImage]:
-    """Find the images of an archive. Raises InvalidArchive, InvalidDocument, DigestMismatch."""
+def read_images(files: Files, platform: Platform | None = None) -> list[ArchivedImage]:
+    """Find the images of an archive, of an index the one for a platform (by default this host's).
+
+    Raises InvalidArchive, InvalidDocument, DigestMismatch, NoMatchingPlatform.
+    """
+    platform = platform or host_platform()
     if files.find("index.json") is not None:
-        return _read_oci(files)
+        return _read_oci(files, platform)
     if isinstance(files, PlainDirectory) and files.find("manifest.json") is not None:
-        return [_read_directory(files)]
+        return [_read_directory(files, platform)]
     if files.find("manifest.json") is not None:
         return _read_docker(files)
     raise InvalidArchive(
@@ -77,20 +81,26 @@ def _full_names(text: str) -> tuple[str, ...]:
     return (str(parse_reference(text)), str(parse_reference(text, default_registry=LOCAL_REGISTRY)))
 
 
-def _read_directory(files: PlainDirectory) -> ArchivedImage:
+def _read_directory(files: PlainDirectory, platform: Platform) -> ArchivedImage:
     """The `dir` transport: manifest.json is the manifest, or an index with its manifests beside."""
     data = files.read(files.get("manifest.json"))
     where = f"{files.where}: manifest.json"
     document = parse_json(data, where)
     if as_object(document, where).get("mediaType") in INDEX_TYPES:
         index = Index.from_json(document, where)
-        digest = choose_manifest(index.manifests, host_platform(), where).digest
-        member = files.get(f"{digest.removeprefix('sha256:')}.manifest.json")
-        if member.digest != digest:
-            raise DigestMismatch(f"{files.where}: manifest {digest} has the digest {member.digest}")
-        data = files.read(member)
+        data = read_instance(files, choose_manifest(index.manifests, platform, where).digest)
         document = parse_json(data, where)
-    return _describe_image(files, data, document, where)
+    return describe_archived(files, data, document, where)
+
+
+def read_instance(files: Files, digest: str) -> bytes:
+    """Return a manifest below an index. Raises InvalidArchive, DigestMismatch, InvalidDocument."""
+    if not isinstance(files, PlainDirectory):
+        return read_blob_of(files, digest)
+    member = files.get(f"{digest.removeprefix('sha256:')}.manifest.json")
+    if member.digest != digest:
+        raise DigestMismatch(f"{files.where}: manifest {digest} has the digest {member.digest}")
+    return files.read(member)
 
 
 def _read_docker(files: Files) -> list[ArchivedImage]:
@@ -145,18 +155,17 @@ def _name(text: str, where: str, default_registry: str = "docker.io") -> str:
         raise InvalidDocument(f"{where}: {error.message}") from error
 
 
-def _read_oci(files: Files) -> list[ArchivedImage]:
+def _read_oci(files: Files, wanted: Platform) -> list[ArchivedImage]:
     """OCI image-spec, image layout: index.json names manifests, or indexes by platform."""
     where = f"{files.where}: index.json"
     index = Index.from_json(files.document("index.json"), where)
     if len(index.manifests) > _IMAGES_LIMIT:
         raise InvalidArchive(f"load {files.where}: more than {_IMAGES_LIMIT} images")
     docker_names = _names_by_config(files)
-    wanted = host_platform()
     found: dict[str, ArchivedImage] = {}
     for entry in _for_platform(index.manifests, wanted, where):
         image = _read_oci_image(files, entry, wanted)
-        names = docker_names.get(image.manifest.config.digest) or _oci_names(entry, where)
+        names = docker_names.get(image.manifest.config.digest) or entry_names(entry, where)
         known = found.get(entry.digest)
         if known is not None:
             names = (*known.names, *(name for name in names if name not in known.names))
@@ -169,7 +178,7 @@ def _for_platform(
 ) -> tuple[Descriptor, ...]:
     """Of one unnamed image for several platforms take the one for this host; else take all."""
     is_list = len(entries) > 1 and all(entry.platform is not None for entry in entries)
-    if is_list and not any(_oci_names(entry, where) for entry in entries):
+    if is_list and not any(entry_names(entry, where) for entry in entries):
         return (choose_manifest(entries, wanted, where),)
     return entries
 
@@ -185,10 +194,10 @@ def _read_oci_image(files: Files, entry: Descriptor, wanted: Platform) -> Archiv
         entry = choose_manifest(index.manifests, wanted, where)
     else:
         raise InvalidArchive(f"load {files.where}: its indexes are nested too deeply")
-    return _describe_image(files, data, document, where)
+    return describe_archived(files, data, document, where)
 
 
-def _describe_image(files: Files, data: bytes, document: object, where: str) -> ArchivedImage:
+def describe_archived(files: Files, data: bytes, document: object, where: str) -> ArchivedImage:
     """Check a manifest, its configuration, and that the files of both are there."""
     manifest = Manifest.from_json(document, where)
     config_member = get_blob(files, manifest.config.digest)
@@ -199,7 +208,8 @@ def _describe_image(files: Files, data: bytes, document: object, where: str) -> 
     return ArchivedImage(data, manifest, config, (config_member, *layers), ())
 
 
-def _oci_names(entry: Descriptor, where: str) -> tuple[str, ...]:
+def entry_names(entry: Descriptor, where: str) -> tuple[str, ...]:
+    """Return the names that an entry of index.json gives. Raises InvalidDocument."""
     annotations = entry.annotations or {}
     full = annotations.get(_FULL_NAME)
     if full:

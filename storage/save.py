@@ -27,6 +27,7 @@ from storage.oci.descriptor import (
     Descriptor,
     layer_compression,
 )
+from storage.oci.index import Index
 from storage.oci.manifest import Manifest
 from storage.record import NamedTuple
 from storage.reference import is_reference, parse_reference
@@ -218,13 +219,25 @@ def _name_annotations(name: str) -> dict[str, str]:
 def _plain_dir(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:
     """The `dir:` transport with the manifest and the blobs as they are stored."""
     record = images[0].record
+    below = _manifests_of(blobs, record)
     named = {
-        digest: blobs.open(digest)._replace(name=digest.removeprefix("sha256:"))
-        for digest in (record.config_digest, *record.layer_digests)
+        digest: blobs.open(digest)._replace(
+            name=digest.removeprefix("sha256:") + (".manifest.json" if digest in below else "")
+        )
+        for digest in (*(() if record.is_index else (record.config_digest,)), *record.layer_digests)
     }
     version = Part("version", len(_DIRECTORY_VERSION), data=_DIRECTORY_VERSION)
     manifest = blobs.open(record.manifest_digest)._replace(name="manifest.json")
     return [version, *named.values(), manifest]
+
+
+def _manifests_of(blobs: _Blobs, record: ImageRecord) -> frozenset[str]:
+    """Return the manifests of an index, which the `dir:` transport names apart."""
+    if not record.is_index:
+        return frozenset()
+    where = f"index {record.manifest_digest[:19]}"
+    index = Index.from_json(parse_json(blobs.read(record.manifest_digest), where), where)
+    return frozenset(entry.digest for entry in index.manifests)
 
 
 def _docker_dir(blobs: _Blobs, images: "Sequence[SavedImage]") -> list[Part]:

@@ -48,7 +48,8 @@ COMMANDS = (
             *_REGISTRY,
         ),
         (_LIST, Argument("images", 0, UNLIMITED, "[IMAGE...]", IMAGES)),
-        description="IMAGE is in the store, or in a registry: then its blobs are fetched, and "
+        description="IMAGE is in the store, or in a file or a directory (oci:, dir:, oci-archive:, "
+        "docker-archive:), or in a registry: then its blobs are fetched, and "
         "nothing is unpacked. The index is in the store under its name, like an image: `run` takes "
         "of it the image for this platform.",
         examples=("rpod manifest create localhost/app:1 app:1-amd64 app:1-arm64",),

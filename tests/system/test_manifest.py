@@ -148,13 +148,75 @@ def test_list_is_pushed_to_a_layout(two: Command, account_dir: str) -> None:
         raw = two.shell(f"skopeo inspect --raw {place}").out
         assert json.loads(raw)["manifests"] == entries(two, "localhost/l:1")
         two.shell(f"skopeo --override-arch arm64 inspect {place}")
-    for target in (f"dir:{account_dir}/d", f"docker-archive:{account_dir}/d.tar"):
-        failed = two("manifest", "push", "localhost/l:1", target, check=False)
-        assert failed.code == 125
-        assert "oci-archive" in failed.err
+    failed = two(
+        "manifest", "push", "localhost/l:1", f"docker-archive:{account_dir}/d", check=False
+    )
+    assert failed.code == 125
+    assert "oci-archive" in failed.err
     failed = two("manifest", "add", "localhost/l:1", "containers-storage:nothing", check=False)
     assert failed.code == 125
     assert "no image" in failed.err
+
+
+@pytest.mark.rpod_only
+def test_list_goes_through_a_plain_directory(two: Command, account_dir: str) -> None:
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "localhost/l:1", "localhost/b:1")
+    known = entries(two, "localhost/l:1")
+    two("manifest", "push", "-q", "localhost/l:1", f"dir:{account_dir}/d")
+    two("manifest", "push", "-q", "localhost/l:1", f"oci:{account_dir}/o:l")
+    two.shell(f"skopeo --insecure-policy copy -q --all dir:{account_dir}/d dir:{account_dir}/e")
+    raw = two.shell(f"skopeo inspect --raw dir:{account_dir}/e").out
+    assert json.loads(raw)["manifests"] == known
+    two("manifest", "rm", "localhost/l:1")
+    two("rmi", "-a")
+    for place in (f"dir:{account_dir}/e", f"oci:{account_dir}/o", f"oci:{account_dir}/o:l"):
+        two("manifest", "create", "--all", "localhost/again:1", place)
+        assert entries(two, "localhost/again:1") == known
+        assert two("run", "--rm", "localhost/again:1", "cat", "/a").out == "a"
+        two("manifest", "rm", "localhost/again:1")
+        two("manifest", "create", "localhost/one:1", place)
+        assert entries(two, "localhost/one:1") == known[:1]
+        two("manifest", "rm", "localhost/one:1")
+
+
+@pytest.mark.rpod_only
+def test_list_takes_images_out_of_files(two: Command, account_dir: str) -> None:
+    forms = {
+        "oci": "oci-dir", "oci-archive": "oci-archive", "docker-archive": "docker-archive",
+        "dir": "docker-dir",
+    }  # fmt: skip
+    for transport, form in forms.items():
+        two("save", "-q", "--format", form, "-o", f"{account_dir}/{transport}", "localhost/a:1")
+    two("rmi", "-a")
+    two("manifest", "create", "localhost/l:1")
+    for transport in forms:
+        two("manifest", "add", "localhost/l:1", f"{transport}:{account_dir}/{transport}")
+        assert two("run", "--rm", "localhost/l:1", "cat", "/a").out == "a"
+    two("manifest", "add", "localhost/l:1", f"oci:{account_dir}/oci:localhost/a:1")
+    two("manifest", "add", "--all", "--arch", "arm64", "localhost/l:1", f"dir:{account_dir}/dir")
+    found = entries(two, "localhost/l:1")
+    assert len(found) == 2  # one manifest is the OCI's, one docker's
+    assert {str(one["platform"]) for one in found} != {str(found[0]["platform"])}
+    for place in (f"oci:{account_dir}/oci:nothing", f"oci:{account_dir}/none", "dir:/"):
+        failed = two("manifest", "add", "localhost/l:1", place, check=False)
+        assert failed.code == 125
+        assert place.partition(":")[2].partition(":")[0] in failed.err
+    assert entries(two, "localhost/l:1") == found
+
+
+@pytest.mark.rpod_only
+def test_file_gives_the_image_of_the_platform_that_is_asked_for(
+    two: Command, account_dir: str
+) -> None:
+    two("manifest", "create", "localhost/l:1", "localhost/a:1")
+    two("manifest", "add", "--arch", "arm64", "localhost/l:1", "localhost/b:1")
+    layout = f"oci:{account_dir}/l:l"
+    two("push", "-q", "localhost/l:1", layout)
+    arm = two("image", "inspect", "--format", "{{.Id}}", "localhost/b:1").out.strip()
+    assert two("pull", "-q", "--arch", "arm64", layout).out.strip() == arm
+    assert two("pull", "-q", layout).out.strip() != arm
+    assert two("pull", "--arch", "s390x", layout, check=False).code == 125
 
 
 @pytest.mark.rpod_only

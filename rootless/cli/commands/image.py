@@ -36,7 +36,7 @@ def pull(invocation: "Invocation") -> int:
     def pull_one(name: str) -> None:
         with Reporter(quiet=invocation.flag("quiet")) as on_event:
             if is_source(name):
-                records = images.load_source(host, name, on_event)
+                records = images.load_source(host, name, on_event, platform=settings.platform)
             else:
                 records = [images.obtain(host, name, settings, on_event)]
         if name in chosen:
