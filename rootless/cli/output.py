@@ -146,7 +146,7 @@ def _print_template(
     from rootless.cli.template import Template, check_fields
 
     is_table = text.startswith("table ")
-    source = text.removeprefix("table ").strip() if is_table else text
+    source = _with_tabs(text.removeprefix("table ").strip()) if is_table else text
     template = Template(source)
     # A wrong field is an error also when there is nothing to list.
     check_fields(template, valid)
@@ -165,6 +165,16 @@ def _print_template(
         title = template.render([names] if _ranges(source) else names)
         lines = [*title.splitlines(), *lines]
     write(_tabulate(lines))
+
+
+def _with_tabs(source: str) -> str:
+    """Make spaces between the actions of a table's template columns, as podman does."""
+    first, *others = source.split("{{")
+    pieces = [first.replace(" ", "\t")]
+    for other in others:
+        action, end, rest = other.partition("}}")
+        pieces.append(f"{action}{end}" + rest.replace(" ", "\t"))
+    return "{{".join(pieces)
 
 
 def _line(text: str) -> str:

@@ -19,10 +19,14 @@ _FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ALL_IDS = 0xFFFFFFFF
 
 
+def is_unshared(*, proc: str = "/proc/self") -> bool:
+    """Tell whether the caller is root of a user namespace."""
+    return os.geteuid() == 0 and _rows(f"{proc}/uid_map") != ((0, 0, _ALL_IDS),)
+
+
 def check_unshared(what: str, *, proc: str = "/proc/self") -> None:
     """Refuse what only root of a user namespace may do. Raises HostError."""
-    rows = _rows(f"{proc}/uid_map")
-    if os.geteuid() != 0 or rows == ((0, 0, _ALL_IDS),):
+    if not is_unshared(proc=proc):
         raise HostError(
             f'cannot run command "rpod {what}" in rootless mode, must execute `rpod unshare` first',
             remedy=f"rpod unshare rpod {what}",

@@ -53,7 +53,12 @@ def passes_filters(
     layout: "Layout", record: "ImageRecord", filters: "Sequence[tuple[str, str]]"
 ) -> bool:
     """Say whether an image passes checked filters. Raises UsageError, ImageNotFound."""
-    return passes(filters, lambda key, value: _TESTS[key](layout, record, value))
+
+    def test(key: str, value: str) -> bool:
+        name = key.removesuffix("!")
+        return _TESTS[name](layout, record, value) == (name == key)
+
+    return passes(filters, test)
 
 
 def _created_s(record: "ImageRecord") -> float:
@@ -100,11 +105,10 @@ _TESTS: dict[str, "Test"] = {
     "id": lambda _, record, value: record.image_id.startswith(value.removeprefix("sha256:")),
     "intermediate": _is_never,
     "label": lambda _, record, value: matches_label(record.labels, value),
-    "label!": lambda _, record, value: not matches_label(record.labels, value),
     "manifest": lambda _, record, value: _is_true(value) == record.is_index,
     "readonly": lambda _, record, value: _is_true(value) == bool(record.store),
     "reference": lambda _, record, value: any(name_matches(name, value) for name in record.names),
     "since": _is_since,
     "until": _is_older_than,
 }
-FILTERS = tuple(_TESTS)
+FILTERS = tuple(sorted((*_TESTS, *(f"{key}!" for key in _TESTS))))

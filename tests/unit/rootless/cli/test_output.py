@@ -47,6 +47,13 @@ def test_table_template_prints_what_podman_does(capsys: pytest.CaptureFixture[st
     assert show(capsys, text) == PODMAN_TABLE
 
 
+def test_table_template_takes_spaces_for_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = '{{.ID}} {{printf "%s x" .Names}}'
+    expected = "CONTAINER ID  NAMES x\n55e8c6a67c99  a x\n2a69b79adb3a  b x\n"
+    assert show(capsys, f"table {text}") == expected
+    assert show(capsys, text) == "55e8c6a67c99 a x\n2a69b79adb3a b x\n"
+
+
 def test_template_without_table_keeps_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     assert show(capsys, r"{{.ID}}\t{{.Names}}") == "55e8c6a67c99\ta\n2a69b79adb3a\tb\n"
 
