@@ -25,7 +25,7 @@
     <run root>/                     what one boot owns; default $XDG_RUNTIME_DIR/rpod
       host.json                     what was found out about this host
       exits/<id>                    exit code of a container that --rm has removed, for who waits
-      containers/<id>/              of a running container: lock, stopped, and attach.sock,
+      containers/<id>/              of a running container: lock, stopped, mounted, and attach.sock,
                                     emulation.sock, network.sock
       networks/<id>/                lock, helper.sock, endpoints/<container id> of a network in use
 
@@ -129,6 +129,11 @@ class ContainerPaths:
     @property
     def network_socket(self) -> str:
         return f"{self.run_dir}/network.sock"
+
+    @property
+    def mounted(self) -> str:
+        """Is there when `mount` has mounted the root in some session since the boot."""
+        return f"{self.run_dir}/mounted"
 
     @property
     def traffic(self) -> str:

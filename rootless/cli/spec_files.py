@@ -1,6 +1,18 @@
 """Commands on the files of containers."""
 
-from rootless.cli.table import CONTAINERS, FILES, Argument, Command, flag, many, text
+from rootless.cli.table import (
+    CONTAINERS,
+    FILES,
+    UNLIMITED,
+    Argument,
+    Command,
+    flag,
+    many,
+    text,
+)
+
+_SOME = Argument("containers", 0, UNLIMITED, "[CONTAINER...]", CONTAINERS)
+_LATEST = flag("latest", "Take the container made last", short="l")
 
 COMMANDS = (
     Command(
@@ -77,6 +89,37 @@ COMMANDS = (
         aliases=("container export",),
         description="What volumes and other mounts show is not part of it.",
         examples=("rpod export -o web.tar web", "rpod export web | rpod import - web:copy"),
+    ),
+    Command(
+        "mount",
+        "Mount the root file systems of containers",
+        "mount:mount",
+        (
+            flag("all", "Mount every container", short="a"),
+            text("format", "json instead of lines", metavar="FORMAT", choices=("json",)),
+            _LATEST,
+            flag("no-trunc", "Show whole ids", aliases=("notruncate",)),
+        ),
+        (_SOME,),
+        aliases=("container mount",),
+        description="Prints where. A regular user can mount only inside `rpod unshare`, and only "
+        "what runs there sees it; it ends with that session. Without CONTAINER it shows what this "
+        "session has mounted. Volumes are not part of it. A container cannot be started while its "
+        "root is mounted.",
+        examples=("rpod unshare sh -c 'ls $(rpod mount web)/etc'",),
+    ),
+    Command(
+        "unmount",
+        "Unmount the root file systems of containers",
+        "mount:unmount",
+        (
+            flag("all", "Unmount every container that is mounted", short="a"),
+            flag("force", "Also when something is still in it", short="f"),
+            _LATEST,
+        ),
+        (_SOME,),
+        aliases=("umount", "container unmount", "container umount"),
+        examples=("rpod unmount web", "rpod umount --all"),
     ),
     Command(
         "rename",

@@ -6,7 +6,8 @@ started the container; both speak the same.
     monitor -> client   OUT, ERR data; STARTED {"pid", "notes"}; FAILED {class, message, remedy};
                         EXIT code
     client -> monitor   IN data; EOF; RESIZE rows, columns; LEAVE (detach keys: keep stdin open);
-                        BROKEN kind (its OUT or ERR goes nowhere any more)
+                        BROKEN kind (its OUT or ERR goes nowhere any more); ROOT, answered by any
+                        byte that a descriptor of the root comes with (`root_lending`)
     both ways           NETWORKS: the networks have changed; they have been looked at
                         PUBLISH [add or rm, mapping] answered by PUBLISHED [errno, mapping]
 """
@@ -19,6 +20,7 @@ from storage.record import NamedTuple
 OUT, ERR, STARTED, FAILED, EXIT, PUBLISHED = 1, 2, 3, 4, 5, 6
 IN, EOF, RESIZE, LEAVE, BROKEN, PUBLISH = 10, 11, 12, 13, 14, 15
 NETWORKS = 20
+ROOT = 21
 
 HEADER = struct.Struct("!BI")
 MAX_PAYLOAD_BYTES = 1 << 20

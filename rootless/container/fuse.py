@@ -32,6 +32,13 @@ class Namespaces:
         self.user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         self.mount = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
+    def enter(self) -> None:
+        """Join both. Raises OSError."""
+        if not os.path.samestat(os.fstat(self.user), os.stat("/proc/self/ns/user")):
+            # The own one cannot be joined again (setns(2), EINVAL).
+            syscalls.setns(self.user, syscalls.CLONE_NEWUSER)
+        syscalls.setns(self.mount, syscalls.CLONE_NEWNS)
+
     def close(self) -> None:
         os.close(self.user)
         os.close(self.mount)
@@ -77,8 +84,7 @@ def mount(root: Root, namespaces: Namespaces) -> int:
 
 def _mount(root: Root, namespaces: Namespaces, messages: int) -> None:
     """Body of the helper, which goes there and back. Raises OSError."""
-    syscalls.setns(namespaces.user, syscalls.CLONE_NEWUSER)
-    syscalls.setns(namespaces.mount, syscalls.CLONE_NEWNS)
+    namespaces.enter()
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     syscalls.unshare(syscalls.CLONE_NEWNS)

@@ -113,6 +113,11 @@ class Inside:
             # With the lock held nobody can start it: what is found now stays so.
             self.found = find_container(self._host.layout, self.found.record.id)
             if self._lock is not None:
+                try:
+                    self._check_free()
+                except BaseException:
+                    self.__exit__()
+                    raise
                 break
             if time.monotonic() > end_s:
                 raise ContainerStateError(
@@ -121,6 +126,13 @@ class Inside:
                 )
             time.sleep(_POLL_S)
         return self
+
+    def _check_free(self) -> None:
+        """Raise ContainerStateError when `mount` has mounted the root somewhere."""
+        if self.found.status != "running" and os.path.exists(self.found.paths.mounted):
+            from rootless.container.mounted import check_free
+
+            check_free(self.found)
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:

@@ -56,16 +56,20 @@ class MonitorProcess:
     ) -> "_socket.socket | None":
         """Hand the container over and return the connection of its first client.
 
-        None when somebody else has started it meanwhile. Raises HostError.
+        None when somebody else has started it meanwhile. Raises HostError, ContainerStateError.
         """
         os.makedirs(found.paths.run_dir, mode=0o700, exist_ok=True)
         lock = _take_lock(host, found)
         if lock is None:
             return None
-        _forget_stop(found)
         words = [found.record.id, *options._replace(listen_fds=self._listen_fds)]
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, lock.fd.to_bytes(4, "little"))
         try:
+            if os.path.exists(found.paths.mounted):
+                from rootless.container.mounted import check_free
+
+                check_free(found)
+            _forget_stop(found)
             message = json.dumps(words).encode()
             self._socket.sendmsg([message], [rights], _socket.MSG_NOSIGNAL)
             self._is_told = True

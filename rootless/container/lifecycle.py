@@ -121,6 +121,10 @@ def restart(host: "Host", text: str, *, timeout_s: int | None = None) -> None:
     from storage import event_log
 
     found = find_container(host.layout, text)
+    if os.path.exists(found.paths.mounted):
+        from rootless.container.mounted import refuse_mounted
+
+        refuse_mounted(found)
     event_log.container_event(host.layout.run_root, "restart", record=found.record)
     stop(host, found.record.id, timeout_s=timeout_s)
     start(host, found.record.id)

@@ -256,6 +256,10 @@ class Monitor:
             client.queue(frames.frame(frames.NETWORKS))
         elif kind == frames.PUBLISH and self.on_publish is not None:
             client.queue(self.on_publish(payload))
+        elif kind == frames.ROOT:
+            from rootless.container.root_lending import lend
+
+            lend(self.container.pid, client.fileno())
         elif kind == frames.RESIZE and len(payload) == 4 and self.container.is_terminal:
             rows, columns = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:], "big")
             from rootless.linux.terminal import set_window_size

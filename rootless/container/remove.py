@@ -24,6 +24,10 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
         from rootless.container.cgroup_use import leave
 
         leave(cgroup)  # its monitor was killed
+    if os.path.exists(paths.mounted):
+        from rootless.container.mounted import let_go
+
+        let_go(paths)
     free_name(host.layout, _name_now(host, record), record.id)
     with Scratch(host.layout, "removed") as scratch:
         try:

@@ -54,8 +54,7 @@ def mount(root: Root, namespaces: "Namespaces") -> int:
     if helper == 0:
         try:
             ours.close()
-            syscalls.setns(namespaces.user, syscalls.CLONE_NEWUSER)
-            syscalls.setns(namespaces.mount, syscalls.CLONE_NEWNS)
+            namespaces.enter()
             theirs.send(b"f", mount_fuse(root.rootfs))
             os._exit(0)
         except OSError as error:
