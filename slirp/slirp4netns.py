@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ADDRESS6 = "fd72:706f:6400::100"
 _ANSWER_LIMIT_BYTES = 1 << 20
 _API_TIMEOUT_S = 10.0
+_CAP_SYS_ADMIN = 21
 _IPV6_ROUTES = "/proc/net/ipv6_route"
 _ANY = "0.0.0.0"  # noqa: S104 - what --publish means without an address
 
@@ -49,8 +50,10 @@ def start(
     directory = _open_parent(api_socket) if api_socket is not None else -1
     pipes = Pipes("slirp4netns")
     arguments = _arguments(options)
-    if namespaces is None:
-        # Otherwise it lacks the ids for it: its sandbox wants to be gid 0 where it is another.
+    is_inner = os.geteuid() == 0 and not _has_admin()
+    if namespaces is None and not is_inner:
+        # Otherwise it lacks the ids for it: its sandbox wants to be gid 0 where it is another. And
+        # it takes every uid 0 for one that needs no user namespace, root of a container, too.
         arguments.append("--enable-sandbox")
     arguments += [f"--ready-fd={pipes.ready_write}", f"--exit-fd={pipes.exit_read}"]
     inherit = [pipes.ready_write, pipes.exit_read, *(namespaces or ())]
@@ -58,7 +61,8 @@ def start(
         inherit.append(directory)
         arguments.append(f"--api-socket=/proc/self/fd/{directory}/{os.path.basename(api_socket)}")
     try:
-        helper = spawn([*arguments, *_target(pid, namespaces), interface], pipes, inherit=inherit)
+        target = _target(pid, namespaces, by_path=is_inner)
+        helper = spawn([*arguments, *target, interface], pipes, inherit=inherit)
     finally:
         if directory >= 0:
             os.close(directory)
@@ -117,11 +121,21 @@ def forward_target(options: SlirpOptions) -> "Target":
     return Target(options.address, options.gateway, lazy6=_ADDRESS6)
 
 
-def _target(pid: int, namespaces: Namespaces | None) -> tuple[str, ...]:
-    if namespaces is None:
+def _target(pid: int, namespaces: Namespaces | None, *, by_path: bool) -> tuple[str, ...]:
+    if namespaces is not None:
+        user, net = namespaces.paths()
+    elif by_path:
+        user, net = (f"/proc/{pid}/ns/{kind}" for kind in ("user", "net"))
+    else:
         return (str(pid),)
-    user, net = namespaces.paths()
     return ("--netns-type=path", f"--userns-path={user}", net)
+
+
+def _has_admin() -> bool:
+    """Whether CAP_SYS_ADMIN is effective, capabilities(7)."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        words = file.read().split("CapEff:", 1)[1].split()
+    return bool(int(words[0], 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def wants_ipv6(options: SlirpOptions, *, routes: str = _IPV6_ROUTES) -> bool:

@@ -9,7 +9,8 @@ from rootless.container.request import ContainerRequest
 SCRIPT = "/dev/pipes"
 _SEEN = (
     "cap_add", "cap_drop", "cgroupns", "device", "dns", "dns_option", "dns_search", "group_add",
-    "ipc", "no_hosts", "root_emulation", "security_opt", "shm_size", "ulimit", "uts", "volume",
+    "ipc", "no_hosts", "pid", "root_emulation", "security_opt", "shm_size", "ulimit", "uts",
+    "volume",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import time
 from rootless.container import spec
 from rootless.container.bundle import check_limits, copy_seccomp, top_mode, write_etc
 from rootless.container.emulate import choose_emulation
+from rootless.container.enclosed import fit_host_name
 from rootless.container.etc import hostname_of, write_network_files
 from rootless.container.idmap import choose, fit_single_id
 from rootless.container.logfile import timestamp
@@ -28,6 +29,7 @@ from rootless.container.starting import (
 )
 from rootless.host.emulators import allow_foreign
 from rootless.linux import signals as signal
+from rootless.linux import syscalls
 from rootless.sandbox.emulated_calls import FULL
 from rootless.sandbox.operations import Operation, WorkingDirectory
 from rootless.sandbox.plan import make_plan
@@ -104,6 +106,9 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     plan.streams = (null, writer, error_writer)
+    if command.request.pid == "host":
+        # What its command leaves running becomes a child of this process, which ends it.
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     try:
         channel, pid = clone_child(plan, group)
     finally:
@@ -128,10 +133,13 @@ def prepare(
 ) -> "tuple[ContainerView, Plan, dict[str, object]]":
     """Make the configuration and the plan of a bundle whose directories are there."""
     namespace = choose("host", host.id_maps(), host.uid, host.gid)
-    request = command.request._replace(
+    request = command.request
+    if syscalls.prctl(syscalls.PR_GET_SECCOMP):
+        request = fit_host_name(host, request)
+    request = request._replace(
         command=command.arguments, entrypoint="", user=None,
         workdir=command.workdir or None,
-        hostname=None if command.request.uts == "host" else HOSTNAME,
+        hostname=None if request.uts == "host" else HOSTNAME,
         cgroups="no-monitor",
     )  # fmt: skip
     variables = [f"{name}={value}" for name, value in command.environment.items()]
@@ -207,7 +215,7 @@ def _record(around: spec.Surroundings, request: ContainerRequest, driver: str) -
         anonymous_volumes=(),
         cidfile="",
         pidfile="",
-        request={},
+        request={"pid": request.pid},
     )
 
 
@@ -267,6 +275,10 @@ class Running(Container):
                 if error.errno != errno.ESRCH:
                     raise
             os.waitpid(self.pid, 0)
+        if self.mounts:
+            from rootless.container.orphans import end_orphans
+
+            end_orphans(self.mounts)
         if self.network is not None:
             self.network.stop()
         if self.cgroup:

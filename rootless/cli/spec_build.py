@@ -88,12 +88,14 @@ _RUN = (
          choices=("private", "container", "host")),
     text("ipc", "IPC namespace of RUN: private or host", default="private",
          choices=("private", "container", "host")),
-    text("pid", "Process namespace of RUN: private", default="private",
-         choices=("private", "container")),
+    text("pid", "Process namespace of RUN: private or host", default="private",
+         choices=("private", "container", "host")),
     text("uts", "Host name namespace of RUN: private or host", default="private",
          choices=("private", "container", "host")),
-    text("isolation", "How RUN is kept apart from the host: always in namespaces of its own",
-         default="default", choices=("default", "rootless", "oci")),
+    text("isolation", "How RUN is kept apart from the host: by namespaces of its own, or chroot: it"
+         " shares processes, network, host name and IPC, for builds in a container"
+         " (BUILDAH_ISOLATION)",
+         default="default", choices=("default", "rootless", "oci", "chroot")),
     many("secret", "Confidential file or variable for RUN --mount=type=secret",
          metavar="id=NAME[,src=PATH|,env=NAME]"),
     many("security-opt", "Security option for RUN", metavar="OPTION"),

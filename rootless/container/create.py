@@ -22,6 +22,7 @@ from rootless.container.request import ContainerRequest
 from rootless.container.sources import find_sources
 from rootless.errors import UsageError, of_option
 from rootless.host.paths import Host
+from rootless.linux import syscalls
 from rootless.sandbox.drivers import COPY, FUSE, SQUASH
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
@@ -213,6 +214,10 @@ def _make(host: Host, request: ContainerRequest, basis: _Basis, place: Place) ->
     """Let the container appear, still without its name."""
     made: list[str] = []
     image, config, namespace, (key, driver), joins, is_single = basis
+    if syscalls.prctl(syscalls.PR_GET_SECCOMP):
+        from rootless.container.enclosed import fit_host_name
+
+        request = fit_host_name(host, request)
     try:
         # From the look for layers, volumes and networks until the record that keeps them is there,
         # nobody may take them for unused.

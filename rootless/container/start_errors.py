@@ -200,6 +200,14 @@ def _remedy(step: str, number: int) -> str:
         return "check that you may read the source and every directory above it"
     if step.startswith("set sysctl"):
         return _sysctl_remedy(number)
+    if step.startswith("mount proc") and number == errno.EPERM:
+        return (
+            "parts of /proc are covered here (rpod runs in a container), so the kernel refuses a"
+            " fresh one: start the outer container with --security-opt unmask=ALL (docker:"
+            " systempaths=unconfined), or use --pid=host (build: --isolation=chroot)"
+        )
+    if step.startswith("hostname") and number == errno.EPERM:
+        return "a seccomp filter forbids it: leave --hostname out, or use --uts=host"
     return ""
 
 

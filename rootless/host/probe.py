@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TUN = "/dev/net/tun"
+# What podman, docker and Kubernetes put into a container.
+_OUTER = ("/run/.containerenv", "/.dockerenv", "/var/run/secrets/kubernetes.io")
 FUSE = "/dev/fuse"
 
 
@@ -258,6 +260,8 @@ def tun_remedy(problem: str) -> str:
     """Return how to make /dev/net/tun usable."""
     if os.path.exists(TUN):
         fix = f"sudo chmod 666 {TUN}"
+    elif any(map(os.path.exists, _OUTER)):
+        fix = f"start the container that rpod runs in with --device {TUN}"
     elif "No such device" in problem:
         fix = "sudo modprobe tun"
     else:

@@ -84,8 +84,7 @@ ABSENT = {
     "--inherit-annotations=false": "annotations of a base image are never taken over",
     "--os-version=10": "only Windows images have it",
     "--logsplit": "--logfile has the platforms one after the other",
-    "--pid=host": "is not one of",
-    "--isolation=chroot": "is not one of",
+    "--isolation=jail": "is not one of",
 }  # fmt: skip
 
 

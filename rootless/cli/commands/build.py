@@ -144,6 +144,18 @@ def _platforms(invocation: "Invocation") -> tuple[str, ...]:
 
 
 def _run_request(invocation: "Invocation") -> ContainerRequest:
+    request = _asked(invocation)
+    isolation = invocation.text("isolation")
+    if isolation == "default":
+        isolation = os.environ.get("BUILDAH_ISOLATION", "")
+    if isolation != "chroot":
+        return request
+    # buildah's words for what needs no namespaces but those of users and mounts.
+    network = request.network if request.network not in ((), ("default",)) else ("host",)
+    return request._replace(pid="host", ipc="host", uts="host", network=network)
+
+
+def _asked(invocation: "Invocation") -> ContainerRequest:
     return ContainerRequest(
         add_host=invocation.texts("add_host"),
         cap_add=invocation.texts("cap_add"),
@@ -159,6 +171,7 @@ def _run_request(invocation: "Invocation") -> ContainerRequest:
         ipc=_namespace(invocation, "ipc"),
         network=(invocation.text("network"),) if invocation.text("network") else (),
         no_hosts=invocation.flag("no_hosts"),
+        pid=_namespace(invocation, "pid"),
         security_opt=invocation.texts("security_opt"),
         root_emulation=invocation.text("root_emulation"),
         shm_size=invocation.number("shm_size") or 0,
