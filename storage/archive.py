@@ -3,9 +3,10 @@
 import os
 
 from storage.archive_formats import ArchivedImage, choose_image, read_images
+from storage.blobs import has_blob
 from storage.digest import digest_of
 from storage.errors import BlobMissing, InvalidArchive, StorageError
-from storage.events import BLOB_DONE, Event, ignore
+from storage.events import BLOB_DONE, BLOB_EXISTS, Event, ignore
 from storage.files import make_store
 from storage.images import ImageRecord, commit_image
 from storage.layout import Layout
@@ -161,8 +162,9 @@ def _store_once(
     layout: Layout, files: Files, image: ArchivedImage, map_key: str, events: "Events"
 ) -> ImageRecord:
     for member in image.members:
+        kind = BLOB_EXISTS if has_blob(layout, member.digest) else BLOB_DONE
         files.adopt(layout, member)
-        events(Event(BLOB_DONE, member.digest, member.size, member.size))
+        events(Event(kind, member.digest, member.size, member.size))
     manifest_digest = image.write_manifest(layout)
     layers = tuple((layer.digest, layer.media_type) for layer in image.manifest.layers)
     unpack_stored(layout, map_key, image.config.diff_ids, layers, events)

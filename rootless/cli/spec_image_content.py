@@ -149,10 +149,13 @@ COMMANDS = (
         ),
         description="HOST is a host of ssh, also as USER@HOST or ssh://USER@HOST:PORT, and needs "
         "rpod there: layers that the far side has are not sent again. Where it has only podman or "
-        "docker, an image is sent whole. NAME is what the image is called there.",
+        "docker, an image goes whole. USER@localhost is another user of this machine, reached with "
+        "sudo. With a host on both sides the image goes from one to the other. NAME is what the "
+        "image is called there.",
         examples=(
             "rpod image scp app:1 build@far.example.org::",
             "rpod image scp far.example.org::debian:12",
+            "rpod image scp app:1 other@localhost::",
         ),
     ),
     Command(

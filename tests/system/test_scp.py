@@ -113,6 +113,10 @@ def test_images_go_over_a_real_sshd(near: Command, sshd: str) -> None:
     near("rmi", "-af")
     near("image", "scp", "-q", f"ssh://{sshd}::localhost/app:2")
     assert near("run", "--rm", "--network=none", "localhost/app:2", "cat", "/own").out == "2"
+    near("image", "scp", "-q", f"ssh://{sshd}::localhost/app:2", f"ssh://{sshd}::relayed:1")
+    assert digest(there, "relayed:1") == digest(there, "localhost/app:2")
+    missing = ["image", "scp", f"ssh://{sshd}::none:1", f"ssh://{sshd}::x"]
+    assert near(*missing, check=False).code == 125
     refused = near("image", "scp", f"ssh://{sshd}::localhost/none:1", check=False)
     assert refused.code == 125
     assert "localhost/none:1" in refused.err
@@ -166,6 +170,51 @@ def test_machine_without_rpod_gets_an_archive(near: Command) -> None:
     near("image", "scp", "-q", "localhost/app:1", "far::")
     listed = near.shell('tar -tf "$FAR/archive.tar"').out
     assert "manifest.json" in listed
+
+
+def test_image_comes_from_a_machine_without_rpod(near: Command) -> None:
+    place = near.environment["FAR"]
+    near("save", "-q", "-o", f"{place}/archive.tar", "localhost/app:1")
+    near("rmi", "-af")
+    text = 'echo "$*" >"$FAR/asked"; cat "$FAR/archive.tar"'
+    for name, script in (("rpod", "exit 127"), ("podman", text)):
+        path = f"{place}/bin/{name}"
+        with open(path, "w", encoding="ascii") as out:
+            out.write(f"#!/bin/sh\n{script}\n")
+        os.chmod(path, stat.S_IRWXU | 0o055)
+    near("image", "scp", "-q", "far::localhost/app:1", "mine:1")
+    assert near.shell('cat "$FAR/asked"').out == "save -- localhost/app:1\n"
+    assert near("run", "--rm", "--network=none", "mine:1", "cat", "/own").out == "1"
+
+
+SUDO = """#!/bin/sh
+# sudo -iu USER -- WORD...
+[ "$1 $2 $3" = "-iu other --" ] || { echo "not allowed" >&2; exit 1; }
+shift 3
+export XDG_DATA_HOME="$FAR/data" XDG_CONFIG_HOME="$FAR/config"
+exec "$@"
+"""
+
+
+def test_image_goes_to_another_user_of_this_machine(near: Command) -> None:
+    path = f"{near.environment['FAR']}/bin/sudo"
+    with open(path, "w", encoding="ascii") as out:
+        out.write(SUDO)
+    os.chmod(path, 0o755)
+    near("image", "scp", "localhost/app:1", "other@localhost::")
+    done = near("image", "scp", "localhost/app:2", "other@localhost::renamed:2")
+    assert done.err.count("skipped: already exists") == 1
+    there = far(near)
+    assert sorted(there("images", "--format", "{{.Repository}}:{{.Tag}}").lines) == [
+        "localhost/app:1", "localhost/renamed:2",
+    ]  # fmt: skip
+    near("image", "scp", "-q", "other@localhost::renamed:2", "back:2")
+    assert digest(near, "back:2") == digest(near, "localhost/app:2")
+    for words in (["localhost/app:1", "nobody@localhost::"], ["nobody@localhost::x"],
+                  ["localhost/app:1", f"{near.account.name}@localhost::x"]):  # fmt: skip
+        failed = near("image", "scp", *words, check=False)
+        assert failed.code == 125, failed.told
+        assert "it has ended" not in failed.err
 
 
 @pytest.mark.parametrize(
