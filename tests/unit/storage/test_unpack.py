@@ -326,6 +326,13 @@ def test_overlay_marks_of_a_layer_are_not_set(target: Path) -> None:
     assert len(result.notes) == 3
 
 
+def test_what_overlayfs_notes_for_itself_is_left_out_silently(target: Path) -> None:
+    marks = {f"SCHILY.xattr.user.overlay.{name}": "y" for name in ("origin", "impure", "nlink")}
+    result = unpack(target, Member("d", kind=tarfile.DIRTYPE, pax=marks))
+    assert os.listxattr(target / "d") == []
+    assert not result.notes
+
+
 def test_sparse_file_has_holes(target: Path) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
