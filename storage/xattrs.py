@@ -43,7 +43,8 @@ def is_allowed(name: bytes) -> bool:
 def set_from_layer(target: int | str, attributes: dict[bytes, bytes]) -> list[str]:
     """Set attributes on a descriptor, or on a path without following a link.
 
-    Returns the names of those that were refused, but for what means nothing elsewhere. Raises OSError for other failures.
+    Returns the names of those that were refused, but for what means nothing elsewhere. Raises
+    OSError for other failures.
     """
     import xattr
 
