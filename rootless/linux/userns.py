@@ -141,6 +141,14 @@ def _finish_helper(name: str, child: int, reader: int) -> str:
 
 def no_namespace_error(error: OSError) -> NoUserNamespace:
     """Explain a refused user namespace with the setting to change."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        is_filtered = "\nSeccomp:\t0\n" not in file.read()
+    if error.errno == errno.EPERM and is_filtered:
+        return NoUserNamespace(
+            f"make a user namespace: {error.strerror}: a seccomp filter forbids it",
+            remedy="in a container: start that one with --security-opt seccomp=unconfined (docker),"
+            " or by podman or rpod; `rpod doctor` tells more",
+        )
     return NoUserNamespace(
         f"make a user namespace: {error.strerror}",
         remedy="ask the administrator to allow it: sysctl user.max_user_namespaces,"

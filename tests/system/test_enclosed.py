@@ -1,15 +1,19 @@
 """rpod in a container: of rpod itself, with its default filter, as root there and as another."""
 
+import errno
+import json
 import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.accounts import Account
 from tests.support.command import Command, Done, command_line
 
 pytestmark = pytest.mark.rpod_only  # podman in podman takes a containers.conf of its own
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NEW_USER = 0x10000000
 READY = ("--security-opt=unmask=ALL", "--device=/dev/net/tun")
 
 
@@ -25,7 +29,9 @@ def binds(*more: str) -> Iterator[str]:
 class Inside:
     """Commands in a container in which rpod can start, and has the image."""
 
-    def __init__(self, rpod: Command, image: str, archive: str, *options: str) -> None:
+    def __init__(
+        self, rpod: Command, image: str, archive: str, *options: str, loads: bool = True
+    ) -> None:
         self._rpod = rpod
         rpod(
             "run", "-d", "--init", "--name=outer", "--network=none", *options,
@@ -33,7 +39,8 @@ class Inside:
             *binds(archive), image, "sleep", "600",
         )  # fmt: skip
         self("mkdir", "/tmp/home")
-        self(*command_line(), "load", "--quiet", "--input", archive)
+        if loads:
+            self(*command_line(), "load", "--quiet", "--input", archive)
 
     def __call__(self, *words: str, check: bool = True) -> Done:
         return self._rpod("exec", "outer", *words, check=check)
@@ -102,3 +109,26 @@ def test_a_container_that_may_has_namespaces_within(
     done = inside(*own, "run", "--rm", image, "sh", "-c", "echo $$; ip -o addr show tap0")
     assert done.lines[0] == "1", done.told
     assert "10.0.2.100" in done.out, done.told
+
+
+def test_a_filter_that_forbids_user_namespaces_is_named(
+    user: str, rpod: Command, image: str, docker_archive: str, account_dir: str, account: Account
+) -> None:
+    """As docker's default one does."""
+    path = f"{account_dir}/filter.json"
+    rule = {"names": ["unshare", "setns"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
+    flags = {"index": 0, "value": NEW_USER, "valueTwo": NEW_USER, "op": "SCMP_CMP_MASKED_EQ"}
+    clone = {"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [flags]}
+    clone3 = {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule, clone, clone3]}
+    with open(path, "w", encoding="ascii") as file:
+        json.dump(profile, file)
+    os.chmod(path, 0o644)
+    options = (user, f"--security-opt=seccomp={path}")
+    inside = Inside(rpod, image, docker_archive, *options, loads=False)
+    for words in (("load", "--input", docker_archive), ("run", "--rm", image, "true")):
+        done = inside(*command_line(), *words, check=False)
+        assert done.code == 125
+        assert "a seccomp filter forbids it" in done.err, done.told
+        assert "seccomp=unconfined" in done.err, done.told
+    assert "seccomp filter of the surrounding" in inside(*command_line(), "doctor", check=False).out
