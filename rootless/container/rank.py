@@ -11,6 +11,7 @@ All of it lies in a directory of the node's memory that is the user's alone.
 
 import errno
 import fcntl
+import marshal
 import os
 import stat
 
@@ -27,7 +28,6 @@ from rootless.linux import syscalls as sc
 from rootless.linux.procfs import start_time
 from rootless.sandbox.process import Process, enter_directory, execute, reset_signals, take_identity
 from rootless.sandbox.targets import StepError
-from storage import lightjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _STEPS = (
     ("SLURM_JOB_ID", "SLURM_STEP_ID"), ("PMIX_NAMESPACE",), ("PALS_APID",), ("FLUX_JOB_ID",),
 )  # fmt: skip
-_RECORD_BYTES = 1 << 20
+_RECORD = ".rank"
+# The form of marshal that every Python reads: what shares the node need not be the same one.
+_MARSHAL_VERSION = 2
 
 
 def join_early(argv: "Sequence[str]", environ: "MutableMapping[str, str]") -> None:
@@ -140,17 +142,19 @@ def find_record(place: int, words: list[str]) -> "dict[str, object] | None":
     A record whose holder is gone is removed: a job was killed.
     """
     for name in os.listdir(place):
-        if not name.endswith(".json"):
+        if not name.endswith(_RECORD):
             continue
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place)
         try:
-            record = json.loads(os.read(fd, _RECORD_BYTES))
-        except ValueError:
+            # Not JSON, whose module is a file to find: five look-ups of each rank. The directory is
+            # the user's alone.
+            record = marshal.loads(os.read(fd, os.fstat(fd).st_size))  # noqa: S302
+        except (ValueError, EOFError, TypeError):
             record = None
         finally:
             os.close(fd)
         if not isinstance(record, dict) or not _is_alive(record):
-            for one in (name, f"{name[:-5]}.fifo"):
+            for one in (name, f"{name.removesuffix(_RECORD)}.fifo"):
                 try:
                     os.unlink(one, dir_fd=place)
                 except FileNotFoundError:
@@ -158,9 +162,20 @@ def find_record(place: int, words: list[str]) -> "dict[str, object] | None":
             continue
         prefix = record["prefix"]
         if words[: len(prefix)] == prefix:
-            record["name"] = name[:-5]
+            record["name"] = name.removesuffix(_RECORD)
             return record
     return None
+
+
+def publish_record(place: int, name: str, record: "dict[str, object]") -> None:
+    """Let the other ranks find the namespaces; the file appears whole."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(f"{name}.part", flags, 0o600, dir_fd=place)
+    try:
+        os.write(fd, marshal.dumps(record, _MARSHAL_VERSION))
+    finally:
+        os.close(fd)
+    os.rename(f"{name}.part", f"{name}{_RECORD}", src_dir_fd=place, dst_dir_fd=place)
 
 
 def _is_alive(record: "dict[str, object]") -> bool:

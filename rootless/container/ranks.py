@@ -98,14 +98,7 @@ def _make(
     if not started.state.pid:
         raise SandboxError("--join: the container of the ranks has ended")
     document = _document(request, raw, started.state.pid, made.paths.directory, prefix, default)
-    data = json.dumps(document).encode()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(f"{name}.part", flags, 0o600, dir_fd=place)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
-    os.rename(f"{name}.part", f"{name}.json", src_dir_fd=place, dst_dir_fd=place)
+    rank.publish_record(place, name, document)
     return {**document, "name": name}
 
 

@@ -3,12 +3,12 @@
 Like `rootless.linux.syscalls`: one function for each call, errors are OSError.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
 import struct
 
+from rootless.linux import native as ctypes
 from rootless.linux.syscalls import AT_EMPTY_PATH, _fail, _libc
 
 SECCOMP_SET_MODE_FILTER = 1
@@ -56,7 +56,7 @@ class _SockFprog(ctypes.Structure):
 
 def _seccomp(flags: int, program: bytes) -> int:
     buffer = ctypes.create_string_buffer(program, len(program))
-    fprog = _SockFprog(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    fprog = _SockFprog(len(program) // 8, ctypes.addressof(buffer))
     words = (_NUMBERS["seccomp"][_COLUMN], SECCOMP_SET_MODE_FILTER, flags)
     return int(_libc.syscall(*map(ctypes.c_long, words), ctypes.byref(fprog)))
 
@@ -162,7 +162,7 @@ def read_memory(pid: int, address: int, size: int) -> bytes:
     )
     if got < 0:
         raise _fail("process_vm_readv")
-    return ctypes.string_at(_buffer, got)
+    return _buffer.raw[:got]
 
 
 def read_text(pid: int, address: int) -> bytes:

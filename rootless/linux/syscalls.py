@@ -1,12 +1,13 @@
 """System calls that Python 3.11 does not offer: one function each, kernel names for constants.
 
 Each raises OSError with errno, the path or object, and a note that names the call. Nothing here
-decides anything. The module loads in a bare interpreter and imports only ctypes and os.
+decides anything. The module loads in a bare interpreter and imports only os.
 """
 
-import ctypes
 import os
 import sys
+
+from rootless.linux import native as ctypes
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -90,6 +91,7 @@ _NUMBERS = {
     "capget": (125, 90),
     "capset": (126, 91),
     "keyctl": (250, 219),
+    "prlimit64": (302, 261),
     "pivot_root": (155, 41),
     "open_tree": (428, 428),
     "move_mount": (429, 429),
@@ -125,6 +127,8 @@ _libc.prctl.argtypes = [_int, _ulong, _ulong, _ulong, _ulong]
 _libc.sethostname.argtypes = [_str, ctypes.c_size_t]
 _libc.setdomainname.argtypes = [_str, ctypes.c_size_t]
 _libc.ioctl.argtypes = [_int, _ulong, _ptr]
+_libc.memset.argtypes = [_ptr, _int, ctypes.c_size_t]
+_libc.memmove.argtypes = [_ptr, _str, ctypes.c_size_t]
 
 
 class _OpenHow(ctypes.Structure):
@@ -308,8 +312,8 @@ def set_process_name(name: str) -> None:
 def overwrite_arguments(start: int, end: int, text: str) -> None:
     """Replace what /proc/PID/cmdline of this process shows; the addresses are in proc(5), stat."""
     data = os.fsencode(text)[: end - start - 1]
-    ctypes.memset(start, 0, end - start)
-    ctypes.memmove(start, data, len(data))
+    _libc.memset(start, 0, end - start)
+    _libc.memmove(start, data, len(data))
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
@@ -328,10 +332,17 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         raise _fail("capset")
 
 
+def setrlimit(kind: int, soft: int, hard: int) -> None:
+    """Set a limit of this process; -1 is RLIM_INFINITY."""
+    limit = (ctypes.c_uint64 * 2)(soft, hard)
+    if _call("prlimit64", 0, kind, ctypes.byref(limit), None) < 0:
+        raise _fail("setrlimit")
+
+
 def install_seccomp_filter(program: bytes) -> None:
     """Install classic BPF, an array of struct sock_filter (8 bytes each)."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    fprog = _SockFprog(len(program) // 8, ctypes.cast(buffer, _ptr))
+    fprog = _SockFprog(len(program) // 8, ctypes.addressof(buffer))
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))
 
 

@@ -134,7 +134,7 @@ class Holder(Operation):
         if select.select([self._fifo], [], [], 0)[0]:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             return False
-        for name in (f"{self.name}.json", f"{self.name}.fifo"):
+        for name in (f"{self.name}.rank", f"{self.name}.fifo"):
             try:
                 os.unlink(name, dir_fd=self._place)
             except FileNotFoundError:

@@ -5,16 +5,12 @@ imports at run time: the root file system has changed.
 """
 
 import errno
-import fcntl
 import os
-import resource
 import stat
-import struct
-import termios
 
 from rootless.linux import signals as signal
 from rootless.linux import syscalls as sc
-from rootless.linux.terminal import set_window_size
+from rootless.linux.terminal import open_slave, set_window_size, take_control, terminal_number
 from rootless.sandbox.targets import StepError, open_inside
 
 TYPE_CHECKING = False
@@ -29,10 +25,6 @@ _SCRIPT_BYTES = 256
 _START_BYTES = 1024
 _MAX_INTERPRETERS = 4
 _LAST_CAPABILITY = 63
-# asm-generic/ioctls.h; the termios module lacks these.
-_TIOCSPTLCK = 0x40045431
-_TIOCGPTPEER = 0x5441
-_TIOCGPTN = 0x80045430
 
 
 class Process:
@@ -96,8 +88,7 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
     The slave comes from the master, not by its path: a running container may shape its /dev.
     """
     master = open_inside("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
-    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    slave = open_slave(master, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     if rows and columns:
         set_window_size(master, rows, columns)
     return master, slave
@@ -105,14 +96,13 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
 
 def show_console(master: int) -> None:
     """Let /dev/console be the terminal too (OCI runtime-spec, config-linux, default devices)."""
-    number = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))[0]
     try:
         made = os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(made)
     except FileExistsError:
         pass  # a /dev of the user's own
     try:
-        sc.mount(f"/dev/pts/{number}", "/dev/console", "", sc.MS_BIND)
+        sc.mount(f"/dev/pts/{terminal_number(master)}", "/dev/console", "", sc.MS_BIND)
     except OSError as error:
         error.filename = "/dev/console"
         raise
@@ -121,7 +111,7 @@ def show_console(master: int) -> None:
 def use_terminal(slave: int, uid: int, gid: int) -> None:
     """Make the slave the controlling terminal and the standard streams of this process."""
     os.fchown(slave, uid, -1)
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    take_control(slave)
     for fd in (0, 1, 2):
         os.dup2(slave, fd)
     os.close(slave)
@@ -141,8 +131,8 @@ def use_streams(streams: tuple[int, int, int], uid: int, gid: int) -> None:
 def set_limits(process: Process) -> None:
     for kind, soft, hard in process.rlimits:
         try:
-            resource.setrlimit(kind, (soft, hard))
-        except (ValueError, OSError) as error:
+            sc.setrlimit(kind, soft, hard)
+        except OSError as error:
             raise StepError(
                 "raise a ulimit above the hard limit of the caller", str(kind), errno.EPERM
             ) from error
