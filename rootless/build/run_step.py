@@ -1,5 +1,7 @@
 """RUN and WORKDIR as steps of a stage: what their keys know, and how they are shown."""
 
+import os
+
 from rootless.build import image_config, model
 from rootless.build.model import Layer
 from rootless.build.settings import check_allowed
@@ -39,6 +41,9 @@ def run_step(builder: StageBuilder, run: model.Run) -> None:
         **{f"variable {name}": value for name, value in environment.items()},
         **(mounts.inputs() if mounts else {}),
     }
+    if builder.build.request.run.interactive:
+        # What it is going to read is not known.
+        inputs["standard input"] = os.urandom(16).hex()
     text = f"RUN {_argument_count(scope.values())}{_shown(arguments, run)}"
 
     def execute() -> Layer:

@@ -105,8 +105,9 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
     group = begin_cgroup(host, view, raw, plan) if asked_limits(command.request) else None
     reader, writer = os.pipe2(os.O_CLOEXEC)
     error_reader, error_writer = os.pipe2(os.O_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    plan.streams = (null, writer, error_writer)
+    is_asking = command.request.interactive
+    stdin = os.dup(0) if is_asking else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    plan.streams = (stdin, writer, error_writer)
     if command.request.pid == "host":
         # What its command leaves running becomes a child of this process, which ends it.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)

@@ -92,6 +92,9 @@ _RUN = (
          choices=("private", "container", "host")),
     text("uts", "Host name namespace of RUN: private or host", default="private",
          choices=("private", "container", "host")),
+    text("userns", "User namespace of RUN: always the one with all your subordinate ids",
+         default="container", choices=("container", "host", "private")),
+    flag("stdin", "Let RUN read standard input; its steps are never taken from the cache"),
     text("isolation", "How RUN is kept apart from the host: by namespaces of its own, or chroot: it"
          " shares processes, network, host name and IPC, for builds in a container"
          " (BUILDAH_ISOLATION)",

@@ -75,10 +75,10 @@ def test_option_that_cannot_be_is_refused(build: Build, option: str) -> None:
 
 
 ABSENT = {
-    "--userns=auto": "a build has all your subordinate ids",
     "--userns-uid-map=0:0:1": "a build has all your subordinate ids",
     "--all-platforms": "name the platforms with --platform",
-    "--stdin": "what a step reads must be known to the cache",
+    "--userns=keep-id": "is not one of",
+    "--cpp-flag=-DX": "include any file that you may read",
     "--disable-compression": "layers are stored as they are pushed",
     "--builder=other": "there is one builder",
     "--inherit-annotations=false": "annotations of a base image are never taken over",
@@ -239,3 +239,19 @@ def test_cache_is_counted_and_pruned(build: Build, rpod: Command) -> None:
     assert size >= 1 << 20
     rpod("builder", "prune", "--force", "--all")
     assert used()[0] == 0
+
+
+def test_steps_read_standard_input_and_are_run_each_time(
+    rpod: Command, image: str, account_dir: str
+) -> None:
+    with open(f"{account_dir}/Containerfile", "w", encoding="ascii") as file:
+        file.write(f"FROM {image}\nRUN read line && echo $line >/first\nRUN cat >/rest\n")
+    for given in (b"one\ntwo\nthree\n", b"four\nfive\n"):
+        rpod("build", "--stdin", "--userns=host", "-t", "made", account_dir, input=given)
+        assert rpod("run", "--rm", "made", "cat", "/first", "/rest").out.encode() == given
+    # Without it there is nothing to read, whatever this command gets: `read` fails.
+    done = rpod("build", "-t", "made", account_dir, input=b"six\n", check=False)
+    assert (done.code, "Containerfile:2" in done.err) == (1, True), done.told
+    done = rpod("build", "--stdin", "-f", "-", account_dir, input=b"FROM scratch\n", check=False)
+    assert done.code == 125
+    assert "--stdin" in done.err

@@ -93,6 +93,11 @@ def make_request(invocation: "Invocation") -> BuildRequest:
     """Return what the command line asks for. Raises UsageError."""
     context = invocation.value("context")
     files = invocation.texts("file")
+    if invocation.flag("stdin") and "-" in (context, *files):
+        raise UsageError(
+            "--stdin: standard input is the Containerfile or the context already",
+            remedy="give it by name, or leave --stdin out",
+        )
     ttl = invocation.text("cache_ttl")
     return BuildRequest(
         context=context if isinstance(context, str) else ("" if files else "."),
@@ -119,7 +124,8 @@ def make_request(invocation: "Invocation") -> BuildRequest:
         cache_ttl_s=_seconds("--cache-ttl", ttl) if ttl else None,
         explain_cache=invocation.flag("explain_cache"),
         debug_on_failure=_debug(invocation),
-        jobs=invocation.number("jobs") or 0,
+        # Two steps that read at the same time would each get a part.
+        jobs=1 if invocation.flag("stdin") else invocation.number("jobs") or 0,
         all_stages=not invocation.flag("skip_unused_stages"),
         pull=_policy(invocation),
         tls_verify=None
@@ -168,6 +174,7 @@ def _asked(invocation: "Invocation") -> ContainerRequest:
         dns_search=invocation.texts("dns_search"),
         group_add=invocation.texts("group_add"),
         http_proxy=invocation.flag("http_proxy"),
+        interactive=invocation.flag("stdin"),
         ipc=_namespace(invocation, "ipc"),
         network=(invocation.text("network"),) if invocation.text("network") else (),
         no_hosts=invocation.flag("no_hosts"),
