@@ -6,7 +6,6 @@ takes neither the processor nor the others' place in the queue.
 """
 
 import _socket
-import array
 import select
 import struct
 import time
@@ -275,6 +274,8 @@ class _Silence:
             if not self._sources:
                 self._socket.setsockopt(_socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
                 return
+            import array  # and with it `collections`: 400 KiB
+
             program = array.array("B", silence_program(list(self._sources)))
             address, size = program.buffer_info()
             fprog = struct.pack("HL", size // 8, address)

@@ -7,7 +7,6 @@ forwarder (`slirp.forward_loop`) is a fork that has entered the container's netw
 
 import _socket
 import errno
-import sys
 
 from slirp.errors import PortUnavailable
 from slirp.model import PortMapping
@@ -101,24 +100,3 @@ def _open(mapping: PortMapping, is_six: bool, address: str) -> _socket.socket:
             sock.close()
         raise port_error(mapping, error) from error
     return sock
-
-
-def key_of(mapping: PortMapping) -> str:
-    """Return the word that names a mapping to the forwarder."""
-    return f"{mapping.host_text}/{mapping.protocol}"
-
-
-def send_add(control: _socket.socket, mapping: PortMapping, fd: int) -> None:
-    """Give the forwarder a bound socket. Raises OSError when it is gone."""
-    text = f"add {key_of(mapping)} {mapping.protocol} {mapping.container_port}"
-    rights = fd.to_bytes(4, sys.byteorder)
-    control.sendmsg(
-        [text.encode()],
-        [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)],
-        _socket.MSG_NOSIGNAL,
-    )
-
-
-def send_remove(control: _socket.socket, mapping: PortMapping) -> None:
-    """Let the forwarder close a port. Raises OSError when it is gone."""
-    control.send(f"rm {key_of(mapping)}".encode(), _socket.MSG_NOSIGNAL)

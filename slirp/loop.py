@@ -1,8 +1,8 @@
 """A small event loop: descriptors and moments. asyncio takes more memory than all of a helper."""
 
-import heapq
 import select
 import time
+from _heapq import heappop, heappush  # `heapq` has 40 KiB around them
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Loop:
     def later(self, delay_s: float, function: "Callable[[], None]") -> None:
         """Call a function once; it finds out by itself whether it is still wanted."""
         self._count += 1
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, self._count, function))
+        heappush(self._timers, (time.monotonic() + delay_s, self._count, function))
 
     def _rest(self, is_busy: bool) -> None:
         if self._on_rest is None:
@@ -64,4 +64,4 @@ class Loop:
                 handler()
         now_s = time.monotonic()
         while self._timers and self._timers[0][0] <= now_s:
-            heapq.heappop(self._timers)[2]()
+            heappop(self._timers)[2]()

@@ -253,20 +253,32 @@ def log_read(context: Context) -> Sample:
     return {"value": total / seconds / 1e6, "peak": 0.0}
 
 
-def memory(*options: str, ports: int = 0, used: bool = False) -> Callable[[Context], Sample]:
-    """Measure the processes beside a container; `used` after a client of its first port."""
+_ECHO = ("nc", "-ll", "-p", "80", "-e", "cat")
+
+
+def memory(
+    *options: str, ports: int = 0, used: bool = False, held: bool = False
+) -> Callable[[Context], Sample]:
+    """Measure the processes beside a container.
+
+    `used`: some seconds after many clients of its first port; `held`: while one is there.
+    """
 
     def measure(context: Context) -> Sample:
         engine, count = context.engine, 3
         before = set(engine.helpers())
         with_pause = {"podman", "catatonit"}  # one for each user, not for each container
+        clients: list[socket.socket] = []
         for _ in range(count):
             numbers = _free_ports(ports)
             publish = [f"-p=127.0.0.1:{number}:{80 + i}" for i, number in enumerate(numbers)]
-            engine.call("run", "-d", *options, *publish, IMAGE, "sleep", "1000")
+            engine.call("run", "-d", *options, *publish, IMAGE, *_ECHO)
             if used:
-                connect_once(numbers[0])
-        time.sleep(1.5)  # a helper that rests gives memory back after a second
+                connect_often(numbers[0])
+            if held:
+                clients.append(connect(numbers[0]))
+        # A helper that rests gives memory back after a second, a forwarder ends after two.
+        time.sleep(3.5 if used else 1.5)
         total = 0.0
         for pid, name in engine.helpers().items():
             if pid in before or name in with_pause:
@@ -275,6 +287,8 @@ def memory(*options: str, ports: int = 0, used: bool = False) -> Callable[[Conte
                 total += pss_mib(pid)
             except OSError as error:
                 raise BenchError(f"memory of {name} ({pid}) is closed to this user") from error
+        for client in clients:
+            client.close()
         engine.clean()
         return {"value": total / count, "peak": 0.0}
 
@@ -288,10 +302,23 @@ def _free_ports(count: int) -> list[int]:
     return sorted(found)
 
 
-def connect_once(port: int) -> None:
-    """Be a client of a published port behind which nobody listens."""
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+def connect(port: int) -> socket.socket:
+    """Return a connection to a published port once the server behind it has answered."""
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            client = socket.create_connection(("127.0.0.1", port), timeout=5)
+            client.sendall(b"x")
+            if client.recv(1):
+                return client
+            client.close()
+        time.sleep(0.05)
+    raise BenchError(f"nothing answers at port {port}")
+
+
+def connect_often(port: int) -> None:
+    """Be a hundred clients, one after the other."""
+    for _ in range(100):
+        connect(port).close()
 
 
 def memory_network(context: Context) -> Sample:
@@ -461,6 +488,15 @@ CASES = (
         "memory-port-used",
         "MiB",
         memory("--network=slirp4netns", ports=1, used=True),
+        5.0,
+        absolute=True,
+        rounds=3,
+        quick_rounds=1,
+    ),
+    Case(
+        "memory-port-open",
+        "MiB",
+        memory("--network=slirp4netns", ports=1, held=True),
         absolute=True,
         rounds=3,
         quick_rounds=1,

@@ -6,17 +6,16 @@ the monitor, while newuidmap works. Until then they are empty. Both are bound in
 
 import os
 
-from rootless.container.request import ContainerRequest
-from storage.containers import ContainerRecord
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.container.request import ContainerRequest
     from slirp.resolv import DnsRequest
+    from storage.containers import ContainerRecord
 
 _LIMIT_BYTES = 1 << 16
 
 
-def containerenv(record: ContainerRecord) -> str:
+def containerenv(record: "ContainerRecord") -> str:
     """/run/.containerenv: how programs see that they run in a container, and in which."""
     rootless = 1
     return (
@@ -30,7 +29,7 @@ def hostname_of(runtime_config: dict[str, object]) -> str:
     return str(runtime_config.get("hostname") or os.uname().nodename)
 
 
-def check_network_files(request: ContainerRequest) -> None:
+def check_network_files(request: "ContainerRequest") -> None:
     """Raise InvalidNetwork for a wrong --add-host, --dns, --dns-search or --dns-option."""
     if request.add_host:
         from slirp.hosts import parse_add_host
@@ -42,7 +41,7 @@ def check_network_files(request: ContainerRequest) -> None:
 
 
 def write_network_files(
-    directory: str, request: ContainerRequest, record: ContainerRecord, hostname: str
+    directory: str, request: "ContainerRequest", record: "ContainerRecord", hostname: str
 ) -> None:
     """Write those of the two that are in the bundle's etc/; what was in them is lost.
 
@@ -54,8 +53,9 @@ def write_network_files(
         replace_text(f"{directory}/resolv.conf", resolv_conf(request, record))
 
 
-def request_of(record: ContainerRecord) -> ContainerRequest:
+def request_of(record: "ContainerRecord") -> "ContainerRequest":
     """Return what was asked for names."""
+    from rootless.container.request import ContainerRequest  # not for the monitor's memory
 
     def texts(key: str) -> tuple[str, ...]:
         value = record.request.get(key, ())
@@ -87,7 +87,7 @@ def read_resolv_conf(directory: str) -> str:
         return ""
 
 
-def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
+def _addresses(record: "ContainerRecord") -> tuple[str, str, str]:
     """Return the container's own address, the host's as it sees it, and the name server."""
     from slirp.hosts import find_host_address
     from slirp.settings import parse_network
@@ -110,7 +110,7 @@ def _addresses(record: ContainerRecord) -> tuple[str, str, str]:
     return "", "", ""
 
 
-def hosts(request: ContainerRequest, record: ContainerRecord, hostname: str) -> str:
+def hosts(request: "ContainerRequest", record: "ContainerRecord", hostname: str) -> str:
     """/etc/hosts (hosts(5)). Raises InvalidNetwork for a wrong --add-host."""
     from slirp.hosts import hosts_text, parse_add_host
 
@@ -125,7 +125,9 @@ def hosts(request: ContainerRequest, record: ContainerRecord, hostname: str) -> 
     )
 
 
-def resolv_conf(request: ContainerRequest, record: ContainerRecord, *, at_start: str = "") -> str:
+def resolv_conf(
+    request: "ContainerRequest", record: "ContainerRecord", *, at_start: str = ""
+) -> str:
     """/etc/resolv.conf (resolv.conf(5)). Raises InvalidNetwork for a wrong --dns.
 
     `at_start` is what it was, when the host's has changed since the container was started.
@@ -160,7 +162,7 @@ def _after_a_move(wanted: "DnsRequest", host_text: str, forwarder: str, at_start
     return text
 
 
-def _wanted_dns(request: ContainerRequest) -> "DnsRequest":
+def _wanted_dns(request: "ContainerRequest") -> "DnsRequest":
     from slirp.resolv import DnsRequest, check_dns
 
     return check_dns(

@@ -153,7 +153,7 @@ def _pursue_policies(view: ContainerView, code: int, *, asked_to_stop: bool) -> 
 
 
 def _publish(monitor: Monitor, view: ContainerView, payload: bytes) -> bytes:
-    from rootless.container.published import handler
+    from rootless.container.published_changes import handler
 
     def save(ports: list[dict[str, object]]) -> None:
         state = read_state(view.paths)

@@ -8,14 +8,12 @@ a second interpreter would not.
 """
 
 import _socket
-import errno
 import gc
 import os
 import select
 import time
 from sys import intern
 
-from rootless.errors import HostError
 from rootless.linux import signals as signal
 from rootless.linux.footprint import release_start_memory
 from slirp.forward_target import Target
@@ -23,13 +21,13 @@ from slirp.model import PortMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rootless.container.monitor import Monitor
 
 _END_MS = 500
+# How long a forwarder waits for the next client: long where the one before was missed soon.
+_REST_S, _LONG_REST_S = 2.0, 30.0
+_MISSED_SOON_S = 60.0
 _SHORT_LIFE_S = 1.0
-_CAP_NET_BIND_SERVICE, _CAP_NET_ADMIN = 10, 12
 
 
 class Published:
@@ -41,6 +39,7 @@ class Published:
         self._pid = 0
         self._since_s = 0.0
         self._wait_s = 0.0
+        self._ended_s = -_MISSED_SOON_S
         self._control: _socket.socket | None = None
         self._monitor: Monitor | None = None
 
@@ -62,8 +61,9 @@ class Published:
         traffic = os.open(monitor.traffic_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pid = os.fork()
         if self._pid == 0:
-            inside = open_entrance(monitor.container.pid)
-            _forward(theirs, inside, self.target, traffic, self._wait_s)
+            missed = self._since_s - self._ended_s < _MISSED_SOON_S
+            times_s = (self._wait_s, _LONG_REST_S if missed else _REST_S)
+            _forward(theirs, monitor.container.pid, self.target, traffic, times_s)
         theirs.close()
         os.close(traffic)
         self._control = ours
@@ -78,7 +78,7 @@ class Published:
                 self._monitor.forget(sock.fileno())
 
     def _send(self, mapping: PortMapping, sock: _socket.socket) -> None:
-        from slirp.forward import send_add
+        from slirp.forward_control import send_add
 
         assert self._control is not None
         try:
@@ -89,7 +89,8 @@ class Published:
     def _forwarder_ended(self, fd: int, event: int) -> None:
         """Nobody was there for a while, or it was killed: the next client wakes another."""
         self._reap()
-        lived_s = time.monotonic() - self._since_s
+        self._ended_s = time.monotonic()
+        lived_s = self._ended_s - self._since_s
         self._wait_s = _SHORT_LIFE_S if lived_s < _SHORT_LIFE_S else 0.0
         if self._monitor is not None:
             self.start(self._monitor)
@@ -126,7 +127,7 @@ class Published:
 
     def remove(self, mapping: PortMapping) -> bool:
         """Take one back; False when there is no such port."""
-        from slirp.forward import send_remove
+        from slirp.forward_control import send_remove
 
         for entry in self.ports:
             if entry[0] == mapping:
@@ -185,132 +186,17 @@ class Published:
         return cls(Target.from_text(words[0]), ports)
 
 
-def _enter(pidfd: int) -> None:
-    """Join the container's network and keep only what sockets with foreign addresses need."""
-    from rootless.linux import syscalls
-
-    syscalls.setns(pidfd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
-    # Nobody in the container may look into this process, whatever it shares with it.
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    kept = 1 << _CAP_NET_ADMIN | 1 << _CAP_NET_BIND_SERVICE
-    syscalls.capset(kept, kept, 0)
-
-
-def _close_all_but(kept: list[int]) -> None:
-    first = 3
-    for fd in sorted(kept):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, 1 << 31 - 1)
-
-
 def _forward(
-    control: _socket.socket, pidfd: int, target: Target, traffic: int, wait_s: float
+    control: _socket.socket,
+    pid: int,
+    target: Target,
+    traffic: int,
+    times_s: tuple[float, float],
 ) -> None:
-    """Body of the forwarder. Never returns. `wait_s` keeps one that cannot work from busy turns."""
-    code = 1
+    """Body of the forwarder. Never returns."""
     try:
-        _close_all_but([control.fileno(), pidfd, traffic])
-        time.sleep(wait_s)
-        _enter(pidfd)
-        os.close(pidfd)
-        from slirp.forward_loop import Loop
+        from rootless.container.forwarder import forward, open_entrance
 
-        Loop(control, target, traffic, release_start_memory).run()
-        code = 0
+        forward(control, open_entrance(pid), target, traffic, times_s)
     finally:
-        os._exit(code)
-
-
-def open_entrance(pid: int) -> int:
-    """Return a pidfd of the process through which the container's network is joined."""
-    from rootless.linux.procfs import entrance
-
-    return os.pidfd_open(entrance(pid))
-
-
-def can_forward(pidfd: int, target: Target) -> bool:
-    """Whether this kernel lets the forwarder work; tried in a forked child."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _enter(pidfd)
-            from slirp.forward_loop import probe
-
-            probe(target)
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    return status == 0
-
-
-def handler(
-    monitor: "Monitor", network: str, save: "Callable[[list[dict[str, object]]], None]"
-) -> "Callable[[bytes], bytes]":
-    """Return what answers `rpod port add` and `rm`; `save` writes the ports that there are now."""
-    from rootless.container import frames
-    from storage import lightjson as json
-
-    def publish(payload: bytes) -> bytes:
-        number, raw = 0, None
-        try:
-            verb, raw = json.loads(payload)
-            mapping = PortMapping.from_json(raw)
-            mapping = _add(monitor, network, mapping) if verb == "add" else _take(monitor, mapping)
-            published = monitor.container.published
-            assert published is not None
-            save([entry.to_json() for entry, _ in published.ports])
-            raw = mapping.to_json()
-        except OSError as error:
-            number = error.errno or -1
-        except (ValueError, KeyError, TypeError, HostError):
-            number = -1
-        return frames.frame_json(frames.PUBLISHED, [number, raw])
-
-    return publish
-
-
-def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
-    from slirp.errors import PortUnavailable
-    from slirp.forward import listen_all
-
-    container = monitor.container
-    try:
-        ((mapping, sock),) = listen_all([mapping])
-    except PortUnavailable as error:
-        cause = error.__cause__
-        raise cause if isinstance(cause, OSError) else OSError(-1, str(error)) from error
-    if container.published is None:
-        uses = container.uses
-        target = target_of(network) if uses is None else uses.target()
-        inside = open_entrance(container.pid)
-        works = can_forward(inside, target)
-        os.close(inside)
-        if not works:
-            sock.close()
-            raise OSError(errno.EOPNOTSUPP, "this kernel lets no forwarder work")
-        container.published = Published(target, [(mapping, sock)])
-        container.published.start(monitor)
-    else:
-        container.published.add(mapping, sock)
-    return mapping
-
-
-def _take(monitor: "Monitor", mapping: PortMapping) -> PortMapping:
-    published = monitor.container.published
-    if published is None or not published.remove(mapping):
-        raise FileNotFoundError(2, "no such port")
-    return mapping
-
-
-def target_of(network: str) -> Target:
-    """Return where the forwarder reaches a container. Raises HostError."""
-    from slirp.settings import parse_network
-    from slirp.slirp4netns import forward_target
-
-    settings = parse_network(network)
-    if settings.mode != "slirp4netns":
-        raise HostError(f"publish ports: not possible with --network={settings.mode}")
-    return forward_target(settings.slirp)
+        os._exit(1)

@@ -1,6 +1,8 @@
 """Publish the ports of a container that starts, and those of a running one (`rpod port add`)."""
 
-from rootless.container.published import Published, can_forward, target_of
+from rootless.container.forwarder import can_forward
+from rootless.container.published import Published
+from rootless.container.published_changes import target_of
 from rootless.errors import HostError
 from slirp.errors import PortUnavailable
 from slirp.model import PortMapping

@@ -3,7 +3,7 @@
 An interpreter's start touches most of its program file and of its C libraries. The kernel keeps
 mapped what was touched: 3 MiB that a process waiting in poll(2) has no use for. Mappings of files
 that were only read can be let go at any time; what is needed again is mapped again, from the page
-cache. `ctypes` itself would take what is saved, so this has the C module below it.
+cache.
 """
 
 import os
@@ -17,20 +17,15 @@ _SMAPS = "/proc/self/smaps"
 def release_start_memory() -> None:
     """Let go of unused heap and of unchanged mappings of files; harmless where it cannot be."""
     try:
-        import _ctypes
+        from rootless.linux.bare import Word, function
     except ImportError:
-        return
-
-    class Word(_ctypes._SimpleCData):  # type: ignore[type-arg] # no generic class at run time
-        _type_ = "P"
-
+        return  # a Python without ctypes
     try:
-        process = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type] # dlopen(3): NULL
-        advise = _ctypes.dlsym(process, "madvise")
+        advise = function("madvise")
         for start, end in _unchanged():
             # An error means that the kernel keeps them: nothing is lost.
-            _ctypes.call_function(advise, (Word(start), Word(end - start), _MADV_DONTNEED))
-        _ctypes.call_function(_ctypes.dlsym(process, "malloc_trim"), (0,))
+            advise(Word(start), Word(end - start), _MADV_DONTNEED)
+        function("malloc_trim")(Word(0))
     except OSError:
         return  # a C library without malloc_trim, no /proc
 

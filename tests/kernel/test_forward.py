@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rootless.linux import syscalls
-from slirp.forward import listen_all, send_add
+from slirp.forward import listen_all
+from slirp.forward_control import send_add
 from slirp.forward_loop import Loop, probe
 from slirp.forward_target import Target, attempts
 from slirp.model import PortMapping

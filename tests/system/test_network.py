@@ -264,6 +264,43 @@ def test_port_that_nobody_uses_has_no_forwarder(rpod: Command, image: str) -> No
     assert len(forwarders(rpod, "web")) == 1
 
 
+def own_memory_kib(pid: int) -> int:
+    """Return what of a process' memory is no file's (proc(5), smaps)."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Anonymous:"))
+
+
+@rpod_only
+def test_port_that_was_used_rests_as_it_did_before(rpod: Command, image: str) -> None:
+    """After a thousand connections there is no forwarder, and what the monitor has is little."""
+    port = free_port()
+    try:
+        publish = f"127.0.0.1:{port}:80"
+        rpod("run", "-d", "--name", "web", NETWORK, "-p", publish, image, "sleep", "1000")
+        monitor = int(rpod("inspect", "--format", "{{.State.ConmonPid}}", "web").out)
+        with inside(rpod, "web", serve_echo):
+            before = own_memory_kib(monitor)
+            for _ in range(1000):
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                    connection.sendall(b"x")
+                    assert connection.recv(1) == b"x"
+            assert len(forwarders(rpod, "web")) == 1
+            deadline = time.monotonic() + 15
+            while forwarders(rpod, "web"):
+                assert time.monotonic() < deadline, "the forwarder stays"
+                time.sleep(0.2)
+            assert own_memory_kib(monitor) < before + 768
+            assert talk_echo(port) == b"y"
+    finally:
+        rpod("rm", "-fa", "-t", "0", check=False)
+
+
+def talk_echo(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"y")
+        return connection.recv(1)
+
+
 @rpod_only
 def test_killed_forwarder_comes_back(rpod: Command, image: str) -> None:
     port = free_port()
