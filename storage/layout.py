@@ -69,6 +69,11 @@ class ContainerPaths:
         return f"{self.directory}/work"
 
     @property
+    def copied(self) -> str:
+        """Made when the image had been copied, where the root is a copy."""
+        return f"{self.work}/copied"
+
+    @property
     def rootfs(self) -> str:
         return f"{self.directory}/rootfs"
 

@@ -75,6 +75,21 @@ class Packer:
             except FileNotFoundError:
                 continue
 
+    def entry(self, parent: int, base: bytes, name: bytes) -> Iterator[bytes]:
+        """Yield one entry of a directory under `name`, a directory without what is below it.
+
+        Nothing for what has gone meanwhile. Raises OSError.
+        """
+        try:
+            yield from self._member(parent, base, name, below=False)
+        except FileNotFoundError:
+            return
+
+    def removed(self, parent: int, name: bytes) -> Iterator[bytes]:
+        """Yield what says that a name of an open directory is gone. Raises OSError."""
+        directory, slash, base = name.rpartition(b"/")
+        yield self._marker(directory + slash + WHITEOUT_PREFIX + base, os.fstat(parent))
+
     def file(self, fd: int, name: bytes) -> Iterator[bytes]:
         """Yield a regular file that is open. Raises OSError."""
         found = self._owned(name, fd, os.fstat(fd))
@@ -94,7 +109,9 @@ class Packer:
             return
         yield from self._sparse(fd, name, found, segments)
 
-    def _member(self, parent: int, base: bytes, name: bytes) -> Iterator[bytes]:
+    def _member(
+        self, parent: int, base: bytes, name: bytes, *, below: bool = True
+    ) -> Iterator[bytes]:
         found = os.stat(base, dir_fd=parent, follow_symlinks=False)
         kind = TYPES.get(stat.S_IFMT(found.st_mode))
         if kind is None:
@@ -113,8 +130,11 @@ class Packer:
                 return  # it has just become a link: a container plays with us
             try:
                 now = os.fstat(fd).st_mode
-                if stat.S_ISDIR(now):
+                if stat.S_ISDIR(now) and below:
                     yield from self.tree(fd, name)
+                elif stat.S_ISDIR(now):
+                    owned = self._owned(name, fd, os.fstat(fd))
+                    yield from self._entry(fd, Packed(name + b"/", b"5", b"", owned))
                 elif stat.S_ISREG(now):
                     yield from self.file(fd, name)
             finally:

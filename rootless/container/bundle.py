@@ -55,7 +55,7 @@ def write_bundle(
 
                 write_pause(f"{bundle}/rootfs")
             elif record.driver == COPY:
-                _copy_layers(host, around.namespace, record, f"{bundle}/rootfs")
+                _copy_layers(host, around.namespace, record, bundle)
             accounts = account_files(user, around, host.user_name, request)
             if around.namespace.emulation == "bpf":
                 from rootless.container import emulate
@@ -130,16 +130,17 @@ def top_mode(layers: list[str]) -> int:
 
 
 def _copy_layers(
-    host: Host, namespace: UserNamespace, record: ContainerRecord, target: str
+    host: Host, namespace: UserNamespace, record: ContainerRecord, bundle: str
 ) -> None:
     """Where nothing can be laid over the layers a container has files of its own."""
     from rootless.linux.userns import run_in_userns
     from storage.flatten import flatten
 
     run_in_userns(
-        lambda _: flatten(host.layout, record.map_key, record.chain_ids, target),
+        lambda _: flatten(host.layout, record.map_key, record.chain_ids, f"{bundle}/rootfs"),
         layer_maps(namespace, host.id_maps()),
     )
+    write_new(f"{bundle}/work/copied", b"")  # storage.layout, ContainerPaths.copied
 
 
 def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -> None:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.single_file import Mount
     from rootless.host.paths import Host
+    from storage.layout import ContainerPaths
 
 # What rpod itself puts into every root file system to mount there.
 _OWN = frozenset(("/run/.containerenv", "/run", "/etc/mtab"))
@@ -31,6 +32,7 @@ def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
     found = find_container(host.layout, text)
     root = make_root(host, found)
     after = [root.rootfs] if root.driver == COPY else [root.upper, *root.lower]
+    copied_ns = _copied_ns(found.paths) if root.driver == COPY else 0
     opened: list[bytes] = []
     mount: Mount | None = None
 
@@ -51,7 +53,12 @@ def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
     def work(_: object) -> object:
         take_away = mount() if mount is not None else None
         count = len(root.lower)
-        changes = diff_trees(tuple(opened[:count]), tuple(opened[count:]))
+        changes = diff_trees(
+            tuple(opened[:count]),
+            tuple(opened[count:]),
+            is_upper=root.driver != COPY,
+            copied_ns=copied_ns,
+        )
         if take_away is not None:
             take_away()
         return [(change.kind, os.fsdecode(change.path)) for change in changes]
@@ -63,6 +70,14 @@ def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
     result = run_in_userns(work, maps, prepare=prepare, new_mounts=root.driver == SQUASH)
     assert isinstance(result, list)
     return _without_own([(str(kind), str(path)) for kind, path in result], places)
+
+
+def _copied_ns(paths: "ContainerPaths") -> int:
+    """Return when the root of a container was copied; 0 for one of an older rpod."""
+    try:
+        return os.stat(paths.copied).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _without_own(changes: list[tuple[str, str]], hidden: frozenset[str]) -> list[tuple[str, str]]:

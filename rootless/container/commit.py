@@ -1,15 +1,15 @@
 """`commit`: an image of what a container has changed, on top of the image it was made from.
 
 Its upper directory is packed by root of the container's user namespace, where owners are those of
-the container, and stored by the caller, whose the blobs are.
+the container, and stored by the caller, whose the blobs are. Where the root is no overlay of the
+kernel's it is compared with the image, and what has changed is packed out of the container.
 """
 
 import os
 from collections.abc import Callable, Iterator
 
-from rootless.container.export import write_all, write_root
+from rootless.container.export import write_all, write_changes, write_root
 from rootless.container.inside import Inside, Job
-from rootless.errors import HostError
 from rootless.images import default_key
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import OVERLAY, SQUASH
@@ -64,12 +64,6 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     """
     found = find_container(host.layout, text)
     record = found.record
-    if record.driver not in (OVERLAY, SQUASH) and not options.squash:
-        raise HostError(
-            f"commit container {record.name}: with the storage driver {record.driver} its changes"
-            " are not kept apart from its image",
-            remedy=f"rpod commit --squash {record.name} NAME",
-        )
     name = None
     if options.name:
         name = str(parse_reference(options.name, default_registry=LOCAL_REGISTRY))
@@ -79,7 +73,12 @@ def commit(host: "Host", text: str, options: CommitOptions) -> ImageRecord:
     if options.changes is not None:
         config = options.changes(config)
     make_store(host.layout)
-    packed = _pack_whole(host, found) if options.squash else _pack(host.layout, found)
+    if options.squash:
+        packed = _pack_inside(host, found, write_root)
+    elif record.driver in (OVERLAY, SQUASH):
+        packed = _pack(host.layout, found)
+    else:
+        packed = _pack_changes(host, found)
     layer = store_layer(host.layout, packed)
     made = Commit(
         config,
@@ -147,8 +146,22 @@ def _with_volumes(config: ImageSettings, found: ContainerView, *, every: bool) -
     return {**config, "Volumes": {**volumes, **{place: {} for place in places}}}
 
 
-def _pack_whole(host: "Host", found: ContainerView) -> Iterator[bytes]:
-    """Yield all that the container has as one layer; what is mounted in it is left out."""
+def _pack_changes(host: "Host", found: ContainerView) -> Iterator[bytes]:
+    """Yield the layer of a container whose changes no overlay of the kernel keeps apart."""
+    from rootless.container.changes import container_changes
+
+    changes = [(kind, os.fsencode(path)) for kind, path in container_changes(host, found.record.id)]
+
+    def write(name: str, output: int, packer: Packer) -> None:
+        write_changes(name, output, packer, changes)
+
+    return _pack_inside(host, found, write)
+
+
+def _pack_inside(
+    host: "Host", found: ContainerView, write: "Callable[[str, int, Packer], None]"
+) -> Iterator[bytes]:
+    """Yield what `write` packs of the root; what is mounted in it is left out."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     record = found.record
     # xattr is loaded by its first use, which must not be inside.
@@ -161,7 +174,7 @@ def _pack_whole(host: "Host", found: ContainerView) -> Iterator[bytes]:
         owner_of = _single_owners(found, opened) if maps.is_single else recorded_owner
         packer = Packer(owner_of=owner_of, sparse=False)
         try:
-            job = inside.start(lambda: write_root(record.name, writer, packer))
+            job = inside.start(lambda: write(record.name, writer, packer))
         finally:
             for one in (*opened, writer):
                 os.close(one)

@@ -1,4 +1,7 @@
-"""`export`: the root file system of a container as one archive, without what is mounted in it."""
+"""The root file system of a container as one archive, without what is mounted in it.
+
+`export` writes all of it, `commit` only what has changed where no overlay keeps that apart.
+"""
 
 import os
 
@@ -6,12 +9,17 @@ from rootless.container.inside import Inside
 from rootless.errors import RootlessError
 from rootless.linux import syscalls
 from storage import event_log
+from storage.layer_diff import DELETED
 from storage.pack import END, Packer
 from storage.xattrs import read_allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rootless.host.paths import Host
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def export_root(host: "Host", text: str, output: int) -> None:
@@ -29,11 +37,45 @@ def write_root(name: str, output: int, packer: Packer) -> None:
 
     Raises RootlessError.
     """
+    _write(name, output, packer.tree(_open_top(), b"", top=False))
+
+
+def write_changes(
+    name: str, output: int, packer: Packer, changes: "Sequence[tuple[str, bytes]]"
+) -> None:
+    """Pack a layer of what has changed: pairs of A, C or D and an absolute path; runs inside.
+
+    Raises RootlessError.
+    """
+    _write(name, output, _changed(_open_top(), packer, changes))
+
+
+def _open_top() -> int:
     # A copy of the one mount: proc, sys, volumes are not below it.
     root = syscalls.open_tree(syscalls.AT_FDCWD, "/", syscalls.OPEN_TREE_CLONE)
-    top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    return os.open(".", _DIRECTORY, dir_fd=root)
+
+
+def _changed(top: int, packer: Packer, changes: "Sequence[tuple[str, bytes]]") -> "Iterator[bytes]":
+    for kind, path in changes:
+        name = path.lstrip(b"/")
+        directory, _, base = name.rpartition(b"/")
+        try:
+            parent = os.open(directory or b".", _DIRECTORY, dir_fd=top)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # gone meanwhile; or with the directory that it was in
+        try:
+            if kind == DELETED:
+                yield from packer.removed(parent, name)
+            else:
+                yield from packer.entry(parent, base, name)
+        finally:
+            os.close(parent)
+
+
+def _write(name: str, output: int, pieces: "Iterator[bytes]") -> None:
     try:
-        for piece in packer.tree(top, b"", top=False):
+        for piece in pieces:
             write_all(output, piece)
         write_all(output, END)
     except OSError as error:

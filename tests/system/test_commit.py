@@ -113,18 +113,44 @@ def test_volumes_become_volumes_of_the_image(
         rpod("volume", "rm", "rpod-test-commit")
 
 
+CHANGES = """
+    echo new >/new; ln /new /linked; ln -s new /soft; mkfifo /pipe; mkdir -p /dir/below
+    echo x >/dir/below/x; chown 7:8 /dir/below/x; chmod 4755 /dir/below/x
+    rm /bin/vi; rm -r /home/alice; rm -r /srv; echo file >/srv
+    rm /etc/not-executable; mkdir /etc/not-executable; echo y >/etc/not-executable/y
+    mv /usr/bin /usr/moved; rm -r /var; mkdir /var; chmod 700 /root
+    date -r /etc/group >/dev/null; touch -r /etc/group /stamp
+    sed s/audio/oidua/ /etc/group >/g; cat /g >/etc/group; rm /g; touch -r /stamp /etc/group
+    rm /stamp; touch "/a b" /.whatever
+"""
+LOOK = """find / -xdev -print | grep -vE '^/(proc|dev|sys|run|etc/hosts)(/|$)' |
+    sort | while read -r one; do stat -c '%n %f %u:%g %s' "$one"; done
+    sha256sum /etc/group /new /dir/below/x /bin/busybox; readlink /soft; stat -c %h /new"""
+
+
 @pytest.mark.rpod_only
-def test_squash_needs_no_overlay(rpod: Command, image: str) -> None:
-    driver = ("--storage-driver", "copy")
-    rpod(*driver, "run", "--name", "plain", image, "sh", "-c", "echo x >/f; rm /bin/vi")
-    assert "--squash" in rpod("commit", "plain", "made:7", check=False).err
-    rpod("commit", "--squash", "plain", "made:7")
+@pytest.mark.parametrize("userns", ["", "keep-id"])
+def test_every_driver_makes_the_same_layer(rpod: Command, image: str, userns: str) -> None:
+    options = ("--network=none", "--user=0", *(("--userns", userns) if userns else ()))
+    looks = set()
     try:
-        done = rpod("run", "--rm", "made:7", "sh", "-c", "cat /f; ls /bin/vi", check=False)
-        assert done.out == "x\n"
-        assert "No such file" in done.err
+        for driver in ("overlay", "fuse-overlayfs", "copy"):
+            name = f"made:{driver}"
+            rpod("--storage-driver", driver, "run", "--name", driver, *options, image,
+                 "sh", "-ec", CHANGES)  # fmt: skip
+            rpod("commit", "-q", driver, name)
+            layers = json.loads(rpod("inspect", name).out)[0]["RootFS"]["Layers"]
+            below = json.loads(rpod("inspect", image).out)[0]["RootFS"]["Layers"]
+            assert layers[:-1] == below
+            looks.add(rpod("run", "--rm", "--network=none", name, "sh", "-c", LOOK).out)
     finally:
-        rpod("rmi", "-f", "made:7")
+        rpod("rmi", "-f", *(f"made:{one}" for one in ("overlay", "fuse-overlayfs", "copy")),
+             check=False)  # fmt: skip
+    (found,) = looks
+    assert "/usr/moved/env" in found
+    for gone in ("/bin/vi ", "/home/alice", "/usr/bin", "/stamp", "/.wh"):
+        assert gone not in found.replace("/.whatever", "")
+    assert "/dir/below/x 89ed 7:8 2\n" in found
 
 
 def test_bad_changes_are_refused(rpod: Command, image: str) -> None:
