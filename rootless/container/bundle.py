@@ -140,7 +140,7 @@ def _copy_layers(
         lambda _: flatten(host.layout, record.map_key, record.chain_ids, f"{bundle}/rootfs"),
         layer_maps(namespace, host.id_maps()),
     )
-    write_new(f"{bundle}/work/copied", b"")  # storage.layout, ContainerPaths.copied
+    write_new(os.path.join(bundle, "work", "copied"), b"")  # storage.layout, ContainerPaths.copied
 
 
 def _give_to_container_root(host: Host, namespace: UserNamespace, bundle: str) -> None:
