@@ -52,7 +52,8 @@ _IDENTITY = (
     many("gidmap", "Map group ids likewise; what is not given is as --uidmap says",
          metavar="[FLAGS]CONTAINER:FROM[:AMOUNT]"),
     text("root-emulation", "With a single id: let programs see root that may change owners and ids;"
-         " full: stat too", default="auto", choices=("auto", "full", "bpf", "off")),
+         " full: stat too; auto is full for package managers and for images with a service's data",
+         default="auto", choices=("auto", "full", "bpf", "off")),
     many("group-add", "Further groups of the process", metavar="GROUP", kind=COMMAS),
     _ENV,
     _ENV_FILE,

@@ -161,6 +161,7 @@ def _create(
     image, config, key, driver = _unpack(host, request, found, unpack_maps, on_event)
     if place.is_infra and not image.image_id:
         driver = COPY
+    accounts = None
     if namespace.maps.is_single and not joins:
         accounts = read_accounts(_layers(host, request, image, key), unpack_maps)
         user = spec.wanted_user(request, config, namespace, accounts)
@@ -172,9 +173,10 @@ def _create(
             unpacked = _unpack(host, request, found, unpack_maps, on_event, why_not)
             image, config, key, driver = unpacked
     if namespace.maps.is_single or request.root_emulation not in ("auto", "off"):
-        from rootless.container.emulate import choose_emulation
+        from rootless.container.emulate import choose_for_image
 
-        namespace = choose_emulation(host, request.root_emulation, namespace)
+        layers = _layers(host, request, image, key)
+        namespace = choose_for_image(host, request, namespace, layers, accounts)
     if request.name and request.replace:
         _remove_named(host, request.name)
     basis = _Basis(image, config, namespace, (key, driver), joins, unpack_maps.is_single)

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from rootless.container.merged import Accounts
+    from rootless.container.request import ContainerRequest
     from rootless.container.running import Container
     from rootless.host.paths import Host
     from rootless.sandbox.process import Process
@@ -49,6 +51,27 @@ def choose_emulation(
             )
         mode = BPF
     return namespace._replace(emulation=auto if mode == AUTO else mode)
+
+
+def choose_for_image(
+    host: "Host",
+    request: "ContainerRequest",
+    namespace: UserNamespace,
+    layers: list[str],
+    accounts: "Accounts | None",
+) -> UserNamespace:
+    """Return the namespace with the emulation for what is in unpacked layers, the top one first.
+
+    `auto` is `full` for an image with a service that looks whose its data is, and for a command
+    that may install one.
+    """
+    chosen = choose_emulation(host, request.root_emulation, namespace)
+    if chosen.emulation == AUTO and accounts is not None:
+        from rootless.container.owned_homes import has_owned_home, names_package_manager
+
+        if names_package_manager(request.command) or has_owned_home(layers, accounts):
+            return chosen._replace(emulation=FULL)
+    return chosen
 
 
 def answer(

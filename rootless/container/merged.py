@@ -65,6 +65,26 @@ def read_merged(layers: list[str], path: str, *, limit_bytes: int = 1 << 20) -> 
         os.close(fd)
 
 
+def find_directory(layers: list[str], path: str, known: dict[str, list[str]]) -> list[str]:
+    """Return the directories that make up the one at `path`, the top one first; [] for none.
+
+    A path over links counts as none. `known` keeps what was found, for the next path.
+    """
+    here, so_far = layers, ""
+    for name in path.split("/"):
+        if name in ("", ".", ".."):
+            continue
+        so_far += f"/{name}"
+        found = known.get(so_far)
+        if found is None:
+            seen = _look_up(here, name)
+            found = known[so_far] = seen if isinstance(seen, list) else []
+        if not found:
+            return []
+        here = found
+    return here
+
+
 def _resolve(layers: list[str], path: str) -> str | None:
     """Return where the regular file at `path` lies in the layers."""
     todo = [part for part in reversed(path.split("/")) if part]

@@ -9,6 +9,7 @@ import os
 
 from rootless.container import squash
 from rootless.container.merged import read_merged
+from rootless.container.owned_homes import owned_homes
 from rootless.errors import HostError, UsageError
 from rootless.host.paths import Host
 from rootless.host.programs import find_program, install_command
@@ -17,6 +18,7 @@ from rootless.linux import syscalls
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import SQUASH
 from rootless.sandbox.root import Root
+from storage import owners
 from storage.digest import digest_of
 from storage.errors import InvalidArchive
 from storage.image_record import ImageRecord
@@ -153,6 +155,12 @@ def make_stub(host: Host, fd: int, file: SquashFile, maps: IdMaps, chain_id: str
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             with open(path, "wb") as copy:
                 copy.write(str(text).encode("latin-1"))
+        homes = seen["homes"]
+        assert isinstance(homes, dict)
+        for home, uid in homes.items():
+            path = os.path.normpath(f"{builder.diff}/{home}")
+            os.makedirs(path, 0o755, exist_ok=True)
+            owners.record(path, owners.Owner(uid, 0), 0o755)
         os.chmod(builder.diff, int(str(seen["mode"])))
         with open(squash.source_path(builder.diff), "wb") as record:
             record.write(squash.source_record(file))
@@ -178,7 +186,8 @@ def look(fd: int, file: SquashFile, point: str) -> dict[str, object]:
                 path.endswith("/rpod") or read_merged([point], path, limit_bytes=1) is not None
             ):
                 files[path[1:]] = ""
-        return {"mode": os.stat(point).st_mode & 0o7777, "files": files}
+        homes = owned_homes([point], files.get(_ACCOUNTS[0], "").encode("latin-1"), enough=1)
+        return {"mode": os.stat(point).st_mode & 0o7777, "files": files, "homes": homes}
     except OSError as error:
         raise HostError(
             f"read {file.path}: squashfuse cannot: the file is damaged, or has a compression that"

@@ -89,7 +89,10 @@ def _emulation(host: "Host") -> Check:
         return _rung("emulation", "not needed: root has its ids for real")
     problem = listener_problem()
     if not problem:
-        return _rung("emulation", "a supervisor answers (auto; full on request)")
+        return _rung(
+            "emulation",
+            "a supervisor answers (stat too where it matters, or with full)",
+        )
     return _rung(
         "emulation",
         "a filter alone: changes of owners and ids succeed without effect",

@@ -51,6 +51,30 @@ def test_full_shows_what_was_changed(single: tuple[Command, str]) -> None:
     ]  # fmt: skip
 
 
+def test_auto_is_full_for_a_service_and_for_what_installs_one(
+    single: tuple[Command, str],
+) -> None:
+    """PostgreSQL compares the owner of its data with whom it runs as."""
+    rpod, image = single
+    recipe = f"""FROM {image}
+RUN echo db:x:70:70::/var/lib/db: >>/etc/passwd && mkdir -p /var/lib/db && chown 70:70 /var/lib/db
+RUN touch /srv/other && chown 5:6 /srv/other
+"""
+    rpod("build", "-q", "-t", "localhost/service", "-f", "-", "/etc/ssl", input=recipe.encode())
+    rpod("image", "squash", "localhost/service", f"{rpod.account.home}/service.sqfs")
+    script = "stat -c %u:%g /var/lib/db /srv/other"
+    for name in ("localhost/service", f"{rpod.account.home}/service.sqfs"):
+        done = rpod("run", "--rm", "--network=none", name, "sh", "-c", script)
+        assert done.lines == ["70:70", "5:6"]
+    os.unlink(f"{rpod.account.home}/service.sqfs")
+    off = rpod("run", "--rm", "--network=none", "--root-emulation=off", "localhost/service", "sh",
+               "-c", script)  # fmt: skip
+    assert off.lines == ["0:0", "0:0"]
+    change = "touch /f; chown 5:6 /f; stat -c %u:%g /f"
+    assert run(single, change) == ["0:0"]  # nothing here looks at owners, so nothing costs
+    assert run(single, f"{change} || apt-get install x") == ["5:6"]
+
+
 def test_full_gives_new_files_to_who_makes_them(single: tuple[Command, str]) -> None:
     script = """
         su alice -c 'echo a > /tmp/a; mkdir /tmp/b; ln -s x /tmp/c; mktemp /tmp/eXXXXXX >/dev/null'

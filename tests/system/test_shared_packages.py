@@ -86,9 +86,7 @@ def test_a_cluster_that_a_build_made_starts_on_another_machine(
     shared: Cluster, built: Machine, fuse: bool
 ) -> None:
     two = shared.machine("two" if fuse else "three", fuse=fuse)
-    # It looks at the owner of its data: stat has to tell the same as chown.
-    full = "--root-emulation=full"
-    done = two("run", "--rm", NET, full, "localhost/served", "sh", "-c", START, timeout_s=200)
+    done = two("run", "--rm", NET, "localhost/served", "sh", "-c", START, timeout_s=200)
     assert done.lines[-2:] == ["42", "root"], done.told
     for options, uid in ((("--user=33",), "33"), (("--userns=keep-id",), str(two.account.uid))):
         assert two("run", "--rm", NET, *options, "localhost/served", "id", "-u").out == f"{uid}\n"
@@ -101,12 +99,10 @@ def test_packages_are_installed_in_a_run(
     two = shared.machine("two" if fuse else "three", fuse=fuse)
     script = "rpm -i --nodeps /rpms/tiny.rpm && cat /srv/tiny && rpm -q tiny"
     arguments = ("-v", f"{rpm_directory}:/rpms:ro", "localhost/served", "sh", "-c")
-    full = "--root-emulation=full"
     done = two(
         "run",
         "--rm",
         NET,
-        full,
         *arguments,
         f"{script} && rpm -V --nodeps tiny; stat -c %U:%G /srv/tiny",
     )
