@@ -92,7 +92,8 @@ class ContainerState(NamedTuple):
 
 
 class ContainerView(NamedTuple):
-    """A container as it is now; `status` is created, running, paused, stopping or exited."""
+    """A container as it is now; `status` is created, initialized, running, paused, stopping or
+    exited."""
 
     record: ContainerRecord
     state: ContainerState
@@ -101,7 +102,8 @@ class ContainerView(NamedTuple):
 
     @property
     def pid(self) -> int:
-        return self.state.pid if self.status in ("running", "paused", "stopping") else 0
+        alive = ("running", "paused", "stopping", "initialized")
+        return self.state.pid if self.status in alive else 0
 
     @property
     def exit_code(self) -> int:
@@ -261,7 +263,8 @@ def view(layout: Layout, record: ContainerRecord) -> ContainerView:
     paths = layout.container(record.id)
     state = read_state(paths)
     if not state.started_at:
-        return ContainerView(record, state, "created", paths)
+        is_prepared = state.pid and MonitorLock.is_held(paths.lock)
+        return ContainerView(record, state, "initialized" if is_prepared else "created", paths)
     if state.exit_code is None:
         if MonitorLock.is_held(paths.lock):
             status = "paused" if state.cgroup and _is_frozen(state.cgroup) else "running"

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from rootless.build import sandbox
-from rootless.container.starting import bring_up, clone_child
+from rootless.container.starting import bring_up, clone_child, let_run
 from rootless.container.terminal import RawTerminal, size_of
 from rootless.linux.terminal import set_window_size
 from storage.remove import remove_tree
@@ -45,6 +45,7 @@ def run_shell(host: "Host", directory: str, command: sandbox.Command, shell: str
     try:
         try:
             bring_up(host, view, container, channel, plan.root)
+            let_run(view, container, channel)
         finally:
             channel.close()
         _relay(container.terminal, container.pidfd)

@@ -21,12 +21,9 @@ from rootless.container.mounts import UserMount
 from rootless.container.network_choice import network_mode
 from rootless.container.own_cgroup import ask_cgroup, begin_cgroup
 from rootless.container.request import ContainerRequest, asked_limits
+from rootless.container.rootfs import seccomp_filter
 from rootless.container.running import Container
-from rootless.container.starting import (
-    bring_up,
-    clone_child,
-    seccomp_filter,
-)
+from rootless.container.starting import bring_up, clone_child, let_run
 from rootless.host.emulators import allow_foreign
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
@@ -121,6 +118,7 @@ def run_command(host: "Host", directory: str, command: Command, output: "Output"
         try:
             ask_cgroup(group, raw, container)
             bring_up(host, view, container, channel, plan.root, group=group)
+            let_run(view, container, channel)
         finally:
             channel.close()
             if group is not None:

@@ -45,6 +45,18 @@ COMMANDS = (
         examples=("rpod start job", "rpod start -ai shell"),
     ),
     Command(
+        "init",
+        "Prepare containers without running their commands",
+        "container:init",
+        (flag("all", "Prepare every container that does not run", short="a"), _LATEST),
+        (_ANY,),
+        aliases=("container init",),
+        description="Namespaces, mounts, limits and network are made, published ports are bound, "
+        "and the container is initialized; `rpod start` then only lets the command run. It has a "
+        "process id and can be inspected, stopped and removed, but not entered.",
+        examples=("rpod init web && rpod inspect --format '{{.State.Pid}}' web",),
+    ),
+    Command(
         "stop",
         "Stop one or more running containers",
         "container:stop",

@@ -224,7 +224,7 @@ def copy_seccomp(runtime_config: dict[str, object], bundle: str) -> None:
     path = annotations["dev.rpod.seccomp"]
     if path in ("default", "unconfined"):
         return
-    from rootless.container.starting import seccomp_filter
+    from rootless.container.rootfs import seccomp_filter
 
     try:
         data = read_file(path, limit_bytes=_SECCOMP_LIMIT_BYTES)

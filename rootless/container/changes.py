@@ -5,7 +5,7 @@ Directories that only lower layers have are never opened, so the cost is that of
 
 import os
 
-from rootless.container.starting import make_root
+from rootless.container.rootfs import make_root
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import COPY, SQUASH
 from rootless.sandbox.plan import Config

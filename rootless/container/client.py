@@ -52,8 +52,14 @@ class Client:
             del self.pending[:sent]
         return True
 
+    def become(self, other: "Client") -> None:
+        """Go on with the connection of another client."""
+        self._socket, self._reader, self._frames = other._socket, other._reader, other._frames
+
     def finish(self) -> None:
         """Send everything, waiting for the client."""
+        if self.fileno() < 0:
+            return  # nobody is there
         poll = select.poll()
         poll.register(self.fileno(), select.POLLOUT)
         while self.flush() and self.pending:

@@ -102,7 +102,7 @@ def _state(found: ContainerView) -> dict[str, object]:
         "OOMKilled": state.oom_killed,
         "Dead": False,
         "Pid": found.pid,
-        "ConmonPid": state.monitor_pid if running else 0,
+        "ConmonPid": state.monitor_pid if found.pid else 0,
         "ExitCode": found.exit_code,
         "Error": state.error,
         "StartedAt": utc(state.started_at) or _NEVER,
@@ -110,7 +110,7 @@ def _state(found: ContainerView) -> dict[str, object]:
         "CheckpointedAt": _NEVER,
         "RestoredAt": _NEVER,
         **_health(found),
-        "CgroupPath": state.cgroup.removeprefix("/sys/fs/cgroup") if running else "",
+        "CgroupPath": state.cgroup.removeprefix("/sys/fs/cgroup") if found.pid else "",
     }
 
 

@@ -20,7 +20,7 @@ from storage.containers import ContainerView, MonitorLock, find_container, find_
 from storage.errors import InUse, InvalidDocument
 
 _POLL_S = 0.005
-_ALIVE = ("running", "paused", "stopping")
+_ALIVE = ("running", "paused", "stopping", "initialized")
 _ENDS = ("stopped", "exited")
 # What `wait --condition` takes: podman's words; in some of them no container of ours ever is.
 CONDITIONS = (
@@ -67,7 +67,9 @@ class Stopping:
         if found.status not in _ALIVE:
             kill_left_over(found)
             return
-        signal_container(found, found.record.stop_signal if self.grace_s else signal.SIGKILL)
+        # The command of one that is only prepared does not run: nothing there could obey.
+        obeys = self.grace_s and found.status != "initialized"
+        signal_container(found, found.record.stop_signal if obeys else signal.SIGKILL)
         if found.status == "paused":
             from rootless.linux.cgroup import freeze
 
@@ -105,7 +107,7 @@ def kill(host: Host, text: str, signal_text: str = "KILL") -> str:
     """Send a signal to a running container. Raises ContainerNotFound, ContainerStateError."""
     number = parse_signal(signal_text)
     found = find_container(host.layout, text)
-    if found.status not in _ALIVE:
+    if found.status not in _ALIVE or found.status == "initialized":
         raise ContainerStateError(
             f"can only kill running containers: {found.record.id} is {found.status}"
         )
@@ -208,7 +210,7 @@ def remove(
 
         check_no_dependents(host, found)
     while found.status in _ALIVE:
-        if not force:
+        if not force and found.status != "initialized":
             raise InUse(
                 f"cannot remove container {found.record.id} as it is running - running or paused"
                 " containers cannot be removed without force",

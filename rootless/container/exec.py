@@ -13,7 +13,8 @@ from rootless.container.attach import (
 )
 from rootless.container.environment import add_variables, caller_environment
 from rootless.container.request import ExecRequest
-from rootless.container.starting import add_secret_variables, explain, seccomp_filter
+from rootless.container.rootfs import seccomp_filter
+from rootless.container.starting import add_secret_variables, explain
 from rootless.container.terminal import DetachKeys, RawTerminal, parse_detach_keys, size_of
 from rootless.container.users import check_mapped, resolve_user
 from rootless.errors import ContainerStateError, SandboxError, UsageError

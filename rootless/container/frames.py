@@ -7,7 +7,8 @@ started the container; both speak the same.
                         EXIT code
     client -> monitor   IN data; EOF; RESIZE rows, columns; LEAVE (detach keys: keep stdin open);
                         BROKEN kind (its OUT or ERR goes nowhere any more); ROOT, answered by any
-                        byte that a descriptor of the root comes with (`root_lending`)
+                        byte that a descriptor of the root comes with (`root_lending`);
+                        GO [attach, rows, columns]: the command of a prepared container may run
     both ways           NETWORKS: the networks have changed; they have been looked at
                         PUBLISH [add or rm, mapping] answered by PUBLISHED [errno, mapping]
 """
@@ -21,6 +22,7 @@ OUT, ERR, STARTED, FAILED, EXIT, PUBLISHED = 1, 2, 3, 4, 5, 6
 IN, EOF, RESIZE, LEAVE, BROKEN, PUBLISH = 10, 11, 12, 13, 14, 15
 NETWORKS = 20
 ROOT = 21
+GO = 22
 
 HEADER = struct.Struct("!BI")
 MAX_PAYLOAD_BYTES = 1 << 20
@@ -43,13 +45,17 @@ START_BYTES = 4096
 
 
 class StartOptions(NamedTuple):
-    """How a container is started this time. `console_size` is rows and columns."""
+    """How a container is started this time. `console_size` is rows and columns.
+
+    `hold`: it is only prepared, and waits for GO.
+    """
 
     attach: bool
     console_size: tuple[int, int] = (0, 0)
     interactive: bool = False
     restart_count: int = 0
     listen_fds: int = 0
+    hold: bool = False
 
 
 class Reader:

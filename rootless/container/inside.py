@@ -13,7 +13,7 @@ import time
 
 from rootless.container import fuse
 from rootless.container.attach import revive
-from rootless.container.starting import make_root
+from rootless.container.rootfs import make_root
 from rootless.container.supervise import describe_error
 from rootless.errors import ContainerStateError, HostError, RootlessError
 from rootless.linux import signals as signal
@@ -108,6 +108,12 @@ class Inside:
     def __enter__(self) -> "Inside":
         end_s = time.monotonic() + _LOCK_WAIT_S
         while self.found.status != "running":
+            if self.found.status == "initialized":
+                raise ContainerStateError(
+                    f"the root of container {self.found.record.name} cannot be entered while it is"
+                    " initialized and does not run",
+                    remedy=f"start it: rpod start {self.found.record.name}; or stop it",
+                )
             os.makedirs(self.found.paths.run_dir, mode=0o700, exist_ok=True)
             self._lock = MonitorLock.take(self.found.paths.lock)
             # With the lock held nobody can start it: what is found now stays so.

@@ -136,7 +136,10 @@ def _take_lock(host: "Host", found: ContainerView) -> MonitorLock | None:
     """
     while (lock := MonitorLock.take(found.paths.lock)) is None:
         now = view(host.layout, found.record)
-        if now.status == "running" or now.state.started_at != found.state.started_at:
+        if (
+            now.status in ("running", "initialized")
+            or now.state.started_at != found.state.started_at
+        ):
             return None
         time.sleep(_POLL_S)
     return lock

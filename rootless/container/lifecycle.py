@@ -55,7 +55,7 @@ def run_created(
 ) -> RunResult:
     """Start a container that `create` has just made, attached unless `request.detach`."""
     made = view(host.layout, record)
-    _start_required(host, record)
+    start_required(host, record)
     if request.detach:
         _launch(host, monitor, made)
         _note_session(host)
@@ -93,11 +93,11 @@ def start(
         found = find_container(host.layout, text)
         if found.status == "running":
             return 0 if not attach else _refuse_attached(found)
-        if found.state.pid:
+        if found.state.pid and found.status != "initialized":
             from rootless.container.ending import kill_left_over
 
             kill_left_over(found)
-        _start_required(host, found.record)
+        start_required(host, found.record)
         if not attach:
             return _launch(host, monitor, found, restart_count)
         from rootless.container.attach import AttachOptions
@@ -134,7 +134,7 @@ def _wants_stdin(interactive: bool, streams: tuple[str, ...]) -> bool:
     return interactive and (not streams or "stdin" in streams)
 
 
-def _start_required(host: "Host", record: ContainerRecord) -> None:
+def start_required(host: "Host", record: ContainerRecord) -> None:
     """Start what `--requires` names and what it shares namespaces with, with all those need.
 
     Raises what a start does.
@@ -158,9 +158,15 @@ def _launch(
     host: "Host", monitor: MonitorProcess, found: ContainerView, restart_count: int = 0
 ) -> int:
     options = StartOptions(attach=False, restart_count=restart_count)
-    if monitor.launch(host, found, options) is not None:
-        for text in monitor.wait_started():
-            host.note(text)
+    if found.status == "initialized" or monitor.launch(host, found, options) is None:
+        now = view(host.layout, found.record)
+        if now.status == "initialized":
+            from rootless.container.initialize import run_prepared
+
+            run_prepared(host, now)
+        return 0
+    for text in monitor.wait_started():
+        host.note(text)
     return 0
 
 
@@ -171,9 +177,16 @@ def _launch_attached(
     from rootless.container.terminal import size_of
 
     size = size_of(1) if options.terminal else (0, 0)
-    connection = monitor.launch(host, found, StartOptions(attach=True, console_size=size))
+    connection = None
+    if found.status != "initialized":
+        connection = monitor.launch(host, found, StartOptions(attach=True, console_size=size))
     if connection is None:
-        return _refuse_attached(found)
+        now = view(host.layout, found.record)
+        if now.status != "initialized":
+            return _refuse_attached(found)
+        from rootless.container.initialize import let_run
+
+        connection = let_run(now, attach=True)
     session = Session(connection, options)
     try:
         return session.run()

@@ -6,8 +6,8 @@ from rootless.container import rank
 from rootless.container.environment import add_variables
 from rootless.container.launch import MonitorProcess
 from rootless.container.personal import is_passed
+from rootless.container.rootfs import seccomp_filter
 from rootless.container.shell import ANY_SHELL
-from rootless.container.starting import seccomp_filter
 from rootless.errors import SandboxError
 from rootless.linux.procfs import start_time
 from rootless.sandbox.capabilities import to_mask

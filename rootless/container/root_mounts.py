@@ -11,7 +11,7 @@ import os
 from rootless.container.image_mounts import check_unshared
 from rootless.container.inside import Inside
 from rootless.container.mounted import mount_point, mount_points, set_mark
-from rootless.container.starting import make_root
+from rootless.container.rootfs import make_root
 from rootless.errors import ContainerStateError, HostError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import syscalls

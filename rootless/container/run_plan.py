@@ -65,7 +65,7 @@ def _refused(request: ContainerRequest, refusal: str) -> Part:
 
 
 def _describe(host: Host, request: ContainerRequest, record: ContainerRecord) -> Part:
-    from rootless.container.starting import make_root, seccomp_filter
+    from rootless.container.rootfs import make_root, seccomp_filter
     from rootless.sandbox.plan import make_plan
 
     found = view(host.layout, record)

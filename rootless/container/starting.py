@@ -5,7 +5,6 @@ What can run side by side does: newuidmap beside newgidmap, slirp4netns beside t
 
 import _socket  # not `socket`: its enums cost 5 ms of every start
 import errno
-import fcntl
 import os
 import time
 
@@ -18,26 +17,24 @@ from rootless.container.etc import (
 from rootless.container.frames import ERR, OUT
 from rootless.container.logfile import STDERR, STDOUT
 from rootless.container.own_cgroup import ask_cgroup, begin_cgroup, enter_cgroup
+from rootless.container.rootfs import make_root, seccomp_filter
 from rootless.container.running import Container
-from rootless.errors import (
-    HostError,
-    RootlessError,
-    SandboxError,
-)
+from rootless.container.starting_network import open_namespaces, start_network, wait_network
+from rootless.container.streams import Streams, take_streams
+from rootless.errors import HostError, RootlessError, SandboxError
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import start_time
-from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error, to_host
+from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error
 from rootless.sandbox import child
 from rootless.sandbox.channel import Channel, parse_error
-from rootless.sandbox.drivers import FUSE, MOUNTED_FROM_OUTSIDE
+from rootless.sandbox.drivers import MOUNTED_FROM_OUTSIDE
 from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
-from storage.containers import ContainerRecord, ContainerView
+from storage.containers import ContainerView
 from storage.files import read_file
-from storage.layers import has_layer, map_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,75 +46,7 @@ if TYPE_CHECKING:
     from rootless.container.networks_join import Joining
     from rootless.host.paths import Host
     from rootless.sandbox.process import Process
-    from slirp.process import Namespaces, Running
     from storage.layout import ContainerPaths
-
-_PIPE_BYTES = 1 << 18
-_NOT_FOUND = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-
-
-def _large_pipe() -> tuple[int, int]:
-    """Make a pipe of four times the usual size: a quarter of the reads for a busy writer."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    try:
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError as error:
-        # EPERM: the user's pipes together have reached pipe-user-pages-soft (pipe(7)).
-        if error.errno not in (errno.EPERM, errno.EBUSY):
-            raise
-    return reader, writer
-
-
-class _Streams:
-    """The ends of the standard streams: what the child gets, what the monitor keeps."""
-
-    __slots__ = ("child", "stderr", "stdin", "stdout")
-
-    def __init__(
-        self, *, interactive: bool, terminal: bool, passed: tuple[int, int, int] | None = None
-    ) -> None:
-        self.stdin = self.stdout = self.stderr = -1
-        if passed is not None:
-            self.child = passed
-            return
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        first, second, third = null, null, null
-        if not terminal:
-            if interactive:
-                first, self.stdin = os.pipe2(os.O_CLOEXEC)
-            self.stdout, second = _large_pipe()
-            self.stderr, third = _large_pipe()
-        self.child = (first, second, third)
-
-    def close_child(self) -> None:
-        for fd in set(self.child):
-            os.close(fd)
-
-
-def _take_streams(record: ContainerRecord, options: "StartOptions", plan: child.Plan) -> _Streams:
-    """Let go of the caller's streams and make those of the container, or pass the caller's on."""
-    passed = _own_streams() if record.log_driver == "passthrough" else None
-    _silence_standard_streams()
-    # After that, so that no descriptor of the child is one of 0, 1, 2.
-    streams = _Streams(
-        interactive=record.interactive or options.interactive,
-        terminal=plan.process.terminal,
-        passed=passed,
-    )
-    plan.streams, plan.streams_are_callers = streams.child, passed is not None
-    return streams
-
-
-def _own_streams() -> tuple[int, int, int]:
-    """Return copies of the caller's streams, but never a terminal (TIOCSTI)."""
-    copies = []
-    for fd in (0, 1, 2):
-        if os.isatty(fd):
-            copies.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-        else:
-            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
-    first, second, third = copies
-    return first, second, third
 
 
 def listen(path: str) -> _socket.socket:
@@ -166,8 +95,15 @@ def _prepare(host: "Host", view: ContainerView) -> dict[str, object]:
     return _read_config(view)
 
 
-def start_container(host: "Host", view: ContainerView, options: "StartOptions") -> Container:
+def start_container(
+    host: "Host",
+    view: ContainerView,
+    options: "StartOptions",
+    hold: "Callable[[Container], None] | None" = None,
+) -> Container:
     """Start the container of a bundle; it runs its command when this returns.
+
+    `hold` is called when everything is ready but the command, which waits for its return.
 
     Raises SandboxError and its kinds, IdMapError, NoUserNamespace, slirp.errors.SlirpError.
     """
@@ -178,7 +114,7 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
     if "secret" in record.request:
         add_secret_variables(plan.process, paths)
     _give_sockets(plan, options.listen_fds, os.environ)
-    streams = _take_streams(record, options, plan)
+    streams = take_streams(record, options, plan)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     group = begin_cgroup(host, view, raw, plan)
     joining = _join(host, view, raw, plan)
@@ -202,6 +138,9 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
                 paths.etc, request_of(record), record, hostname_of(raw)
             ),
         )
+        if hold is not None:
+            hold(container)
+        let_run(view, container, channel)
     except BaseException:
         _take_back(container, joining)
         raise
@@ -209,16 +148,21 @@ def start_container(host: "Host", view: ContainerView, options: "StartOptions") 
         channel.close()
         if group is not None:
             group.close()
-    if container.is_terminal:
-        container.stdin = os.dup(container.terminal)
-        container.outputs = [(container.terminal, OUT, STDOUT)]
-    elif record.log_driver != "passthrough":
-        container.stdin = streams.stdin
-        container.outputs = [(streams.stdout, OUT, STDOUT), (streams.stderr, ERR, STDERR)]
+    _keep_streams(container, streams, record.log_driver)
     container.start_time = start_time(pid)
     if record.timeout_s:
         container.deadline_s = time.monotonic() + record.timeout_s
     return container
+
+
+def _keep_streams(container: Container, streams: Streams, log_driver: str) -> None:
+    """Give the monitor its ends of the streams."""
+    if container.is_terminal:
+        container.stdin = os.dup(container.terminal)
+        container.outputs = [(container.terminal, OUT, STDOUT)]
+    elif log_driver != "passthrough":
+        container.stdin = streams.stdin
+        container.outputs = [(streams.stdout, OUT, STDOUT), (streams.stderr, ERR, STDERR)]
 
 
 def add_secret_variables(process: "Process", paths: "ContainerPaths") -> None:
@@ -333,68 +277,6 @@ def _clone_into(flags: int, group: "Group | None") -> int:
     return syscalls.clone(flags)
 
 
-def make_root(host: "Host", view: ContainerView) -> Root:
-    """Describe the root file system; the layers are checked to be there. Raises HostError."""
-    record, paths = view.record, view.paths
-    if record.request.get("rootfs_kind"):
-        from rootless.container.plain_rootfs import make_root as make_plain_root
-
-        return make_plain_root(view)
-    if directory := record.request.get("rootfs"):
-        from rootless.container.host_copy import make_root as make_copy
-
-        return make_copy(view, str(directory))
-    lower = []
-    for chain_id in reversed(record.chain_ids):
-        if not has_layer(host.layout, record.map_key, chain_id):
-            raise HostError(
-                f"start container {record.id[:12]}: its layer {chain_id[:19]} is not in the store",
-                remedy=f"pull the image again: rpod pull {record.image_name}",
-            )
-        lower.append(host.layout.layer_diff(record.map_key, chain_id))
-    root = Root(record.driver, paths.rootfs, lower, paths.upper, paths.work)
-    if record.driver == FUSE:
-        root.mapping = _mapping(host, record)
-    return root
-
-
-def _mapping(host: "Host", record: ContainerRecord) -> str:
-    """Return how fuse-overlayfs is to show layers of the default map in another one."""
-    default, own = host.id_maps(), IdMaps(record.uid_map, record.gid_map)
-    if own == default or record.map_key != map_key(default.uids, default.gids):
-        return ""
-    from rootless.container.mapped import mapping_options
-
-    return mapping_options(default, own)
-
-
-def seccomp_filter(raw: dict[str, object], directory: str) -> bytes:
-    """Return the filter that the bundle names: the default, a profile of its own, or none."""
-    annotations = raw.get("annotations")
-    process = raw.get("process")
-    choice = annotations.get("dev.rpod.seccomp", "") if isinstance(annotations, dict) else ""
-    if choice == "unconfined":
-        return b""
-    from rootless.sandbox import seccomp
-
-    capabilities = process.get("capabilities", {}) if isinstance(process, dict) else {}
-    bounding = capabilities.get("bounding", [])
-    machine = os.uname().machine
-    if choice in ("", "default"):
-        return seccomp.default_filter(machine, bounding)
-    path = f"{directory}/seccomp.json"
-    profile = json.loads(read_file(path))
-    return seccomp.compile_profile(profile, machine, bounding, os.uname().release, where=choice)
-
-
-def _silence_standard_streams() -> None:
-    """Let go of the caller's streams: a pipe that it reads must end when it ends."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-
-
 def bring_up(
     host: "Host",
     view: ContainerView,
@@ -405,7 +287,7 @@ def bring_up(
     group: "Group | None" = None,
     meanwhile: "Callable[[], object] | None" = None,
 ) -> None:
-    """See a child of `clone_child` through to the execution of its command.
+    """See a child of `clone_child` through until it waits for nothing but the word to go on.
 
     `meanwhile` is called before anything is mounted, beside other programs' work.
     Raises SandboxError and its kinds, IdMapError, slirp.errors.SlirpError.
@@ -418,11 +300,11 @@ def bring_up(
         if record.joins and meanwhile is not None:
             meanwhile()
     enter_cgroup(group, container)
-    namespaces = _open_namespaces(view, container.pid)
+    namespaces = open_namespaces(view, container.pid)
     from_outside = root.driver in MOUNTED_FROM_OUTSIDE
     mount_root = _fuse_mount(root, container) if from_outside else None
     channel.send(b"m")
-    container.network = _start_network(host, view, container, namespaces)
+    container.network = start_network(host, view, container, namespaces)
     while True:
         message, fd = channel.receive()
         kind = message[:1]
@@ -437,10 +319,17 @@ def bring_up(
             break
         else:
             raise SandboxError("set up the container: its process was killed")
-    _wait_network(view, container, joining)
+    wait_network(view, container, joining)
     if namespaces is not None:
         namespaces.close()
     _note_process(view, container)
+
+
+def let_run(view: ContainerView, container: Container, channel: Channel) -> None:
+    """See a child that `bring_up` has prepared through to the execution of its command.
+
+    Raises SandboxError and its kinds.
+    """
     channel.send(b"x")
     message, fd = channel.receive()
     if message == b"l":
@@ -450,21 +339,6 @@ def bring_up(
         message, _ = channel.receive()
     if message:
         raise explain(parse_error(message))
-
-
-def _wait_network(
-    view: ContainerView, container: Container, joining: "Joining | Joined | None"
-) -> None:
-    """Return once the network works and the ports are published. Raises SlirpError, HostError."""
-    if container.network is not None:
-        container.network.wait_ready()
-    if joining is not None:
-        joining.wait_ready()
-        container.uses = joining.uses()
-    if container.published is not None:
-        from rootless.container.publishing import settle
-
-        settle(view, container)
 
 
 def _note_process(view: ContainerView, container: Container) -> None:
@@ -497,58 +371,6 @@ def _fuse_mount(root: Root, container: Container) -> "Callable[[], None]":
         container.fuse = fuse.mount(root, namespaces)
 
     return mount
-
-
-def _open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":
-    """Open them for the network helper when root of the namespace is not the caller's id."""
-    if to_host(view.record.uid_map, 0) == os.geteuid():
-        return None
-    from slirp.process import Namespaces
-
-    return Namespaces.open(pid)
-
-
-def _start_network(
-    host: "Host", view: ContainerView, container: Container, namespaces: "Namespaces | None"
-) -> "Running | None":
-    """Start the helper for the network namespace of the child; ports are chosen here."""
-    mode = view.record.network.partition(":")[0]
-    if mode == "bridge" and view.record.ports:
-        from rootless.container.publishing import bind
-
-        bind(host, view, container)
-    if mode not in ("slirp4netns", "pasta"):
-        return None
-    from slirp.model import PortMapping
-    from slirp.settings import parse_network
-
-    settings = parse_network(view.record.network)
-    ports: tuple[PortMapping, ...] = ()
-    if view.record.ports and settings.forwards:
-        from rootless.container.publishing import bind
-
-        bind(host, view, container)
-    elif view.record.ports:
-        from slirp.ports import choose_host_ports
-
-        ports = choose_host_ports(PortMapping.from_json(entry) for entry in view.record.ports)
-        container.ports = [mapping.to_json() for mapping in ports]
-    if mode == "pasta":
-        from slirp import pasta
-
-        return pasta.start(container.pid, settings.pasta, ports=ports, namespaces=namespaces)
-    from slirp import slirp4netns
-
-    socket_path = view.paths.network_socket if container.ports else None
-    if socket_path and os.path.exists(socket_path):
-        os.unlink(socket_path)
-    return slirp4netns.start(
-        container.pid,
-        settings.slirp,
-        ports=ports,
-        api_socket=socket_path,
-        namespaces=namespaces,
-    )
 
 
 def explain(error: StepError) -> RootlessError:

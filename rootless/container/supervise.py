@@ -12,6 +12,7 @@ from rootless.container.client import Client
 from rootless.container.frames import START_BYTES, StartOptions
 from rootless.container.keeper import end_of_failed_start, hand_over, keep
 from rootless.container.logfile import timestamp
+from rootless.container.running import Container
 from rootless.container.starting import start_container
 from rootless.host.paths import boot_id
 from rootless.linux import signals as signal
@@ -119,24 +120,22 @@ def _monitor(
     host: "Host", made: ContainerView, options: StartOptions, lock: MonitorLock, first: Client
 ) -> int:
     started_at = timestamp(time.time_ns())
+    held = None
+    if options.hold:
+        from rootless.container.held import Held
+
+        held = Held(host, made, first)
     try:
-        container = start_container(host, made, options)
+        container = start_container(host, made, options, held)
     except BaseException as error:
         end_of_failed_start(host, made, ContainerState(started_at=started_at), error)
         raise
+    if held is not None:
+        options = options._replace(attach=held.attach)
+        started_at = timestamp(time.time_ns())
     container.lock_fd = lock.fd
-    state = ContainerState(
-        started_at=started_at,
-        pid=container.pid,
-        pid_start_time=container.start_time,
-        monitor_pid=os.getpid(),
-        boot_id=boot_id(),
-        ports=tuple(container.ports),
-        cgroup=container.cgroup,
-        restart_count=options.restart_count,
-    )
-    write_state(made.paths, state, sync=False)
-    steps = ("init", "start", "attach") if options.attach else ("init", "start")
+    write_state(made.paths, state_of(container, options, started_at), sync=False)
+    steps = [*(["init"] if held is None else []), "start", *(["attach"] if options.attach else [])]
     event_log.container_event(host.layout.run_root, *steps, record=made.record)
     if "NOTIFY_SOCKET" in os.environ:
         from rootless.container.activation import tell_started
@@ -153,3 +152,17 @@ def _monitor(
     hand_over(host, made, container)
     keep(host, made, container, None)  # only where the interpreter cannot be started again
     return 0
+
+
+def state_of(container: Container, options: StartOptions, started_at: str) -> ContainerState:
+    """Return what is written down of a container that has just been started, or prepared."""
+    return ContainerState(
+        started_at=started_at,
+        pid=container.pid,
+        pid_start_time=container.start_time,
+        monitor_pid=os.getpid(),
+        boot_id=boot_id(),
+        ports=tuple(container.ports),
+        cgroup=container.cgroup,
+        restart_count=options.restart_count,
+    )

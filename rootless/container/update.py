@@ -34,7 +34,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
         resources = make_resources(request)
         raw = json.loads(read_file(found.paths.config))
         raw["linux"]["resources"] = resources
-        if found.status in ("running", "paused"):
+        if found.status in ("running", "paused", "initialized"):
             _apply(host, found, settings(resources))
         else:
             cgroup_limits.prepare(host, raw, asked_limits(request), "strict")

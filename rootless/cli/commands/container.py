@@ -69,6 +69,19 @@ def start(invocation: "Invocation") -> int:
     return exit_code(for_each(names, start_one))
 
 
+def init(invocation: "Invocation") -> int:
+    """Prepare containers, all but their commands."""
+    from rootless.container.initialize import initialize
+
+    host = invocation.host()
+
+    def init_one(name: str) -> None:
+        initialize(host, name)
+        _say(name)
+
+    return exit_code(for_each(chosen_containers(invocation, host, is_wanted=is_idle), init_one))
+
+
 def _detach_keys(invocation: "Invocation") -> str:
     if "detach_keys" in invocation.given:
         return invocation.text("detach_keys")
