@@ -10,6 +10,7 @@ from rootless.container import frames
 from rootless.container.client import Client
 from rootless.container.frames import StartOptions
 from rootless.container.running import Container
+from rootless.container.starting import state_of
 from rootless.errors import RootlessError
 from rootless.linux.procfs import start_time
 from storage import event_log
@@ -41,8 +42,6 @@ class Held:
         self.attach = False
 
     def __call__(self, container: Container) -> None:
-        from rootless.container.supervise import state_of
-
         container.start_time = start_time(container.pid)
         write_state(
             self._view.paths, state_of(container, StartOptions(attach=False), ""), sync=False

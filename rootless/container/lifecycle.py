@@ -161,9 +161,9 @@ def _launch(
     if found.status == "initialized" or monitor.launch(host, found, options) is None:
         now = view(host.layout, found.record)
         if now.status == "initialized":
-            from rootless.container.initialize import run_prepared
+            from rootless.container.prepared import run_prepared
 
-            run_prepared(host, now)
+            run_prepared(now)
         return 0
     for text in monitor.wait_started():
         host.note(text)
@@ -184,7 +184,7 @@ def _launch_attached(
         now = view(host.layout, found.record)
         if now.status != "initialized":
             return _refuse_attached(found)
-        from rootless.container.initialize import let_run
+        from rootless.container.prepared import let_run
 
         connection = let_run(now, attach=True)
     session = Session(connection, options)

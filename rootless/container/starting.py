@@ -22,6 +22,7 @@ from rootless.container.running import Container
 from rootless.container.starting_network import open_namespaces, start_network, wait_network
 from rootless.container.streams import Streams, take_streams
 from rootless.errors import HostError, RootlessError, SandboxError
+from rootless.host.paths import boot_id
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
 from rootless.linux.procfs import start_time
@@ -33,7 +34,7 @@ from rootless.sandbox.plan import make_plan
 from rootless.sandbox.root import Root
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
-from storage.containers import ContainerView
+from storage.containers import ContainerState, ContainerView
 from storage.files import read_file
 
 TYPE_CHECKING = False
@@ -153,6 +154,20 @@ def start_container(
     if record.timeout_s:
         container.deadline_s = time.monotonic() + record.timeout_s
     return container
+
+
+def state_of(container: Container, options: "StartOptions", started_at: str) -> ContainerState:
+    """Return what is written down of a container that has just been started, or prepared."""
+    return ContainerState(
+        started_at=started_at,
+        pid=container.pid,
+        pid_start_time=container.start_time,
+        monitor_pid=os.getpid(),
+        boot_id=boot_id(),
+        ports=tuple(container.ports),
+        cgroup=container.cgroup,
+        restart_count=options.restart_count,
+    )
 
 
 def _keep_streams(container: Container, streams: Streams, log_driver: str) -> None:

@@ -12,9 +12,7 @@ from rootless.container.client import Client
 from rootless.container.frames import START_BYTES, StartOptions
 from rootless.container.keeper import end_of_failed_start, hand_over, keep
 from rootless.container.logfile import timestamp
-from rootless.container.running import Container
-from rootless.container.starting import start_container
-from rootless.host.paths import boot_id
+from rootless.container.starting import start_container, state_of
 from rootless.linux import signals as signal
 from rootless.linux.syscalls import close_range
 from storage import event_log
@@ -152,17 +150,3 @@ def _monitor(
     hand_over(host, made, container)
     keep(host, made, container, None)  # only where the interpreter cannot be started again
     return 0
-
-
-def state_of(container: Container, options: StartOptions, started_at: str) -> ContainerState:
-    """Return what is written down of a container that has just been started, or prepared."""
-    return ContainerState(
-        started_at=started_at,
-        pid=container.pid,
-        pid_start_time=container.start_time,
-        monitor_pid=os.getpid(),
-        boot_id=boot_id(),
-        ports=tuple(container.ports),
-        cgroup=container.cgroup,
-        restart_count=options.restart_count,
-    )
