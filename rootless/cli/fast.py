@@ -127,9 +127,7 @@ def split_value(option: "Option", value: str) -> tuple[str, ...]:
         parts: tuple[str, ...] = (value,)
     else:
         parts = tuple(value.split(",")) if value else ()
-    for part in parts:
-        _check_choice(option, part)
-    return parts
+    return tuple([_chosen(option, part) for part in parts]) if option.choices else parts
 
 
 def convert(option: "Option", value: str) -> object:
@@ -140,13 +138,15 @@ def convert(option: "Option", value: str) -> object:
         return parse_integer(value)
     if option.kind == table.SIZE:
         return parse_size(value)
-    _check_choice(option, value)
-    return value
+    return _chosen(option, value) if option.choices else value
 
 
-def _check_choice(option: "Option", value: str) -> None:
-    if option.choices and value not in option.choices:
-        raise ValueError(f"{value!r} is not one of {', '.join(option.choices)}")
+def _chosen(option: "Option", value: str) -> str:
+    # Programs write STDOUT and Always, too.
+    for choice in (value, value.lower()):
+        if choice in option.choices:
+            return choice
+    raise ValueError(f"{value!r} is not one of {', '.join(option.choices)}")
 
 
 def parse_bool(value: str) -> bool:

@@ -67,7 +67,10 @@ def parse_test(option: str, text: str) -> list[str]:
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
             if words[0] == "NONE":
                 return []
-            return words if words[0] in ("CMD", "CMD-SHELL") else ["CMD", *words]
+            if words[0] in ("CMD", "CMD-SHELL"):
+                return words
+            # A list of one word is a line: podman-compose writes CMD-SHELL so.
+            return ["CMD", *words] if len(words) > 1 else ["CMD-SHELL", words[0]]
     if not text.strip():
         raise UsageError(f"{option}: a command is missing", remedy=f"say {option} 'COMMAND'")
     return ["CMD-SHELL", text]

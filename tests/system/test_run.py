@@ -327,7 +327,7 @@ def test_sigterm_reaches_a_command_that_says_nothing(rpod: Command, image: str) 
 @pytest.mark.parametrize(
     ("streams", "out", "err"),
     [
-        (("stdout",), "out\n", ""),
+        (("STDOUT",), "out\n", ""),  # as dev container tools write it
         (("stderr",), "", "err\n"),
         (("stdout", "stderr"), "out\n", "err\n"),
     ],

@@ -1,5 +1,6 @@
 """Programs that drive podman, used unchanged with the command under test in its place."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ services:
     image: {image}
     command: ["sh", "-c", "while :; do cat /data/text | nc -l -p 5432; done"]
     volumes: ["data:/data"]
-    healthcheck: {{test: ["CMD", "test", "-e", "/data/text"], interval: 1s, retries: 30}}
+    healthcheck: {{test: ["CMD-SHELL", "test -e /data/text"], interval: 1s, retries: 30}}
   fill:
     image: {image}
     command: ["sh", "-c", "echo $$WORDS >/data/text"]
@@ -145,3 +146,47 @@ def test_distrobox_makes_a_box_that_is_home(
     enter = f"cd {account_dir} && distrobox-enter --name box --no-tty -- sh -c '{script}'"
     assert fresh_rpod.shell(enter, env=env).lines[-3:] == [name, account_dir, "0"]
     assert os.stat(f"{account_dir}/here").st_uid == fresh_rpod.account.uid
+
+
+DEV_CONTAINER = {
+    "build": {"dockerfile": "Dockerfile"},
+    "features": {"./feature": {"greeting": "moin"}},
+    "remoteUser": "dev",
+    "mounts": ["source=cache,target=/cache,type=volume"],
+    "containerEnv": {"INSIDE": "yes"},
+    "postCreateCommand": "id -un >/tmp/created",
+}
+DEV_FILES = {
+    "devcontainer.json": json.dumps(DEV_CONTAINER),
+    "Dockerfile": "FROM {image}\nRUN echo dev:x:1000:1000::/tmp:/bin/sh >>/etc/passwd\n",
+    "feature/devcontainer-feature.json": json.dumps(
+        {"id": "feature", "version": "1.0.0", "options": {"greeting": {"type": "string"}}}
+    ),
+    "feature/install.sh": '#!/bin/sh\necho "$GREETING $_REMOTE_USER" >/etc/greeting\n',
+}
+
+
+@pytest.mark.full
+@pytest.mark.time_limit(180)
+def test_dev_container_tool_makes_a_place_to_work(
+    rpod: Command, image: str, account_dir: str
+) -> None:
+    program = shutil.which("devcontainer")
+    if program is None:
+        pytest.skip("not installed: devcontainer (npm install -g @devcontainers/cli)")
+    for name, text in DEV_FILES.items():
+        path = f"{account_dir}/app/.devcontainer/{name}"
+        words = text.replace("{image}", image)
+        rpod.shell(f"mkdir -p $(dirname {path}); cat >{path} <<'END'\n{words}\nEND")
+    rpod.shell(f"mkdir {account_dir}/bin && ln -s $(command -v $RPOD) {account_dir}/bin/podman")
+
+    def tool(*words: str) -> Done:
+        options = f"--docker-path {account_dir}/bin/podman --workspace-folder {account_dir}/app"
+        return rpod.shell(f"{program} {words[0]} {options} {' '.join(words[1:])}")
+
+    assert '"outcome":"success"' in tool("up").out
+    script = "'cat /etc/greeting /tmp/created; echo $INSIDE; touch here; ls -d /cache'"
+    assert tool("exec", "sh", "-c", script).lines == ["moin dev", "dev", "yes", "/cache"]
+    assert os.stat(f"{account_dir}/app/here").st_uid == rpod.account.uid
+    assert '"outcome":"success"' in tool("build", "--image-name", "made:1").out
+    rpod("rm", "-fat", "0")
