@@ -253,7 +253,11 @@ class _Verb(click.Command):
             value = ctx.params[argument.name]
             if argument.most == table.UNLIMITED or value is not None:
                 values[argument.name] = value
-        settings = _given(ctx.find_root())
+        settings: dict[str, object] = {}
+        around = ctx.parent
+        while around is not None:
+            settings = {**_given(around), **settings}
+            around = around.parent
         for option in table.PERSISTENT:
             if option.field in values:
                 settings[option.field] = values.pop(option.field)
@@ -331,13 +335,15 @@ class _Noun(click.Group):
                 prefix=cmd_name,
                 help=f"{table.GROUPS[cmd_name]}.",
                 short_help=table.GROUPS[cmd_name],
+                params=[_TableOption(option) for option in table.group_options(cmd_name)],
             )
         command = table.find_command(f"{self.prefix} {cmd_name}".strip())
         return None if command is None else _Verb(command, cmd_name)
 
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        words = args if self.prefix else _canonical(table.GLOBALS, args, interspersed=False)
+        options = table.group_options(self.prefix) if self.prefix else table.GLOBALS
+        words = _canonical(options, args, interspersed=False)
         return super().parse_args(ctx, words)
 
     @override

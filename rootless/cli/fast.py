@@ -32,6 +32,9 @@ def parse(argv: "Sequence[str]") -> Invocation | None:
             return None
         name = rest.pop(0)
         if name in table.GROUPS:
+            if between := table.group_options(name):
+                own, rest = _split(between, rest, interspersed=False)
+                settings |= own
             if not rest:
                 return None
             name = f"{name} {rest.pop(0)}"

@@ -148,6 +148,7 @@ PERSISTENT = GLOBALS[:-1]
 GROUPS = {
     "builder": "Manage what builds keep",
     "buildx": "Build images, by docker's name for it",
+    "compose": "Run applications of several containers that a compose file describes",
     "container": "Manage containers",
     "healthcheck": "Check the health of containers",
     "generate": "Make units of systemd",
@@ -174,6 +175,7 @@ _NETWORK = "spec_network"
 _SECRET = "spec_secret"  # noqa: S105 - a module
 _POD = "spec_pod"
 _KUBE = "spec_kube"
+_COMPOSE = "spec_compose"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -345,6 +347,15 @@ INDEX: dict[str, tuple[str, str]] = {
     "kube down": (_KUBE, "kube down"),
     "kube generate": (_KUBE, "kube generate"),
     "generate kube": (_KUBE, "kube generate"),
+    "compose convert": (_COMPOSE, "compose config"),
+    "compose up": (_COMPOSE, "compose up"),
+    "compose down": (_COMPOSE, "compose down"),
+    "compose create": (_COMPOSE, "compose create"),
+    "compose config": (_COMPOSE, "compose config"),
+    "compose ps": (_COMPOSE, "compose ps"),
+    "compose ls": (_COMPOSE, "compose ls"),
+    "compose logs": (_COMPOSE, "compose logs"),
+    "compose version": (_COMPOSE, "compose version"),
     "pod create": (_POD, "pod create"),
     "pod start": (_POD, "pod start"),
     "pod stop": (_POD, "pod stop"),
@@ -368,6 +379,16 @@ INDEX: dict[str, tuple[str, str]] = {
     "system check": (_SPACE, "system check"),
     "system prune": (_SPACE, "system prune"),
 }
+
+
+def group_options(noun: str) -> tuple[Option, ...]:
+    """Return the options that stand between a noun and its command."""
+    if noun != "compose":
+        return ()
+    options: tuple[Option, ...] = __import__(
+        "rootless.cli.spec_compose", fromlist=["GROUP_OPTIONS"]
+    ).GROUP_OPTIONS
+    return options
 
 
 def find_command(name: str) -> Command | None:

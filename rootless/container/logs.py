@@ -75,7 +75,7 @@ def write_logs(  # noqa: PLR0913 - the options of a command
             )
     several = len(views) > 1
     readers = [
-        (_JournalReader if view.record.log_driver == "journald" else _Reader)(
+        (_JournalReader if view.record.log_driver == "journald" else LogReader)(
             view, options, several=several, color=_COLORS[number % 7] if color else 0
         )
         for number, view in enumerate(views)
@@ -95,7 +95,18 @@ def write_logs(  # noqa: PLR0913 - the options of a command
             time.sleep(_FOLLOW_S)
 
 
-class _Reader:
+def open_log(
+    view: ContainerView, options: LogOptions, prefix: bytes = b"", end: bytes = b"\n"
+) -> "LogReader":
+    """Return a reader of one container's log; its lines begin and end as the caller says."""
+    kind = _JournalReader if view.record.log_driver == "journald" else LogReader
+    reader = kind(view, options, several=False, color=0)
+    reader.set_looks(prefix, end)
+    reader.seek_tail()
+    return reader
+
+
+class LogReader:
     """Follows one log file; every record is one line of text."""
 
     def __init__(
@@ -116,6 +127,10 @@ class _Reader:
             self._prefix += name.encode() + b" "
         self._line_open = {b"stdout": False, b"stderr": False}
         self.broken = False
+
+    def set_looks(self, prefix: bytes, end: bytes) -> None:
+        """Choose what is written before and after each line."""
+        self._prefix, self._end = prefix, end
 
     def has_ended(self) -> bool:
         return not MonitorLock.is_held(self._view.paths.lock)
@@ -244,7 +259,7 @@ def _count_lines(fd: int) -> int:
     return count
 
 
-class _JournalReader(_Reader):
+class _JournalReader(LogReader):
     """Follows what a container has sent to systemd's journal."""
 
     def __init__(

@@ -65,7 +65,11 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     if command.interspersed:
         mixed = draw(st.permutations(mixed))
     before = draw(st.lists(option_words(table.PERSISTENT), max_size=2))
-    return [*sum(before, []), *name.split(), *sum(mixed, [])]  # noqa: RUF017 - short lists
+    noun, _, verb = name.rpartition(" ")
+    options = table.group_options(noun)
+    between = draw(st.lists(option_words(options), max_size=2)) if options else []
+    nouns = noun.split()
+    return [*sum(before, []), *nouns, *sum(between, []), verb, *sum(mixed, [])]  # noqa: RUF017 - short lists
 
 
 @settings(max_examples=300, deadline=None)

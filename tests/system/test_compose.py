@@ -1,0 +1,230 @@
+"""`compose`: applications of several containers, as docker compose's users write them."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command, Done, is_podman
+
+pytestmark = pytest.mark.skipif(is_podman(), reason="podman calls another program")
+
+APP = """
+name: app
+x-quick: &quick {stop_grace_period: 0s, image: IMAGE}
+services:
+  web:
+    <<: *quick
+    command: [sh, -c, "while :; do cat /data/note; cat /run/secrets/key; sleep 0.1; done"]
+    depends_on:
+      db: {condition: service_healthy}
+      setup: {condition: service_completed_successfully}
+    volumes: ["data:/data:ro"]
+    secrets: [key]
+    configs: [{source: conf, target: /etc/conf}]
+  setup:
+    image: IMAGE
+    command: [sh, -c, "echo prepared >/data/note"]
+    volumes: ["data:/data"]
+  db:
+    <<: *quick
+    command: [sh, -c, "sleep 0.5; touch /ready; exec sleep 1000"]
+    healthcheck: {test: [CMD, test, -e, /ready], interval: 1s}
+    networks: {default: {aliases: [database]}}
+volumes: {data: }
+secrets: {key: {environment: KEY}}
+configs: {conf: {content: "greeting=$GREETING"}}
+"""
+
+
+class Compose:
+    """`compose` in the directory of a file."""
+
+    def __init__(self, command: Command, directory: str, image: str) -> None:
+        self.command = command
+        self.directory = directory
+        self.image = image
+
+    def write(self, text: str, name: str = "compose.yaml") -> None:
+        path = Path(self.directory, name)
+        path.write_text(text.replace("IMAGE", self.image))
+        path.chmod(0o644)
+
+    def __call__(self, *argv: str, check: bool = True, env: dict[str, str] | None = None) -> Done:
+        return self.command("compose", *argv, check=check, cwd=self.directory, env=env)
+
+    def ids(self) -> dict[str, str]:
+        """Return the ids of the containers, by name."""
+        lines = self("ps", "--all", "--format", "json").lines
+        return {one["Name"]: one["ID"] for one in map(json.loads, lines)}
+
+
+@pytest.fixture
+def compose(rpod: Command, image: str, account_dir: str) -> Iterator[Compose]:
+    """The command in a directory of its own; what a test makes is removed after it."""
+    directory = f"{account_dir}/project"
+    os.makedirs(directory)
+    os.chown(directory, rpod.account.uid, rpod.account.gid)
+    yield Compose(rpod, directory, image)
+    rpod("rm", "--force", "--all", "--time", "0", check=False)
+    for name in rpod("network", "ls", "-q").lines:
+        rpod("network", "rm", name, check=False)
+    for name in rpod("secret", "ls", "-q").lines:
+        rpod("secret", "rm", name)
+
+
+def test_application(compose: Compose, rpod: Command) -> None:
+    compose.write(APP)
+    variables = {"KEY": "hunter2\n", "GREETING": "hello"}
+    done = compose("up", "-d", env=variables)
+    at = {line.strip(): number for number, line in enumerate(done.err.splitlines())}
+    assert at["Container app-db-1  Healthy"] < at["Container app-web-1  Starting"]
+    assert at["Container app-setup-1  Exited"] < at["Container app-web-1  Starting"]
+    shown = compose("ps").lines
+    assert shown[0].split() == ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
+    assert [line.split()[0] for line in shown[1:]] == ["app-db-1", "app-web-1"]
+    assert "(healthy)" in shown[1]
+    look = "cat /etc/conf; echo; nslookup database >/dev/null && echo found"
+    assert rpod("exec", "app-web-1", "sh", "-c", look).lines == ["greeting=hello", "found"]
+    assert "hunter2" not in rpod("inspect", "app-web-1").out
+    lines = compose("logs", "--tail", "2", "web").lines
+    assert sorted(lines) == ["web-1  | hunter2", "web-1  | prepared"]
+    assert json.loads(compose("ls", "--format", "json").out)[0]["Name"] == "app"
+
+    before = compose.ids()
+    again = compose("up", "-d", env=variables)
+    assert compose.ids() == before
+    assert "Container app-db-1  Running" in again.err
+
+    compose.write(APP.replace("sleep 1000", "sleep 2000"))
+    compose("up", "-d", env={**variables, "GREETING": "bye"})
+    after = compose.ids()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"app-db-1", "app-web-1"}
+
+    # Without the file the labels are enough.
+    rpod("compose", "-p", "app", "down", "--volumes", cwd="/")
+    assert compose.ids() == {}
+    assert rpod("network", "ls", "-q").lines == ["podman"]
+    assert rpod("volume", "ls", "-q").lines == []
+    assert rpod("secret", "ls", "-q").lines == []
+
+
+def test_scale_and_orphans(compose: Compose) -> None:
+    text = "services: {a: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s}}"
+    compose.write(text.replace("}}", "}, b: {image: IMAGE, command: sleep 1000, init: true}}"))
+    compose("up", "-d", "--scale", "a=3")
+    assert sorted(compose.ids()) == [f"project-{n}" for n in ("a-1", "a-2", "a-3", "b-1")]
+    compose.write(text)
+    done = compose("up", "-d", "--scale", "a=2")
+    assert "orphan containers ([project-b-1])" in done.err
+    compose("up", "-d", "--remove-orphans")
+    assert sorted(compose.ids()) == ["project-a-1"]
+    compose("down")
+
+
+def test_attached_ends_with_the_exit_code_of_a_service(compose: Compose) -> None:
+    compose.write("""
+services:
+  job: {image: IMAGE, command: [sh, -c, "echo out; echo err >&2; exit 3"]}
+  longer-name: {image: IMAGE, command: sleep 1000, init: true}
+""")
+    done = compose("up", "--exit-code-from", "job", check=False)
+    assert done.code == 3
+    assert "job-1          | out" in done.lines
+    assert "job-1          | err" in done.err.splitlines()
+    assert "job-1 exited with code 3" in done.lines
+    assert "Aborting on container exit..." in done.err
+    assert compose("ps", "-q").lines == []
+    compose("down")
+
+
+def test_interrupted_up_stops_the_services(compose: Compose) -> None:
+    compose.write(
+        "services: {a: {image: IMAGE, command: [sh, -c, 'echo up; sleep 9'], init: true}}"
+    )
+    process = compose.command.spawn("compose", "up", cwd=compose.directory)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"a-1  | up\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"Gracefully Stopping" in err
+    assert b"a-1 exited with code 143" in out
+    assert compose("ps", "-q").lines == []
+    compose("down")
+
+
+def test_failed_dependency_is_told(compose: Compose) -> None:
+    compose.write("""
+services:
+  web: {image: IMAGE, command: sleep 1000, depends_on: {db: {condition: service_healthy}}}
+  db:
+    image: IMAGE
+    command: sleep 1000
+    init: true
+    healthcheck: {test: "false", interval: 1s, retries: 1}
+""")
+    done = compose("up", "-d", check=False)
+    assert done.code == 1
+    assert "dependency failed to start: container project-db-1 is unhealthy" in done.err
+    assert [line.split()[-2] for line in compose("ps", "-a").lines[1:] if "web" in line] != []
+    compose("down")
+
+
+@pytest.mark.parametrize("after_s", [0.15, 0.3, 0.5])
+def test_killed_up_is_completed_by_the_next(
+    compose: Compose, rpod: Command, after_s: float
+) -> None:
+    text = "".join(
+        f"  s{n}: {{image: IMAGE, command: sleep 1000, stop_grace_period: 0s,"
+        " volumes: [v:/v, /w]}\n"
+        for n in range(4)
+    )
+    compose.write(f"services:\n{text}volumes: {{v: }}\n")
+    if after_s > 0.2:
+        compose("up", "-d")
+        rpod("exec", "project-s0-1", "touch", "/w/kept")
+    process = compose.command.spawn(
+        "compose", "up", "-d", "--force-recreate", cwd=compose.directory
+    )
+    time.sleep(after_s)
+    process.kill()
+    process.wait()
+    for one in (process.stdout, process.stderr):
+        assert one is not None
+        one.close()
+    compose("up", "-d")
+    assert sorted(compose.ids()) == [f"project-s{n}-1" for n in range(4)]
+    assert len(compose("ps", "-q").lines) == 4
+    if after_s > 0.2:
+        assert rpod("exec", "project-s0-1", "ls", "/w").lines == ["kept"]
+    compose("down", "-v")
+    assert rpod("volume", "ls", "-q").lines == []
+    assert rpod("ps", "-aq").lines == []
+
+
+def test_config_shows_what_is_understood(compose: Compose) -> None:
+    compose.write(APP)
+    shown = compose("config", "--format", "json", env={"KEY": "k", "GREETING": "$x"}).out
+    read = json.loads(shown)
+    assert read["name"] == "app"
+    assert read["configs"]["conf"] == {"content": "greeting=$$x", "name": "app_conf"}
+    assert compose("config", "--services").lines == ["db", "setup", "web"]
+    compose.write(compose("config", env={"KEY": "k", "GREETING": "$x"}).out)
+    assert json.loads(compose("config", "--format", "json").out) == read
+
+
+def test_wrong_file_makes_nothing(compose: Compose, rpod: Command) -> None:
+    assert compose("up", "-d", check=False).code == 14
+    compose.write("services: {web: {image: IMAGE, foo: 1}}")
+    done = compose("up", "-d", check=False)
+    assert done.code == 15
+    assert "services.web additional properties 'foo' not allowed" in done.err
+    compose.write("services: {web: {image: localhost/no-such-image}}")
+    assert compose("up", "-d", "--pull", "never", check=False).code == 1
+    assert rpod("network", "ls", "-q").lines == ["podman"]
