@@ -52,9 +52,9 @@ class Client:
             del self.pending[:sent]
         return True
 
-    def become(self, other: "Client") -> None:
-        """Go on with the connection of another client."""
-        self._socket, self._reader, self._frames = other._socket, other._reader, other._frames
+    def become(self, other: "Client", come: list[tuple[int, bytes]]) -> None:
+        """Go on with the connection of another client, and with frames that have come from it."""
+        self._socket, self._reader, self._frames = other._socket, other._reader, come
 
     def finish(self) -> None:
         """Send everything, waiting for the client."""

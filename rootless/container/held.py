@@ -11,7 +11,7 @@ from rootless.container.client import Client
 from rootless.container.frames import StartOptions
 from rootless.container.running import Container
 from rootless.container.starting import state_of
-from rootless.errors import RootlessError
+from rootless.errors import ContainerStateError, RootlessError
 from rootless.linux.procfs import start_time
 from storage import event_log
 from storage import lightjson as json
@@ -20,6 +20,9 @@ from storage.containers import ContainerView, write_state
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.host.paths import Host
+
+
+_TAKEN = "start the container: it is already starting or running"
 
 
 class EndedBeforeStart(RootlessError):
@@ -74,7 +77,7 @@ class Held:
                 if self._is_told(client):
                     del clients[fd]
                     for other in clients.values():
-                        other.close()
+                        _refuse(other)
                     return
                 if not is_there:
                     poll.unregister(fd)
@@ -88,12 +91,21 @@ class Held:
 
     def _is_told(self, client: Client) -> bool:
         """Whether this client has said GO; then it is the first one."""
-        for kind, payload in client.received():
+        come = client.received()
+        for position, (kind, payload) in enumerate(come):
             if kind == frames.GO:
-                self._first.become(client)
+                # What it has typed already is for the command.
+                self._first.become(client, come[position + 1 :])
                 self.attach = bool(json.loads(payload))
                 return True
         return False
+
+
+def _refuse(client: Client) -> None:
+    words = [ContainerStateError.__module__, ContainerStateError.__name__, _TAKEN, ""]
+    client.queue(frames.frame_json(frames.FAILED, words))
+    client.finish()
+    client.close()
 
 
 def _accept(container: Container) -> Client | None:

@@ -163,7 +163,7 @@ def _launch(
         if now.status == "initialized":
             from rootless.container.prepared import run_prepared
 
-            run_prepared(now)
+            run_prepared(host, now)
         return 0
     for text in monitor.wait_started():
         host.note(text)

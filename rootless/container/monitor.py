@@ -96,6 +96,9 @@ class Monitor:
     def add_client(self, client: Client) -> None:
         self.clients.append(client)
         self.watch(client.fileno(), self._client_event)
+        for kind, payload in client.received():
+            self._client_says(client, kind, payload)
+        self._push_in()
 
     def _watch_signals(self) -> None:
         """Take SIGTERM, which a service manager sends when the machine goes down, as a request.
