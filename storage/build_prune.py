@@ -10,7 +10,7 @@ from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
 from storage.remove import remove_tree
-from storage.scratch import Scratch, is_held
+from storage.scratch import Departure, is_held
 
 
 class Pruned(NamedTuple):
@@ -60,8 +60,8 @@ def _prune_mounts(layout: Layout, unused_since_s: float | None) -> int:
         if not lock.acquire(wait=False):
             continue
         try:
-            with Scratch(layout, "gone") as scratch:
-                os.rename(path, f"{scratch.path}/mount")
+            with Departure(layout) as gone:
+                os.rename(path, gone.place("mount"))
         finally:
             lock.release()
         count += 1

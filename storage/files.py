@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_LOCKS = (
+    "lists", "images", "names", "pod-names", "container-names", "volumes", "secrets", "networks",
+    "tmp",
+)  # fmt: skip
+# Root of a user namespace may make it with a subordinate id; the directory keeps others out.
+_LOCK_MODE = 0o666
+
+
 def make_store(layout: Layout) -> None:
     """Make the store's directories; cheap when it exists.
 
@@ -48,6 +56,11 @@ def make_store(layout: Layout) -> None:
             write_file(
                 layout.index_file,
                 b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
+            )
+        # What a removal takes must be there: on a full disk none can be made.
+        for name in _LOCKS:
+            os.close(
+                os.open(layout.lock(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE)
             )
         write_file(layout.version_file, b"%d\n" % VERSION)
     except OSError as error:
@@ -119,10 +132,6 @@ def read_file(path: str, *, limit_bytes: int = 64 << 20) -> bytes:
         return b"".join(parts)
     finally:
         os.close(fd)
-
-
-# Root of a user namespace may make it with a subordinate id; the directory keeps others out.
-_LOCK_MODE = 0o666
 
 
 class Lock:

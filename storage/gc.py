@@ -18,7 +18,7 @@ from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
 from storage.remove import remove_tree
-from storage.scratch import Scratch, sweep
+from storage.scratch import Departure, is_free, sweep
 
 STRAY_AGE_S = 24 * 3600.0
 PARTIAL_AGE_S = 7 * 24 * 3600.0
@@ -48,8 +48,7 @@ def collect(layout: Layout, *, now_s: float | None = None, default_key: str = ""
     With a `default_key` also the layers of other id maps that no container has: they can be
     unpacked again.
 
-    Works on a full disk: blobs go first, and make room for the directory into which layers are
-    renamed before they are removed. Raises StoreUnusable.
+    Works on a full disk. Raises StoreUnusable.
     """
     now_s = time.time() if now_s is None else now_s
     limit_s = now_s - STRAY_AGE_S
@@ -67,7 +66,7 @@ def collect(layout: Layout, *, now_s: float | None = None, default_key: str = ""
                         limit = now_s - _COPY_AGE_S
                         paths += _unused_copies(layout, needs, default_key, limit, set(paths))
                     if paths:
-                        _move_away(paths, trash.enter_context(Scratch(layout, "gone")))
+                        _move_away(paths, trash.enter_context(Departure(layout)))
                     result = CollectResult(blobs, len(paths), freed_bytes)
             _remove_partials(layout, now_s - PARTIAL_AGE_S)
             _remove_locks(layout)
@@ -176,9 +175,9 @@ def _unused_copies(
     return paths
 
 
-def _move_away(paths: list[str], scratch: Scratch) -> None:
+def _move_away(paths: list[str], gone: Departure) -> None:
     for number, path in enumerate(paths):
-        os.rename(path, f"{scratch.path}/{number}")
+        os.rename(path, gone.place(str(number)))
 
 
 def _remove_blobs(
@@ -202,7 +201,7 @@ def _remove_partials(layout: Layout, limit_s: float) -> None:
         path = f"{layout.partial_dir}/{name}"
         lock = Lock(layout.lock(f"blob-{name}"))
         try:
-            if os.lstat(path).st_mtime < limit_s and lock.acquire(wait=False):
+            if os.lstat(path).st_mtime < limit_s and is_free(lock):
                 remove_tree(path)
         except FileNotFoundError:
             # Completed just now.

@@ -19,8 +19,7 @@ from storage.errors import (
 from storage.files import Lock, read_file, write_file
 from storage.layout import Layout
 from storage.record import NamedTuple
-from storage.remove import remove_tree
-from storage.scratch import Scratch
+from storage.scratch import Departure, Scratch
 
 _NAME_LIMIT = 255
 
@@ -230,12 +229,10 @@ def member_views(layout: Layout, pod_id: str) -> list[ContainerView]:
 def remove_pod_record(layout: Layout, pod_id: str, name: str) -> None:
     """Let a pod without containers disappear, in one step; the caller holds its lock."""
     try:
-        with Scratch(layout, "removed") as scratch:
-            with Lock(layout.lock("pod-names")):
-                if name and pod_name_owner(layout, name) == pod_id:
-                    os.unlink(f"{layout.pod_names_dir}/{name}")
-                os.rename(layout.pod(pod_id), f"{scratch.path}/pod")
-            remove_tree(f"{scratch.path}/pod")
+        with Departure(layout) as gone, Lock(layout.lock("pod-names")):
+            if name and pod_name_owner(layout, name) == pod_id:
+                os.unlink(f"{layout.pod_names_dir}/{name}")
+            os.rename(layout.pod(pod_id), gone.place("pod"))
     except FileNotFoundError:
         return  # somebody else was first
     except OSError as error:

@@ -31,21 +31,27 @@ def _remove_directory(parent: int, name: str) -> None:
 
     What lies too deep is moved up to the top, where its turn comes later.
     """
-    stack = [(parent, name, _open_directory(parent, name))]
+    try:
+        stack = [(parent, name, _open_directory(parent, name))]
+    except FileNotFoundError:
+        return
     moved = 0
     try:
         while stack:
             parent, name, fd = stack[-1]
             below = _empty(fd)
-            if below and len(stack) > _DEEPEST:
-                moved += 1
-                os.rename(below, f".deep-{moved}", src_dir_fd=fd, dst_dir_fd=stack[0][2])
-            elif below:
-                stack.append((fd, below, _open_directory(fd, below)))
-            else:
-                stack.pop()
-                os.close(fd)
-                os.rmdir(name, dir_fd=parent)
+            try:
+                if below and len(stack) > _DEEPEST:
+                    moved += 1
+                    os.rename(below, f".deep-{moved}", src_dir_fd=fd, dst_dir_fd=stack[0][2])
+                elif below:
+                    stack.append((fd, below, _open_directory(fd, below)))
+                else:
+                    stack.pop()
+                    os.close(fd)
+                    os.rmdir(name, dir_fd=parent)
+            except FileNotFoundError:
+                continue  # somebody else was faster
     finally:
         for _, _, fd in stack:
             os.close(fd)
@@ -56,11 +62,16 @@ def _empty(directory: int) -> str:
     below = ""
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=directory)
-                continue
+            try:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=directory)
+                    continue
+            except FileNotFoundError:
+                continue  # somebody else removes it, too
             try:
                 os.rmdir(entry.name, dir_fd=directory)
+            except FileNotFoundError:
+                continue
             except OSError:
                 below = entry.name
     return below

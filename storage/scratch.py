@@ -4,6 +4,7 @@ The kernel frees the lock at death, so an entry whose lock can be taken belongs 
 `locks/tmp` closes the gap between making an entry and locking it.
 """
 
+import errno
 import os
 
 from storage.errors import from_os_error
@@ -13,9 +14,11 @@ from storage.layout import Layout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 _LOCK_FILE = "lock"
 _SWEEP_LOCK = "tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Scratch:
@@ -28,14 +31,21 @@ class Scratch:
         self.path = f"{layout.tmp_dir}/{kind}-{os.getpid()}-{os.urandom(6).hex()}"
         self._lock = Lock(f"{self.path}/{_LOCK_FILE}")
 
-    def __enter__(self) -> "Scratch":
+    def __enter__(self) -> "Self":
         try:
-            with Lock(self._layout.lock(_SWEEP_LOCK), shared=True):
-                os.mkdir(self.path, 0o711)
-                self._lock.acquire()
+            self._make()
         except OSError as error:
             raise from_os_error(f"make {self.path}", error) from error
         return self
+
+    def _make(self) -> None:
+        with Lock(self._layout.lock(_SWEEP_LOCK), shared=True):
+            os.mkdir(self.path, 0o711)
+            try:
+                self._lock.acquire()
+            except BaseException:
+                os.rmdir(self.path)
+                raise
 
     def __exit__(
         self,
@@ -44,13 +54,54 @@ class Scratch:
         trace: "TracebackType | None",
     ) -> None:
         try:
-            _discard(self._layout, self.path)
+            self._clear()
         except OSError as error:
             if value is None:
                 raise from_os_error(f"remove {self.path}", error) from error
             value.add_note(f"and {self.path} could not be removed: {error}")
         finally:
             self._lock.release()
+
+    def _clear(self) -> None:
+        _discard(self._layout, self.path)
+
+
+class Departure(Scratch):
+    """Where to rename what is to go: it disappears in one step, and is removed on the way out.
+
+    On a full disk there is no room for the directory: then it goes into `tmp/` itself, without a
+    lock, where a sweep may remove it at the same time.
+    """
+
+    __slots__ = ("_bare",)
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout, "gone")
+        self._bare: list[str] | None = None
+
+    def _make(self) -> None:
+        try:
+            super()._make()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self._bare = []
+
+    def place(self, name: str) -> str:
+        """Return a path for one thing that goes; `name` has no hyphen."""
+        if self._bare is None:
+            return f"{self.path}/{name}"
+        self._bare.append(f"{self.path}.{name}")
+        return self._bare[-1]
+
+    def _clear(self) -> None:
+        if self._bare is None:
+            super()._clear()
+            return
+        from storage.remove import remove_tree
+
+        for path in self._bare:
+            remove_tree(path)
 
 
 def open_scratch_file(layout: Layout, kind: str) -> tuple[str, Lock, int]:
@@ -74,7 +125,7 @@ def sweep(layout: Layout) -> int:
             for name in os.listdir(layout.tmp_dir):
                 path = f"{layout.tmp_dir}/{name}"
                 lock = Lock(f"{path}/{_LOCK_FILE}" if os.path.isdir(path) else path)
-                if lock.acquire(wait=False):
+                if is_free(lock):
                     stale.append((path, lock))
         for path, _ in stale:
             _discard(layout, path)
@@ -84,6 +135,19 @@ def sweep(layout: Layout) -> int:
         for _, lock in stale:
             lock.release()
     return len(stale)
+
+
+def is_free(lock: Lock) -> bool:
+    """Take a lock; on a full disk one that is not there is free, and cannot be made.
+
+    Raises OSError.
+    """
+    try:
+        return lock.acquire(wait=False)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        return True
 
 
 def is_held(layout: Layout, kind: str) -> bool:

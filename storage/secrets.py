@@ -21,7 +21,7 @@ from storage.errors import (
 from storage.files import Lock, read_file, write_file
 from storage.layout import Layout
 from storage.record import NamedTuple
-from storage.scratch import Scratch
+from storage.scratch import Departure, Scratch
 
 RECORD_VERSION = 1
 LIMIT_BYTES = 512000
@@ -182,8 +182,8 @@ def secret_data(layout: Layout, record: SecretRecord) -> bytes:
 def remove_secret(layout: Layout, record: SecretRecord) -> None:
     """Remove a secret; containers keep what they have been given. Raises SecretNotFound."""
     try:
-        with Scratch(layout, "removed") as scratch:
-            os.rename(layout.secret(record.name), f"{scratch.path}/secret")
+        with Departure(layout) as gone:
+            os.rename(layout.secret(record.name), gone.place("secret"))
     except FileNotFoundError as error:
         raise _not_found(record.name) from error
     except OSError as error:

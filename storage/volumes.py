@@ -27,7 +27,7 @@ from storage.errors import (
 from storage.files import Lock, read_file, write_file
 from storage.layout import Layout
 from storage.record import NamedTuple
-from storage.scratch import Scratch
+from storage.scratch import Departure, Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ def remove_volume(
 
         remove_tree = as_caller
     read_volume(layout, name)
-    with _workplace(layout) as scratch:
-        aside = f"{scratch.path}/{_DATA}"
+    with _departure(layout) as gone:
+        aside = gone.place(_DATA)
         with Lock(layout.lock("volumes")):
             _check_unused(name, volume_users(layout).get(name, []) if users is None else users)
             try:
@@ -340,6 +340,9 @@ class _Aside:
     def __exit__(self, *_: object) -> None:
         self._remove(self.path)
 
+    def place(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
     def _remove(self, path: str) -> None:
         from storage.remove import remove_tree
 
@@ -351,6 +354,10 @@ class _Aside:
 
 def _workplace(layout: Layout) -> "Scratch | _Aside":
     return _Aside(layout) if layout.shared else Scratch(layout, "volume")
+
+
+def _departure(layout: Layout) -> "Departure | _Aside":
+    return _Aside(layout) if layout.shared else Departure(layout)
 
 
 def _names(layout: Layout) -> list[str]:

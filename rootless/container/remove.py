@@ -13,7 +13,7 @@ from storage import event_log
 from storage.containers import ContainerRecord, MonitorLock, free_name, read_record, read_state
 from storage.errors import StorageError
 from storage.remove import remove_tree
-from storage.scratch import Scratch
+from storage.scratch import Departure
 
 
 def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = True) -> None:
@@ -29,12 +29,13 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
 
         let_go(paths)
     free_name(host.layout, _name_now(host, record), record.id)
-    with Scratch(host.layout, "removed") as scratch:
+    with Departure(host.layout) as gone:
+        aside = gone.place("container")
         try:
-            os.rename(paths.directory, f"{scratch.path}/container")
+            os.rename(paths.directory, aside)
         except FileNotFoundError:
             pass  # somebody else was first
-        _remove(host, scratch.path)
+        _remove(host, aside)
     if record.pod:
         from storage.pods import drop_member
 
@@ -52,9 +53,10 @@ def remove_damaged(host: Host, container_id: str) -> str:
     state = read_state(paths)
     if MonitorLock.is_held(paths.lock) and is_same_process(state.pid, state.pid_start_time):
         os.kill(state.pid, signal.SIGKILL)
-    with Scratch(host.layout, "removed") as scratch:
-        os.rename(paths.directory, f"{scratch.path}/container")
-        _remove(host, scratch.path)
+    with Departure(host.layout) as gone:
+        aside = gone.place("container")
+        os.rename(paths.directory, aside)
+        _remove(host, aside)
     remove_tree(paths.run_dir)
     return container_id
 
@@ -72,8 +74,7 @@ def remove_after_end(host: Host, record: ContainerRecord) -> None:
     remove_container(host, record)
 
 
-def _remove(host: Host, path: str) -> None:
-    target = f"{path}/container"
+def _remove(host: Host, target: str) -> None:
     try:
         remove_tree(target)
     except PermissionError:

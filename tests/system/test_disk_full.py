@@ -93,6 +93,45 @@ def test_full_node_says_so_and_leaves_nothing(
     fresh_rpod("system", "check")
 
 
+FILL = """cat /dev/zero >{disk}/fill; n=0
+    while : >{disk}/f$n; do n=$((n + 1)); done; cat /dev/zero >>{disk}/fill"""
+
+
+def test_everything_can_be_removed_from_a_full_disk(
+    fresh_rpod: Command, disk: str, docker_archive: str
+) -> None:
+    rpod = fresh_rpod
+    rpod.environment["RPOD_ROOT"] = f"{disk}/store"
+    account = rpod.account
+    options = f"size=24m,nr_inodes=1500,mode=0700,uid={account.uid},gid={account.gid}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", disk], check=True)
+    rpod("load", "-qi", docker_archive)
+    rpod("run", "--network=none", "--name", "one", "-v", "kept:/v", images.NAME, "touch", "/v/x")
+    rpod("create", "--name", "two", images.NAME)
+    rpod("run", "-d", "--network=none", "--name", "three", images.NAME, "sleep", "100")
+    rpod("volume", "create", "other")
+    rpod("network", "create", "net")
+    rpod("pod", "create", "--name", "pod")
+    rpod("secret", "create", "word", "-", input=b"x")
+    rpod("build", "-qf", "-", "/etc/ssl", "-t", "built",
+         input=f"FROM {images.NAME}\nRUN echo a >/a\n".encode())  # fmt: skip
+    rpod("tag", images.NAME, "localhost/second")
+    for words in (
+        "rm -f three", "rm one", "volume rm kept", "pod rm pod", "secret rm word", "network rm net",
+        "rmi built", "untag localhost/second", "builder prune -f", "rmi -f localhost/rpod-test",
+        "system prune -af --volumes", "image prune -af", "rm -af",
+    ):  # fmt: skip
+        rpod.shell(FILL.format(disk=disk), check=False)
+        left = os.statvfs(disk)
+        assert (left.f_bavail, left.f_favail) == (0, 0)
+        rpod(*words.split())
+    listed = [rpod(*what.split()).out for what in ("ps -aq", "images -q", "volume ls -q")]
+    assert listed == ["", "", ""]
+    assert os.listdir(f"{disk}/store/tmp") == []
+    assert len(os.listdir(f"{disk}/store/blobs/sha256")) == 0
+    rpod("system", "check")
+
+
 def test_full_home_keeps_the_image_on_the_node(
     fresh_rpod: Command, disk: str, name: str, account_dir: str
 ) -> None:
