@@ -42,20 +42,22 @@ COMMANDS = (
             *(option for option in CREATE_OPTIONS if option.field in OF_RUN),
         ),
         (
-            Argument("image", 0, 1, "[IMAGE | .]", objects=IMAGES),
+            Argument("image", 0, 1, "[IMAGE | . | --]", objects=IMAGES),
             Argument("command", 0, UNLIMITED, "[COMMAND [ARG...]]"),
         ),
         interspersed=False,
         description="Runs a shell, or a command, in an image, with your user name, home, working "
         "directory, groups, language, terminal, ssh agent, display and proxies, on the host's "
-        "network. Files that you make there belong to you. Without an image, or with . for it, "
-        "the project's rpod.toml says what to use: the first one from the working directory "
-        "upwards. A dev shell is no boundary: what runs in it may do what you may.",
+        "network. Files that you make there belong to you. Without an image the project's "
+        "rpod.toml says what to use: the first one from the working directory upwards. Where "
+        "there is one, a first word with a tag, a digest or a registry is an image, any other "
+        "begins the command; . and -- say that a command follows. A dev shell is no boundary: "
+        "what runs in it may do what you may.",
         examples=(
             "rpod shell docker.io/library/python:3.12",
             "rpod shell debian:12 make -j4",
             "rpod shell",
-            "rpod shell . pytest -q",
+            "rpod shell pytest -q",
             "mpirun -n 4 rpod shell --join localhost/solver ./solver",
             "rpod shell --rootfs / sh ./untried-installer.sh",
             "rpod shell --keep tools --as-root debian:12 apt-get install -y gdb",

@@ -16,6 +16,7 @@ import os
 import stat
 
 from rootless.container.personal import add_variables
+from rootless.container.shell_words import names_image
 from rootless.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -161,10 +162,17 @@ def find_record(place: int, words: list[str]) -> "dict[str, object] | None":
                     pass
             continue
         prefix = record["prefix"]
-        if words[: len(prefix)] == prefix:
+        if words[: len(prefix)] == prefix and _is_command(words[len(prefix) :], record):
             record["name"] = name.removesuffix(_RECORD)
             return record
     return None
+
+
+def _is_command(words: list[str], record: "dict[str, object]") -> bool:
+    """Tell whether the words are a command where the first rank has named no image."""
+    if record["names_image"] or not words:
+        return True
+    return words[0] not in ("--", ".") and not names_image(words[0])
 
 
 def publish_record(place: int, name: str, record: "dict[str, object]") -> None:

@@ -14,6 +14,7 @@ from rootless.sandbox.capabilities import to_mask
 from storage import lightjson as json
 from storage.containers import view
 from storage.files import read_file
+from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ _LOCAL_SIZES = (
 _CAPABILITIES = ("bounding", "permitted", "effective", "inheritable", "ambient")
 
 
+class _Line(NamedTuple):
+    """What of the command lines of all ranks is the same."""
+
+    prefix: list[str]
+    default: tuple[str, ...]
+    names_image: bool
+
+
 def join(
     host: "Host",
     request: "ContainerRequest",
@@ -37,10 +46,13 @@ def join(
     words: list[str],
     prefix: list[str],
     on_event: "OnEvent | None" = None,
+    *,
+    names_image: bool = True,
 ) -> None:
     """Join the ranks of this step, or be the first; then become the program. Never returns.
 
-    `words` is the command line, `prefix` what of it comes before the command.
+    `words` is the command line, `prefix` what of it comes before the command; `names_image` tells
+    that what comes next can only be a command.
     Raises what making and starting a container raises.
     """
     environ = dict(os.environ)
@@ -52,7 +64,8 @@ def join(
     record = rank.find_record(place, words)
     if record is None:
         default = request.command if len(prefix) == len(words) else ANY_SHELL
-        record = _make(host, request, place, prefix, default, on_event)
+        line = _Line(prefix, default, names_image)
+        record = _make(host, request, place, line, on_event)
     rank.become_rank(place, lock, record, words, environ)
 
 
@@ -69,8 +82,7 @@ def _make(
     host: "Host",
     request: "ContainerRequest",
     place: int,
-    prefix: list[str],
-    default: "tuple[str, ...]",
+    line: "_Line",
     on_event: "OnEvent | None",
 ) -> "dict[str, object]":
     """Start the container with a holder, and publish what the other ranks need."""
@@ -97,7 +109,7 @@ def _make(
     raw = json.loads(read_file(made.paths.config))
     if not started.state.pid:
         raise SandboxError("--join: the container of the ranks has ended")
-    document = _document(request, raw, started.state.pid, made.paths.directory, prefix, default)
+    document = _document(request, raw, started.state.pid, made.paths.directory, line)
     rank.publish_record(place, name, document)
     return {**document, "name": name}
 
@@ -107,8 +119,7 @@ def _document(
     raw: "dict[str, object]",
     pid: int,
     directory: str,
-    prefix: list[str],
-    default: "tuple[str, ...]",
+    line: "_Line",
 ) -> "dict[str, object]":
     process = raw["process"]
     assert isinstance(process, dict)
@@ -124,8 +135,9 @@ def _document(
     }
     return {
         "version": 1,
-        "prefix": prefix,
-        "command": list(default),
+        "prefix": line.prefix,
+        "names_image": line.names_image,
+        "command": list(line.default),
         "pid": pid,
         "start": start_time(pid),
         "uid": user["uid"],

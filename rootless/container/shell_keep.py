@@ -61,6 +61,12 @@ def image_of(host: "Host", name: str) -> str:
     return found.record.image_name if found is not None else ""
 
 
+def images_of(host: "Host", name: str) -> tuple[str, ...]:
+    """Return the names of what an existing shell was made from, () when there is no such shell."""
+    found = _find(host, name)
+    return (found.record.labels[LABEL], found.record.image_name) if found is not None else ()
+
+
 def _find(host: "Host", name: str) -> ContainerView | None:
     owner = name_owner(host.layout, name)
     if owner is None:

@@ -118,6 +118,29 @@ def test_without_an_image_the_project_decides(person: tuple[Command, str], proje
     assert done.lines == ["other"]
 
 
+def test_in_a_project_the_words_are_the_command(person: tuple[Command, str], project: str) -> None:
+    rpod, image = person
+    write(person, f"{project}/rpod.toml", f'image = "{image}"\n')
+    base = image.removeprefix("localhost/")
+    before: tuple[tuple[str, ...], ...] = (
+        (), ("--",), (".",), (image,), (f"{base}:latest",), ("--join",),
+        ("--project", f"{project}/rpod.toml"), ("--keep", "mine"), ("--keep", "mine", image),
+    )  # fmt: skip
+    for words in before:
+        done = rpod("shell", *words, "echo", "in", cwd=f"{project}/sub")
+        assert done.out == "in\n", words
+    # What the store has does not decide.
+    failed = rpod("shell", base, cwd=f"{project}/sub", check=False)
+    assert failed.code == 127
+    assert f"for an image: rpod shell {base}:TAG" in failed.err
+    said = rpod("shell", "--project", f"{project}/rpod.toml", image, check=False)
+    assert (said.code, "--project says which image" in said.err) == (125, True)
+    # A shell that is there has its image also without a project.
+    os.unlink(f"{project}/rpod.toml")
+    assert rpod("shell", "--keep", "mine", "echo", "kept").out == "kept\n"
+    rpod("rm", "-f", "mine")
+
+
 def test_a_containerfile_is_built_once(person: tuple[Command, str], project: str) -> None:
     rpod, image = person
     write(person, f"{project}/Containerfile", f"FROM {image}\nRUN echo built > /made\n")

@@ -5,7 +5,8 @@ import sys
 
 from rootless.cli.progress import Reporter
 from rootless.container.shell import ShellRequest, make_request
-from rootless.errors import UsageError
+from rootless.container.shell_words import names_image
+from rootless.errors import CommandNotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ _HERE = "."
 def shell(invocation: "Invocation") -> int:
     """Run a shell or a command; the exit code is the command's."""
     host = invocation.host()
-    asked = _asked(invocation)
-    host.one_id_is_enough = not asked.root
     keep = invocation.text("keep")
+    asked = _with_words(invocation, host, _asked(invocation), keep)
+    given = len(asked.command)
+    host.one_id_is_enough = not asked.root
     if not asked.rootfs and asked.image in ("", _HERE):
         if keep and not invocation.text("project"):
             from rootless.container.shell_keep import image_of
@@ -34,13 +36,62 @@ def shell(invocation: "Invocation") -> int:
             asked = _with_project(host, asked, project)
             keep = keep or project.keep
     request = make_request(host, asked)
-    if invocation.flag("join"):
+    try:
+        if invocation.flag("join"):
+            if keep:
+                raise UsageError("--join and --keep do not go together")
+            return _run_joined(invocation, host, request, given)
         if keep:
-            raise UsageError("--join and --keep do not go together")
-        return _run_joined(invocation, host, request)
-    if keep:
-        return _run_kept(host, keep, request)
-    return _run(host, request)
+            return _run_kept(host, keep, request)
+        return _run(host, request)
+    except CommandNotFound as error:
+        if asked.command and asked.command[0] == invocation.text("image"):
+            word = asked.command[0]
+            error.remedy = f"it is looked for in {asked.image}; for an image: rpod shell {word}:TAG"
+        raise
+
+
+def _with_words(
+    invocation: "Invocation", host: "Host", asked: ShellRequest, keep: str
+) -> ShellRequest:
+    """Take the first word for the command's, where an image is known and this is not another one.
+
+    Raises UsageError.
+    """
+    word = asked.image
+    if asked.rootfs or word in ("", _HERE):
+        return asked
+    if not _is_marked(invocation) and names_image(word):
+        if invocation.text("project"):
+            raise UsageError(f"--project says which image to use, and so does {word}")
+        return asked
+    known = _images_of(host, keep)
+    if word not in known and (known or invocation.text("project") or _has_project(host)):
+        return asked._replace(image="", command=(word, *asked.command))
+    return asked
+
+
+def _is_marked(invocation: "Invocation") -> bool:
+    """Tell whether -- stands before the first word."""
+    words = 1 + len(invocation.texts("command"))
+    return sys.argv[-words - 1 : -words] == ["--"]
+
+
+def _images_of(host: "Host", keep: str) -> tuple[str, ...]:
+    """Return the names of what a shell that is there already was made from."""
+    if not keep:
+        return ()
+    from rootless.container.shell_keep import images_of
+
+    return images_of(host, keep)
+
+
+def _has_project(host: "Host") -> bool:
+    from rootless.container.project import find_project, settings_files
+    from rootless.host.paths import home_directory
+
+    home = home_directory(host.uid, host.environ)
+    return bool(find_project(os.getcwd(), settings_files(host.environ, home)))
 
 
 def _asked(invocation: "Invocation") -> ShellRequest:
@@ -150,16 +201,19 @@ def _run(host: "Host", request: "ContainerRequest") -> int:
         return lifecycle.run_created(host, record, request, monitor).exit_code
 
 
-def _run_joined(invocation: "Invocation", host: "Host", request: "ContainerRequest") -> int:
+def _run_joined(
+    invocation: "Invocation", host: "Host", request: "ContainerRequest", given: int
+) -> int:
+    """Become a rank; `given` words of the command line are the command."""
     from rootless.container.ranks import join
 
     words = sys.argv[1:]
-    given = len(invocation.texts("command"))
-    if invocation.text("rootfs") and invocation.text("image"):
-        given += 1
     prefix = words[: len(words) - given]
+    named = invocation.text("image") if given == len(invocation.texts("command")) else ""
+    is_plain = bool(named or invocation.text("rootfs")) or prefix[-1:] == ["--"]
     with Reporter(quiet=request.quiet) as on_event:
-        join(host, request, invocation.text("join_tag"), words, prefix, on_event)
+        tag = invocation.text("join_tag")
+        join(host, request, tag, words, prefix, on_event, names_image=is_plain)
     return 125  # not reached: the rank has become its program
 
 
