@@ -26,7 +26,6 @@ COMMANDS = {
     "system migrate": "every older record can be read: there is nothing to migrate",
     "system renumber": "locks have no numbers: there is nothing to renumber",
     "system reset": _NOT_YET,
-    "system service": "rpod has no REST socket yet",
     "volume": _NOT_YET,
     "volume mount": "a volume is a directory: see Mountpoint in `rpod volume inspect`",
     "volume reload": "there are no volume plugins whose volumes could have changed",

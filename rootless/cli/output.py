@@ -10,7 +10,7 @@ from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # text/tabwriter as podman sets it up: columns of at least 12, two spaces between them.
 _MIN_COLUMN = 12
@@ -215,12 +215,6 @@ def print_documents(documents: "Sequence[object]", text: str) -> None:
         write(_line(template.render(document)))
 
 
-def matches_label(labels: "Mapping[str, str]", wanted: str) -> bool:
-    """Say whether labels have KEY, or KEY=VALUE."""
-    key, separator, value = wanted.partition("=")
-    return key in labels and (not separator or labels[key] == value)
-
-
 def split_filters(
     texts: "Iterable[str]", known: "Iterable[str]", what: str
 ) -> list[tuple[str, str]]:
@@ -239,17 +233,6 @@ def split_filters(
             )
         pairs.append((key, value))
     return pairs
-
-
-def passes(filters: "Sequence[tuple[str, str]]", test: "Callable[[str, str], bool]") -> bool:
-    """Say whether an object passes: values of one key are alternatives, labels are not."""
-    by_key: dict[str, list[bool]] = {}
-    for key, value in filters:
-        by_key.setdefault(key, []).append(test(key, value))
-    return all(
-        all(results) if key in ("label", "label!") else any(results)
-        for key, results in by_key.items()
-    )
 
 
 def confirm(question: str) -> bool:

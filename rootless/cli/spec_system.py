@@ -1,6 +1,6 @@
 """Commands about rpod and this host."""
 
-from rootless.cli.table import FILES, UNLIMITED, Argument, Command, flag, many, text
+from rootless.cli.table import FILES, UNLIMITED, Argument, Command, flag, many, number, text
 
 COMMANDS = (
     Command(
@@ -58,6 +58,24 @@ COMMANDS = (
         (text("format", "How to print the result", default="text", choices=("text", "json")),),
         description="Exit code 0 when containers can run, 1 when something that they need fails.",
         examples=("rpod doctor", "rpod doctor --format json"),
+    ),
+    Command(
+        "system service",
+        "Answer programs that speak docker's API, on a socket",
+        "service:service",
+        (
+            number("time", "Seconds without a connection after which it ends; 0 never", short="t",
+                   default=5),
+        ),
+        (Argument("uri", 0, 1, "[URI]"),),
+        description="The socket is unix://$XDG_RUNTIME_DIR/rpod/rpod.sock, or the one that systemd "
+        "has opened. It is no daemon: containers are those of the command line, they start, run "
+        "and end without it. Only your own user may connect; tcp://127.0.0.1:PORT is possible, "
+        "other addresses are refused.",
+        examples=(
+            "rpod system service --time 0 &",
+            "rpod system service unix:///tmp/mine/docker.sock",
+        ),
     ),
     Command(
         "completion",

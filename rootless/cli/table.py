@@ -375,6 +375,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "pod top": (_POD, "pod top"),
     "pod stats": (_POD, "pod stats"),
     "system info": (_SYSTEM, "info"),
+    "system service": (_SYSTEM, "system service"),
     "system df": (_SPACE, "system df"),
     "system check": (_SPACE, "system check"),
     "system prune": (_SPACE, "system prune"),

@@ -256,7 +256,7 @@ def wait(
         else:
             time.sleep(interval_s)
         if not os.path.exists(found.paths.record):
-            return _code_of_removed(host, found)
+            return code_of_removed(host, found)
         found = view(host.layout, found.record)
     return code
 
@@ -272,7 +272,7 @@ def wait_for_any(
     while True:
         for one in found:
             if not os.path.exists(one.paths.record):
-                return _code_of_removed(host, one)
+                return code_of_removed(host, one)
             code = _code_in(view(host.layout, one.record), wanted)
             if code is not None:
                 return code
@@ -293,8 +293,8 @@ def _code_in(found: ContainerView, wanted: tuple[str, ...]) -> int | None:
     return None
 
 
-def _code_of_removed(host: Host, found: ContainerView) -> int:
-    """A container with --rm has gone with its end; its monitor has left the exit code behind."""
+def code_of_removed(host: Host, found: ContainerView) -> int:
+    """Return how a container with --rm has ended: its monitor has left the exit code behind."""
     try:
         with open(f"{host.layout.exits_dir}/{found.record.id}", encoding="ascii") as file:
             return int(file.read())

@@ -115,6 +115,25 @@ def start(
         return _launch_attached(host, monitor, found, options)
 
 
+def start_connected(host: "Host", text: str) -> int:
+    """Start a container; return the connection of its first client, of which nothing is read yet.
+
+    That is a descriptor for `rootless.container.frames`; -1 when the container runs already.
+    Raises ContainerNotFound and what keeps it from being started.
+    """
+    with MonitorProcess(host, attach=True) as monitor:
+        found = find_container(host.layout, text)
+        if found.status == "running":
+            return -1
+        if found.state.pid and found.status != "initialized":
+            from rootless.container.ending import kill_left_over
+
+            kill_left_over(found)
+        start_required(host, found.record)
+        connection = monitor.launch(host, found, StartOptions(attach=True))
+        return -1 if connection is None else os.dup(connection.fileno())
+
+
 def restart(host: "Host", text: str, *, timeout_s: int | None = None) -> None:
     """Stop a container that runs, and start it. Raises what both raise."""
     from rootless.container.ending import stop

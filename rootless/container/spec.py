@@ -82,7 +82,7 @@ def container_command(request: ContainerRequest, image: ImageConfig) -> list[str
         entrypoint = [] if image.entrypoint == ("",) else list(image.entrypoint or ())
         command = list(request.command or image.cmd or ())
     else:
-        entrypoint = _parse_entrypoint(request.entrypoint)
+        entrypoint = parse_entrypoint(request.entrypoint)
         command = list(request.command)
     result = entrypoint + command
     if not result:
@@ -93,7 +93,8 @@ def container_command(request: ContainerRequest, image: ImageConfig) -> list[str
     return result
 
 
-def _parse_entrypoint(text: str) -> list[str]:
+def parse_entrypoint(text: str) -> list[str]:
+    """Return the words of `--entrypoint`: a program, or a JSON array."""
     if text.startswith("["):
         try:
             value = json.loads(text)

@@ -4,13 +4,13 @@ import time
 
 from rootless.cli.commands.ps import status_text
 from rootless.cli.compose_session import Session, run
-from rootless.cli.human import ago_text, unix_time
 from rootless.cli.output import Row, Table, print_formatted, split_filters, write, write_json
 from rootless.compose import identity, teardown
 from rootless.compose.errors import ComposeError
 from rootless.compose.identity import Member
 from rootless.container.health_state import health_status
 from rootless.container.query import ports_text
+from rootless.human import ago_text, unix_time
 from rootless.version import VERSION
 
 TYPE_CHECKING = False

@@ -2,10 +2,10 @@
 
 import sys
 
-from rootless.cli.human import go_time
 from rootless.cli.output import Row
 from rootless.container.events import Event, read_events
 from rootless.errors import UsageError
+from rootless.human import go_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

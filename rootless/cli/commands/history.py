@@ -4,8 +4,8 @@ import itertools
 import time
 
 from rootless import images
-from rootless.cli.human import ago_text, go_time, parse_rfc3339, size_text
 from rootless.cli.output import Row, Table, print_formatted, printable, write
+from rootless.human import ago_text, go_time, parse_rfc3339, size_text
 from storage.images import find_image, image_config, list_images
 from storage.record import NamedTuple
 

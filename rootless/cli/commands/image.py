@@ -253,7 +253,7 @@ def prune_images(
     host: "Host", pairs: "list[tuple[str, str]]", *, wants_all: bool
 ) -> "tuple[list[str], list[Exception]]":
     """Remove images without a name, or without a container; return their ids, and what failed."""
-    from rootless.cli.commands.image_filters import passes_filters
+    from rootless.image_filters import passes_filters
 
     def is_unneeded(record: "ImageRecord") -> bool:
         if record.store or (not wants_all and record.names):

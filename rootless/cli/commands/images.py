@@ -2,7 +2,9 @@
 
 import time
 
-from rootless.cli.commands.image_filters import (
+from rootless.cli.output import Row, Table, print_formatted, split_filters, write
+from rootless.human import ago_text, go_time, parse_rfc3339, size_text, unix_time
+from rootless.image_filters import (
     FILTERS,
     NONE,
     name_matches,
@@ -10,8 +12,6 @@ from rootless.cli.commands.image_filters import (
     repo_digests,
     split_name,
 )
-from rootless.cli.human import ago_text, go_time, parse_rfc3339, size_text, unix_time
-from rootless.cli.output import Row, Table, print_formatted, split_filters, write
 from storage.images import image_users, list_entries
 from storage.record import NamedTuple
 

@@ -4,9 +4,9 @@ import sys
 import time
 
 from rootless.cli.commands.selection import chosen_containers, exit_code, for_each, one_container
-from rootless.cli.human import size_text
 from rootless.cli.output import Row, Table, print_formatted, write, write_json
 from rootless.errors import UsageError
+from rootless.human import size_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def show_documents(host: "Host", names: "Sequence[str]", look: "Look", text: str
             errors.append(error)
     if documents or text in ("", "json"):
         if look is look_at_image and text not in ("", "json"):
-            from rootless.cli.commands.image_document import with_zero_values
+            from rootless.image_document import with_zero_values
 
             documents = [with_zero_values(document) for document in documents]
         print_documents(documents, text)
@@ -59,7 +59,7 @@ def look_at_container(host: "Host", name: str) -> object:
 
 def look_at_image(host: "Host", name: str) -> object:
     """Return podman's document for an image. Raises ImageNotFound, Ambiguous."""
-    from rootless.cli.commands.image_document import image_document
+    from rootless.image_document import image_document
     from storage.images import find_image
 
     try:

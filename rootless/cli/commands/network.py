@@ -4,17 +4,10 @@ import sys
 
 from rootless.cli.commands.looks import look_at_network, show_documents
 from rootless.cli.commands.selection import exit_code, for_each, latest, removal_exit_code
-from rootless.cli.output import (
-    Row,
-    Table,
-    matches_label,
-    passes,
-    print_formatted,
-    split_filters,
-    write,
-)
+from rootless.cli.output import Row, Table, print_formatted, split_filters, write
 from rootless.container import networks
 from rootless.errors import UsageError
+from rootless.filters import matches_label, passes
 from storage.errors import InUse, NetworkNotFound
 from storage.networks import find_network, list_networks
 
@@ -106,8 +99,8 @@ def _passes(
 def _test(record: "NetworkRecord", key: str, value: str, users: dict[str, list[str]]) -> bool:
     import time
 
-    from rootless.cli.human import parse_rfc3339
     from rootless.container.moments import parse_moment
+    from rootless.human import parse_rfc3339
 
     match key:
         case "name":

@@ -5,13 +5,10 @@ import sys
 import time
 
 from rootless.cli.commands.pod import chosen_pods, latest_pod
-from rootless.cli.human import ago_text, parse_rfc3339
 from rootless.cli.output import (
     Row,
     Table,
     format_table,
-    matches_label,
-    passes,
     print_documents,
     print_formatted,
     split_filters,
@@ -20,6 +17,8 @@ from rootless.cli.output import (
 )
 from rootless.container.pods import ALIVE, STATES, PodView, find_view, list_views
 from rootless.errors import ContainerStateError, UsageError
+from rootless.filters import matches_label, passes
+from rootless.human import ago_text, parse_rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

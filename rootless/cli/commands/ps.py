@@ -2,10 +2,10 @@
 
 import time
 
-from rootless.cli.human import ago_text, duration_text, go_time, parse_rfc3339, unix_time
 from rootless.cli.output import Row, Table, print_formatted, write
 from rootless.container.query import filter_views, list_views, ports_text
 from rootless.errors import UsageError
+from rootless.human import ago_text, duration_text, go_time, parse_rfc3339, unix_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from rootless.cli.human import size_text
+from rootless.human import size_text
 from rootless.linux.procfs import entrance
 
 TYPE_CHECKING = False

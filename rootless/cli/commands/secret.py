@@ -5,10 +5,11 @@ import sys
 import time
 
 from rootless.cli.commands.selection import exit_code, for_each
-from rootless.cli.human import ago_text, parse_rfc3339
-from rootless.cli.output import Row, passes, print_formatted, split_filters, write
+from rootless.cli.output import Row, print_formatted, split_filters, write
 from rootless.cli.pairs import key_values
 from rootless.errors import UsageError
+from rootless.filters import passes
+from rootless.human import ago_text, parse_rfc3339
 from storage import secrets
 from storage.errors import SecretNotFound
 

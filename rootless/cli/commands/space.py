@@ -2,9 +2,9 @@
 
 import time
 
-from rootless.cli.human import ago_text, size_text
 from rootless.cli.output import Row, Table, print_formatted, write
 from rootless.errors import UsageError
+from rootless.human import ago_text, size_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _table(*columns: str) -> "Callable[[list[tuple[str, ...]]], None]":
 
 
 def _image_lines(found: "StoreUsage", now_s: float) -> list[tuple[str, ...]]:
-    from rootless.cli.commands.image_filters import NONE, split_name
+    from rootless.image_filters import NONE, split_name
 
     lines: list[tuple[str, ...]] = []
     for space in found.image_spaces:

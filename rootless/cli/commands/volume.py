@@ -4,18 +4,10 @@ import sys
 
 from rootless.cli.commands.looks import volume_document
 from rootless.cli.commands.selection import exit_code, for_each, removal_exit_code
-from rootless.cli.output import (
-    Row,
-    Table,
-    matches_label,
-    passes,
-    print_documents,
-    print_formatted,
-    split_filters,
-    write,
-)
+from rootless.cli.output import Row, Table, print_documents, print_formatted, split_filters, write
 from rootless.cli.pairs import key_values
 from rootless.errors import UsageError
+from rootless.filters import matches_label, passes
 from storage import event_log
 from storage.errors import VolumeNotFound
 from storage.volumes import (
@@ -103,8 +95,8 @@ def _passes(
 def _test(record: "VolumeRecord", key: str, value: str, users: dict[str, list[str]]) -> bool:
     import time
 
-    from rootless.cli.human import parse_rfc3339
     from rootless.container.moments import parse_moment
+    from rootless.human import parse_rfc3339
 
     match key:
         case "name":

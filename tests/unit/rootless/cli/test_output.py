@@ -8,13 +8,13 @@ from rootless.cli.output import (
     Row,
     Table,
     format_table,
-    passes,
     print_formatted,
     printable,
     split_filters,
 )
 from rootless.cli.template import TemplateError
 from rootless.errors import UsageError
+from rootless.filters import passes
 
 PODMAN_TABLE = """\
 CONTAINER ID  NAMES       LABELS            COMMAND               PORTS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootless.cli import human
+from rootless import human
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

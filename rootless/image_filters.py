@@ -2,10 +2,10 @@
 
 import time
 
-from rootless.cli.human import parse_rfc3339
-from rootless.cli.output import matches_label, passes
 from rootless.container.moments import parse_moment
 from rootless.errors import UsageError
+from rootless.filters import is_true, matches_label, passes
+from rootless.human import parse_rfc3339
 from storage.images import find_image, image_users
 
 TYPE_CHECKING = False
@@ -66,12 +66,7 @@ def _created_s(record: "ImageRecord") -> float:
 
 
 def _is_true(value: str) -> bool:
-    from rootless.cli.fast import parse_bool
-
-    try:
-        return parse_bool(value)
-    except ValueError as error:
-        raise UsageError(f"image filter: {error}") from error
+    return is_true(value, "image filter")
 
 
 def _is_older_than(layout: "Layout", record: "ImageRecord", value: str) -> bool:

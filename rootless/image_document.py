@@ -1,6 +1,6 @@
 """What inspect shows for an image: podman's fields."""
 
-from rootless.cli.commands.image_filters import repo_digests
+from rootless.image_filters import repo_digests
 from storage.blobs import read_blob
 from storage.images import image_config
 from storage.oci.checks import parse_json
