@@ -18,8 +18,8 @@ from storage.record import NamedTuple
 _CHUNK_BYTES = 1 << 16
 # The ones that cannot be caught, that belong to the client itself, or that tell about its children.
 _OWN_SIGNALS = {
-    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH,
-    signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGSEGV, signal.SIGBUS,
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG,
+    signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS,
     signal.SIGFPE, signal.SIGILL, signal.SIGPROF, signal.SIGVTALRM,
 }  # fmt: skip
 DETACHED = 0
@@ -126,6 +126,7 @@ class Session:
         self._poll = select.poll()
         self._pid = 0
         self._wakeup = -1
+        self._raw: RawTerminal | None = None
         self._early: list[int] = []
         self._broken: set[int] = set()
         self._unwanted = [
@@ -140,7 +141,7 @@ class Session:
         """Copy until the container has ended. Raises the error of a start that failed."""
         terminal_in = self._options.terminal and self._options.stdin and os.isatty(0)
         if terminal_in:
-            with RawTerminal(0):
+            with RawTerminal(0) as self._raw:
                 return self._serve()
         return self._serve()
 
@@ -226,7 +227,9 @@ class Session:
             raise _End(DETACHED)
 
     def _signal(self, number: int) -> None:
-        if number == signal.SIGWINCH:
+        if number == signal.SIGCONT and self._raw is not None:
+            self._raw.again()  # a shell takes its own mode while a job is stopped
+        if number == signal.SIGWINCH and self._options.terminal:
             self._send_size()
         elif self._pid:
             send_signal(self._pid, number)

@@ -325,7 +325,7 @@ class _ExecSession:
 
     def _signals(self, wakeup: int) -> None:
         for number in os.read(wakeup, 512):
-            if number == signal.SIGWINCH:
+            if number == signal.SIGWINCH and self._terminal >= 0:
                 self._resize()
             else:
                 send_signal(self._pid, number)
@@ -348,7 +348,7 @@ class _ExecSession:
 
     def _resize(self) -> None:
         rows, columns = size_of(1)
-        if rows and self._terminal >= 0:
+        if rows:
             set_window_size(self._terminal, rows, columns)
 
     def _output(self, fd: int) -> None:

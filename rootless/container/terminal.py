@@ -20,6 +20,11 @@ class RawTerminal:
 
     def __enter__(self) -> "RawTerminal":
         self._saved = termios.tcgetattr(self._fd)
+        self.again()
+        return self
+
+    def again(self) -> None:
+        """Set raw mode."""
         mode = termios.tcgetattr(self._fd)
         # cfmakeraw(3)
         mode[0] &= ~(
@@ -32,7 +37,6 @@ class RawTerminal:
         mode[6][termios.VMIN] = 1
         mode[6][termios.VTIME] = 0
         termios.tcsetattr(self._fd, termios.TCSANOW, mode)
-        return self
 
     def __exit__(self, *unused: object) -> None:
         termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]

@@ -254,14 +254,15 @@ def test_replace_takes_the_name(rpod: Command, image: str) -> None:
     assert first not in rpod("ps", "-a", "--no-trunc", "--format", "{{.ID}}").lines
 
 
-def test_sigterm_is_passed_on(rpod: Command, image: str) -> None:
-    script = "trap 'echo got TERM; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+@pytest.mark.parametrize("name", ["TERM", "WINCH", "CONT"])
+def test_signal_is_passed_on(rpod: Command, image: str, name: str) -> None:
+    script = f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.1; done"
     process = rpod.spawn("run", "--rm", image, "sh", "-c", script)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.Signals[f"SIG{name}"])
     out, err = process.communicate(timeout=20)
-    assert (out, process.returncode) == (b"got TERM\n", 9), err
+    assert (out, process.returncode) == (f"got {name}\n".encode(), 9), err
 
 
 def test_sig_proxy_false_ends_the_client_only(rpod: Command, image: str) -> None:
