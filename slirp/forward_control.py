@@ -25,3 +25,8 @@ def send_add(control: _socket.socket, mapping: PortMapping, fd: int) -> None:
 def send_remove(control: _socket.socket, mapping: PortMapping) -> None:
     """Let the forwarder close a port. Raises OSError when it is gone."""
     control.send(f"rm {key_of(mapping)}".encode(), _socket.MSG_NOSIGNAL)
+
+
+def send_routes(control: _socket.socket) -> None:
+    """Let the forwarder make its routes again: an interface was lost. Raises OSError."""
+    control.send(b"routes", _socket.MSG_NOSIGNAL)

@@ -7,6 +7,7 @@ been there for a while it ends: the monitor keeps the sockets, and forks another
 
     add KEY PROTOCOL PORT   with the descriptor (SCM_RIGHTS)
     rm KEY
+    routes                  the interface was lost, and with it the routes
 """
 
 import _socket
@@ -124,6 +125,9 @@ class Loop:
             self._add(words[1], words[2], int(words[3]), sock)
         elif words[0] == "rm":
             self._remove(words[1])
+        elif words[0] == "routes":
+            for family in self._prepared:
+                prepare_routes(self.target, family)
 
     def _add(self, key: str, protocol: str, port: int, sock: _socket.socket) -> None:
         for family in self._prepared:

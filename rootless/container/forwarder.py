@@ -21,14 +21,14 @@ def open_entrance(pid: int) -> int:
     return os.pidfd_open(entrance(pid))
 
 
-def _enter(pidfd: int) -> None:
+def _enter(*fds: int) -> None:
     """Join the container's network and keep only what sockets with foreign addresses need."""
     from rootless.linux.bare import enter_network
 
-    enter_network(pidfd, 1 << _CAP_NET_ADMIN | 1 << _CAP_NET_BIND_SERVICE)
+    enter_network(fds, 1 << _CAP_NET_ADMIN | 1 << _CAP_NET_BIND_SERVICE)
 
 
-def _close_all_but(kept: list[int]) -> None:
+def close_all_but(kept: list[int]) -> None:
     first = 3
     for fd in sorted(kept):
         os.closerange(first, fd)
@@ -50,7 +50,7 @@ def forward(
     """
     code = 1
     try:
-        _close_all_but([control.fileno(), pidfd, traffic])
+        close_all_but([control.fileno(), pidfd, traffic])
         time.sleep(times_s[0])
         _enter(pidfd)
         os.close(pidfd)
@@ -64,13 +64,16 @@ def forward(
         os._exit(code)
 
 
-def can_forward(pidfd: int, target: Target) -> bool:
-    """Whether this kernel lets the forwarder work; tried in a forked child."""
+def can_forward(fds: tuple[int, ...], target: Target) -> bool:
+    """Whether this kernel lets the forwarder work; tried in a forked child.
+
+    `fds` are a pidfd, or descriptors of the user and the network namespace.
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            _enter(pidfd)
+            _enter(*fds)
             from slirp.forward_loop import probe
 
             probe(target)

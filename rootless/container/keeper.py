@@ -109,11 +109,22 @@ def _serve_network(monitor: Monitor, view: ContainerView) -> None:
     if monitor.container.published is not None:
         _unlink(view.paths.traffic)  # of a start whose monitor was killed
         monitor.container.published.start(monitor)
+    if monitor.container.network_pidfd >= 0:
+        monitor.watch(
+            monitor.container.network_pidfd, lambda _, event: _way_out_ended(monitor, view)
+        )
     monitor.on_publish = lambda payload: _publish(monitor, view, payload)
     if monitor.container.resolv and view.record.network != "none":
         from rootless.container.resolv_follow import ResolvFollower
 
         monitor.resolv = ResolvFollower(monitor, view)
+
+
+def _way_out_ended(monitor: Monitor, view: ContainerView) -> None:
+    """slirp4netns or pasta was killed: what starts it again is loaded now."""
+    from rootless.container.way_out import WayOut
+
+    WayOut(monitor, view).ended()
 
 
 def _open_log(view: ContainerView) -> "Log | None":

@@ -117,6 +117,16 @@ class Published:
                 self._since_s = 0.0
                 os.kill(self._pid, signal.SIGKILL)
 
+    def renew_routes(self) -> None:
+        """The container's interface was lost and is back: connections under way may go on."""
+        from slirp.forward_control import send_routes
+
+        if self._control is not None:
+            try:
+                send_routes(self._control)
+            except OSError:
+                return  # killed: the next one makes its own
+
     def add(self, mapping: PortMapping, sock: _socket.socket) -> None:
         """Publish one more; `sock` is bound."""
         self.ports.append((mapping, sock))

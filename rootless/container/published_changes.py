@@ -56,7 +56,7 @@ def _add(monitor: "Monitor", network: str, mapping: PortMapping) -> PortMapping:
         uses = container.uses
         target = target_of(network) if uses is None else uses.target()
         inside = open_entrance(container.pid)
-        works = can_forward(inside, target)
+        works = can_forward((inside,), target)
         os.close(inside)
         if not works:
             sock.close()

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.running import Container
     from rootless.host.paths import Host
+    from slirp.process import Namespaces
     from storage.containers import ContainerView
 
 _ANSWER_S = 10.0
@@ -35,11 +36,15 @@ def bind(host: "Host", view: "ContainerView", container: "Container") -> None:
     container.ports = [mapping.to_json() for mapping, _ in bound]
 
 
-def settle(view: "ContainerView", container: "Container") -> None:
-    """Let slirp4netns forward the ports where the forwarder cannot work; its network is up."""
+def settle(view: "ContainerView", container: "Container", namespaces: "Namespaces | None") -> None:
+    """Let slirp4netns forward the ports where the forwarder cannot work; its network is up.
+
+    `namespaces` of a container whose root is not the caller's id: until it executes its command
+    they are closed to everybody who has not opened them before (ptrace(2)).
+    """
     published = container.published
     assert published is not None
-    if can_forward(container.pidfd, published.target):
+    if can_forward(namespaces or (container.pidfd,), published.target):
         return
     if view.record.network == "bridge":
         raise HostError(

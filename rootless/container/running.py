@@ -17,6 +17,7 @@ class Container:
 
     `notes` are for who starts it: what this host could not give. `mounts` is its mount namespace
     (inode) where that has to be known at the end (`rootless.container.orphans`), else 0.
+    `network_pidfd` tells the end of slirp4netns or pasta, -1 without one.
     `resolv` is the /etc/resolv.conf that it was given, "" for none of ours.
     """
 
@@ -30,6 +31,7 @@ class Container:
         "mounts",
         "network",
         "network_fd",
+        "network_pidfd",
         "notes",
         "outputs",
         "pid",
@@ -58,6 +60,7 @@ class Container:
         self.outputs: list[tuple[int, int, str]] = []
         self.network: Running | None = None
         self.network_fd = -1
+        self.network_pidfd = -1
         self.notes: list[str] = []
         self.published: Published | None = None
         self.ports: list[dict[str, object]] = []
@@ -66,13 +69,18 @@ class Container:
         self.uses: Uses | None = None
 
     def end_network(self) -> None:
-        """Let the network helper go: it ends when its exit descriptor is closed."""
+        """Leave the networks, close the published ports, let the helper go."""
         if self.uses is not None:
             self.uses.end()
         if self.published is not None:
             self.published.end()
+        self.release_network()
+
+    def release_network(self) -> None:
+        """Let slirp4netns or pasta go: it ends when its exit descriptor is closed."""
         if self.network is not None:
             self.network.release()
+            self.network = None
         elif self.network_fd >= 0:
             os.close(self.network_fd)
             self.network_fd = -1
@@ -87,6 +95,7 @@ class Container:
         """Return what another program image needs, and let it inherit the descriptors."""
         network_fd = self.network.exit_fd if self.network is not None else -1
         fds = [self.listener.fileno(), self.lock_fd, self.pidfd, self.stdin, self.terminal]
+        fds.append(self.network_pidfd)
         held = self.uses.fds() if self.uses is not None else []
         for fd in (*fds, network_fd, *held, *(output[0] for output in self.outputs)):
             if fd >= 0:
@@ -112,7 +121,8 @@ class Container:
         listener = _socket.socket(fileno=fds[0])
         listener.setblocking(False)
         result = cls(listener)
-        result.lock_fd, result.pidfd, result.stdin, result.terminal = fds[1:]
+        result.lock_fd, result.pidfd, result.stdin, result.terminal = fds[1:5]
+        result.network_pidfd = fds[5]
         result.outputs = [(int(fd), int(kind), str(stream)) for fd, kind, stream in outputs]
         result.network_fd = int(str(words["network"]))
         if words["published"] is not None:

@@ -334,7 +334,7 @@ def bring_up(
             break
         else:
             raise SandboxError("set up the container: its process was killed")
-    wait_network(view, container, joining)
+    wait_network(view, container, joining, namespaces)
     if namespaces is not None:
         namespaces.close()
     _note_process(view, container)

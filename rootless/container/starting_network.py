@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 
 
 def wait_network(
-    view: ContainerView, container: Container, joining: "Joining | Joined | None"
+    view: ContainerView,
+    container: Container,
+    joining: "Joining | Joined | None",
+    namespaces: "Namespaces | None",
 ) -> None:
     """Return once the network works and the ports are published. Raises SlirpError, HostError."""
     if container.network is not None:
         container.network.wait_ready()
+        container.network_pidfd = os.pidfd_open(container.network.pid)
     if joining is not None:
         joining.wait_ready()
         container.uses = joining.uses()
     if container.published is not None:
         from rootless.container.publishing import settle
 
-        settle(view, container)
+        settle(view, container, namespaces)
 
 
 def open_namespaces(view: ContainerView, pid: int) -> "Namespaces | None":

@@ -32,14 +32,18 @@ def function(name: str) -> "Callable[..., int]":
     return lambda *arguments: int(_ctypes.call_function(address, arguments))
 
 
-def enter_network(pidfd: int, capabilities: int) -> None:
+def enter_network(fds: tuple[int, ...], capabilities: int) -> None:
     """Join the user and network namespaces of a process and keep only these capabilities.
 
+    `fds`: a pidfd, or the two namespaces, one after the other.
     Nobody there may look into this process then, whatever it shares with it. Raises OSError.
     """
     import sys
 
-    if function("setns")(pidfd, _CLONE_NEWUSER | _CLONE_NEWNET):
+    both = (_CLONE_NEWUSER, _CLONE_NEWNET)
+    kinds = (sum(both),) if len(fds) == 1 else both
+    setns = function("setns")
+    if any(setns(fd, kind) for fd, kind in zip(fds, kinds, strict=True)):
         raise OSError("setns: join the network of the container")
     if function("prctl")(_PR_SET_DUMPABLE, Word(0), Word(0), Word(0), Word(0)):
         raise OSError("prctl: PR_SET_DUMPABLE")
