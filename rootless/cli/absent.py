@@ -25,7 +25,6 @@ COMMANDS = {
     "system connection": "rpod has no remote service to connect to",
     "system migrate": "every older record can be read: there is nothing to migrate",
     "system renumber": "locks have no numbers: there is nothing to renumber",
-    "system reset": _NOT_YET,
     "volume": _NOT_YET,
     "volume mount": "a volume is a directory: see Mountpoint in `rpod volume inspect`",
     "volume reload": "there are no volume plugins whose volumes could have changed",

@@ -52,6 +52,16 @@ COMMANDS = (
         examples=("rpod system prune -f", "rpod system prune -af --volumes"),
     ),
     Command(
+        "system reset",
+        "Remove all containers, pods, images, volumes, networks and secrets, and the store",
+        "reset:reset",
+        (flag("force", "Do not ask", short="f"),),
+        description="Running containers are killed. Of the store's directory only what rpod has "
+        "made goes; it is refused where that is no store, has the home directory in it, belongs "
+        "to somebody else, or where something is mounted in it. Settings and logins stay.",
+        examples=("rpod system reset", "rpod --root /scratch/me/rpod system reset -f"),
+    ),
+    Command(
         "builder prune",
         "Remove what builds keep",
         "space:prune_builder",

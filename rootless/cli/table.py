@@ -379,6 +379,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "system df": (_SPACE, "system df"),
     "system check": (_SPACE, "system check"),
     "system prune": (_SPACE, "system prune"),
+    "system reset": (_SPACE, "system reset"),
 }
 
 
