@@ -98,6 +98,10 @@ class Session:
         except OSError:
             pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
 
+    def silence(self) -> None:
+        """Show no progress from now on."""
+        self._progress = "quiet"
+
     def timeout_s(self) -> int | None:
         return self.invocation.number("timeout")
 

@@ -80,6 +80,17 @@ class Invocation:
             )
         return self._host
 
+    def like(self, name: str, given: dict[str, object]) -> "Invocation":
+        """Return an invocation of another command, on the same host. Raises LookupError."""
+        from rootless.cli.table import find_command
+
+        command = find_command(name)
+        if command is None:
+            raise LookupError(name)
+        other = Invocation(command, given, self.settings)
+        other._host = self._host
+        return other
+
     @property
     def opened_host(self) -> "Host | None":
         """The host if a handler has opened it: its notes are for the user."""

@@ -176,6 +176,7 @@ _SECRET = "spec_secret"  # noqa: S105 - a module
 _POD = "spec_pod"
 _KUBE = "spec_kube"
 _COMPOSE = "spec_compose"
+_COMPOSED = "spec_compose_container"
 _SYSTEM = "spec_system"
 _BUILD = "spec_build"
 _LIMITS = "spec_limits"
@@ -356,6 +357,28 @@ INDEX: dict[str, tuple[str, str]] = {
     "compose ls": (_COMPOSE, "compose ls"),
     "compose logs": (_COMPOSE, "compose logs"),
     "compose version": (_COMPOSE, "compose version"),
+    "compose exec": (_COMPOSED, "compose exec"),
+    "compose run": (_COMPOSED, "compose run"),
+    "compose attach": (_COMPOSED, "compose attach"),
+    "compose start": (_COMPOSED, "compose start"),
+    "compose stop": (_COMPOSED, "compose stop"),
+    "compose restart": (_COMPOSED, "compose restart"),
+    "compose kill": (_COMPOSED, "compose kill"),
+    "compose rm": (_COMPOSED, "compose rm"),
+    "compose pause": (_COMPOSED, "compose pause"),
+    "compose unpause": (_COMPOSED, "compose unpause"),
+    "compose scale": (_COMPOSED, "compose scale"),
+    "compose wait": (_COMPOSED, "compose wait"),
+    "compose port": (_COMPOSED, "compose port"),
+    "compose top": (_COMPOSED, "compose top"),
+    "compose stats": (_COMPOSED, "compose stats"),
+    "compose events": (_COMPOSED, "compose events"),
+    "compose volumes": (_COMPOSED, "compose volumes"),
+    "compose cp": (_COMPOSED, "compose cp"),
+    "compose build": (_COMPOSED, "compose build"),
+    "compose pull": (_COMPOSED, "compose pull"),
+    "compose push": (_COMPOSED, "compose push"),
+    "compose images": (_COMPOSED, "compose images"),
     "pod create": (_POD, "pod create"),
     "pod start": (_POD, "pod start"),
     "pod stop": (_POD, "pod stop"),

@@ -49,19 +49,20 @@ def create_all(host: "Host", project: "Project", options: UpOptions, tell: "Tell
         _check_scale(project, name, count)
     for name, service in project.services.items():
         _check_scale(project, name, replicas.wanted_count(service, options.scale.get(name)))
-    resources.make_networks(host, project, tell)
-    resources.make_volumes(host, project, tell)
-    contents = resources.keep_contents(host, project, list(project.services))
-    care_for_orphans(host, project, options, tell)
-    jobs = [
-        Job(
-            name,
-            _creation(host, project, name, options, contents),
-            tuple(one for one in project.services[name].part("depends_on")),
-        )
-        for name in project.order()
-    ]
-    results = run_jobs(host, jobs, tell, at_once=options.at_once)
+    with identity.project_lock(host, project.name):
+        resources.make_networks(host, project, tell)
+        resources.make_volumes(host, project, tell)
+        contents = resources.keep_contents(host, project, list(project.services))
+        care_for_orphans(host, project, options, tell)
+        jobs = [
+            Job(
+                name,
+                _creation(host, project, name, options, contents),
+                tuple(one for one in project.services[name].part("depends_on")),
+            )
+            for name in project.order()
+        ]
+        results = run_jobs(host, jobs, tell, at_once=options.at_once)
     return [name for name, recreated in results.items() if recreated]
 
 

@@ -17,11 +17,14 @@ class Given(NamedTuple):
 
     `owners` are the ids of the first container of services; `kept` anonymous volumes that a
     container takes over, by target; `contents` names of secrets in the store, by (kind, name).
+    Without `aliases` it is not found by the service's names, without `ports` none is published.
     """
 
     owners: dict[str, str]
     kept: dict[str, str]
     contents: dict[tuple[str, str], str]
+    aliases: bool = True
+    ports: bool = True
 
     def container_of(self, service: str, where: str) -> str:
         if service not in self.owners:
@@ -29,16 +32,20 @@ class Given(NamedTuple):
         return self.owners[service]
 
 
-def networks_of(project: "Project", service: str, fields: Part, where: str) -> dict[str, object]:
+def networks_of(
+    project: "Project", service: str, fields: Part, where: str, given: Given
+) -> dict[str, object]:
     """Return networks, aliases, addresses and published ports. Raises ComposeError."""
     values: dict[str, object] = {}
     wanted = sorted(
         fields.part("networks").each(), key=lambda one: -(one[1].number("priority") or 0)
     )
     texts = []
-    aliases = [service, *_linked_as(project, service)]
+    names = [service, *_linked_as(project, service)]
     for position, (key, one) in enumerate(wanted):
-        options = [f"alias={name}" for name in dict.fromkeys([*aliases, *one.texts("aliases")])]
+        options = [f"alias={name}" for name in dict.fromkeys([*names, *one.texts("aliases")])]
+        if not given.aliases:
+            options = []
         mac = one.text("mac_address") or (fields.text("mac_address") if not position else "")
         for name, value in (
             ("ip", one.text("ipv4_address")),
@@ -52,10 +59,12 @@ def networks_of(project: "Project", service: str, fields: Part, where: str) -> d
             raise ComposeError(
                 f"{where}.networks.{key}.link_local_ips: the kernel gives addresses of a link"
             )
-        texts.append(f"{project.networks[key].text('name')}:{','.join(options)}")
+        text = project.networks[key].text("name")
+        texts.append(f"{text}:{','.join(options)}" if options else text)
     if texts:
         values["network"] = tuple(texts)
-    values["publish"] = tuple(_publish(one) for one in fields.parts("ports"))
+    if given.ports:
+        values["publish"] = tuple(_publish(one) for one in fields.parts("ports"))
     return values
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rootless.compose.project import Project
     from rootless.host.paths import Host
     from storage.containers import ContainerView
+    from storage.files import Lock
 
 _PREFIX = "com.docker.compose."
 PROJECT = f"{_PREFIX}project"
@@ -73,6 +74,16 @@ def members(host: "Host", project: str, *, oneoff: bool | None = False) -> list[
             found.append(Member(view, labels[SERVICE], count, is_oneoff))
     found.sort(key=lambda one: (one.service, one.number, one.view.record.created_at))
     return found
+
+
+def project_lock(host: "Host", project: str) -> "Lock":
+    """Return the lock of who makes and removes containers of a project.
+
+    Children of a command that is killed hold it until they have finished what they had begun.
+    """
+    from storage.files import Lock
+
+    return Lock(host.layout.lock(f"compose-{project}"))
 
 
 def container_name(project: str, service: str, fields: Part, number: int) -> str:

@@ -60,12 +60,18 @@ class Project(NamedTuple):
             for needed, how in service.part("depends_on").each():
                 if needed in self.services or how.flag("required", default=True):
                     rest.append(needed)
-        services = {name: one for name, one in self.every().items() if name in wanted}
-        inactive = {name: one for name, one in self.every().items() if name not in wanted}
-        chosen = self._replace(services=services, inactive=inactive)
+        chosen = self.only(wanted)
         if dependencies:
             check_dependencies(chosen)
         return chosen
+
+    def only(self, names: "Iterable[str]") -> "Project":
+        """Return the project with these services active, the others not."""
+        wanted = set(names)
+        return self._replace(
+            services={name: one for name, one in self.every().items() if name in wanted},
+            inactive={name: one for name, one in self.every().items() if name not in wanted},
+        )
 
     def order(self) -> list[str]:
         """Return the names of the services, each after those that it depends on."""

@@ -125,6 +125,18 @@ def down(
     Without a file (`project` is None) everything with the project's labels goes. Raises
     ComposeError and what stopping and removing raises.
     """
+    with identity.project_lock(host, name):
+        _down(host, name, project, options, tell, services)
+
+
+def _down(
+    host: "Host",
+    name: str,
+    project: "Project | None",
+    options: DownOptions,
+    tell: "Tell",
+    services: "Sequence[str]",
+) -> None:
     found = members(host, name, oneoff=None)
     if services:
         found = [one for one in found if one.service in services]

@@ -69,7 +69,7 @@ def make_request(
         **_health(fields, where),
         **limits_of(fields, where),
         **mounts_of(project, fields, where, given),
-        **networks_of(project, service, fields, where),
+        **networks_of(project, service, fields, where, given),
     }
     if domain := fields.text("domainname"):
         values["sysctl"] = (*_tuple(values["sysctl"]), f"kernel.domainname={domain}")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, Done, is_podman
+from tests.support.registry import free_port
+from tests.system.test_network import talk
 
 pytestmark = pytest.mark.skipif(is_podman(), reason="podman calls another program")
 
@@ -228,3 +230,93 @@ def test_wrong_file_makes_nothing(compose: Compose, rpod: Command) -> None:
     compose.write("services: {web: {image: localhost/no-such-image}}")
     assert compose("up", "-d", "--pull", "never", check=False).code == 1
     assert rpod("network", "ls", "-q").lines == ["podman"]
+
+
+SMALL = """
+services:
+  web:
+    build:
+      dockerfile_inline: |
+        FROM IMAGE
+        ARG word
+        RUN echo built $$word >/built
+      args: {word: here}
+    command: [sh, -c, "while :; do echo served | nc -l -p 80; done"]
+    init: true
+    ports: ["127.0.0.1:PORT:80"]
+    volumes: ["./made:/made"]
+    depends_on: [db]
+  db: {image: IMAGE, command: sleep 1000, init: true}
+"""
+
+
+def test_built_service_and_what_is_done_to_it(compose: Compose, rpod: Command) -> None:
+    port = free_port()
+    compose.write(SMALL.replace("PORT", str(port)))
+    compose("up", "-d", "--quiet-build")
+    assert talk(port) == b"served\n"
+    assert compose("port", "web", "80").lines == [f"127.0.0.1:{port}"]
+    assert compose("exec", "web", "cat", "/built").lines == ["built here"]
+    assert compose("exec", "web", "sh", "-c", "exit 7", check=False).code == 7
+    assert "nc -l -p 80" in compose("top", "web").out
+    assert "localhost/project-web" in compose("images").out
+    assert os.path.isdir(f"{compose.directory}/made")
+
+    done = compose("run", "--rm", "-e", "A=b", "web", "sh", "-c", "echo $A; exit 4", check=False)
+    assert (done.code, done.lines) == (4, ["b"])
+    assert "orphan" not in done.err
+    assert compose("run", "-d", "--name", "apart", "db", "sleep", "1000").lines == ["apart"]
+    assert "apart" not in compose("ps", "-a").out
+
+    compose.write("copied\n", "file")
+    compose("cp", "file", "web:/tmp/file")
+    assert compose("exec", "web", "cat", "/tmp/file").lines == ["copied"]
+
+    before = compose.ids()
+    compose("restart", "-t", "0", "web")
+    compose("stop", "-t", "0", "db")
+    assert compose("ps", "--services").lines == ["web"]
+    assert compose("ps", "--status", "exited", "--services").lines == ["db"]
+    compose("start", "db")
+    assert compose.ids() == before
+    compose("scale", "db=2")
+    compose("kill", "db")
+    assert compose("ps", "-q", "db").lines == []
+    compose("rm", "-f", "db")
+    assert set(compose.ids()) == {"project-web-1"}
+    assert compose("exec", "db", "true", check=False).code == 1
+    said = compose("events", "--json", "--since", "1m", "--until", "0s", "db").lines
+    assert {json.loads(line)["Name"] for line in said} >= {"project-db-1", "project-db-2", "apart"}
+    compose("down", "-t", "0", "--rmi", "local")
+    assert "project-web" not in rpod("images").out
+    assert rpod("ps", "-aq").lines == []
+
+
+def test_failed_build_and_fetch_have_docker_composes_codes(compose: Compose) -> None:
+    compose.write('services: {a: {build: {dockerfile_inline: "FROM IMAGE\\nRUN false"}}}')
+    done = compose("build", check=False)
+    assert done.code == 17
+    assert "failed to build service a" in done.err
+    compose.write("services: {a: {image: 127.0.0.1:1/no/such}}")
+    done = compose("pull", check=False)
+    assert done.code == 18
+    assert "Error: service a: " in done.err
+
+
+def test_namespaces_of_another_service(compose: Compose) -> None:
+    text = """
+services:
+  web: {image: IMAGE, command: sleep 1000, init: true, stop_grace_period: 0s}
+  beside: {image: IMAGE, command: sleep 1000, init: true, network_mode: "service:web"}
+"""
+    compose.write(text)
+    compose("up", "-d")
+
+    def address(service: str) -> str:
+        return compose("exec", service, "ip", "-4", "addr", "show", "dev", "eth0").out
+
+    assert address("web") == address("beside") != ""
+    compose.write(text.replace("sleep 1000", "sleep 2000", 1))
+    compose("up", "-d")
+    assert address("web") == address("beside") != ""
+    compose("down", "-t", "0")
