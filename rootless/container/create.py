@@ -20,12 +20,12 @@ from rootless.container.names import check_name, make_name
 from rootless.container.network_choice import choose_network
 from rootless.container.request import ContainerRequest
 from rootless.container.sources import find_sources
-from rootless.errors import UsageError, of_option
+from rootless.errors import RootlessError, UsageError, of_option
 from rootless.host.paths import Host
 from rootless.sandbox.drivers import COPY, FUSE, SQUASH
 from storage import event_log
 from storage.containers import ContainerRecord, find_id, name_owner, new_id, take_name
-from storage.errors import ContainerNotFound, NameTaken
+from storage.errors import ContainerNotFound, NameTaken, StoreUnusable
 from storage.files import Lock, read_file
 from storage.images import ImageRecord
 from storage.layers import map_key
@@ -85,6 +85,24 @@ def create_from(
     on_event: "OnEvent | None" = None,
 ) -> ContainerRecord:
     """Make a container of an image that is here. Raises what `create` does."""
+    try:
+        return _create_from(host, request, found, place, on_event)
+    except (PermissionError, RootlessError, StoreUnusable) as error:
+        from rootless.container.reach import explain_closed
+
+        explained = explain_closed(host.layout.store, host.id_maps(), error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _create_from(
+    host: Host,
+    request: ContainerRequest,
+    found: tuple[ImageRecord, ImageConfig] | None,
+    place: Place,
+    on_event: "OnEvent | None",
+) -> ContainerRecord:
     joins = _joins(host, request)
     if joins:
         from rootless.container.joined import shared_user_namespace

@@ -291,3 +291,24 @@ def test_a_jobs_directory_that_has_another_group(
     fresh_rpod("load", "-q", "-i", docker_archive)
     done = fresh_rpod("shell", images.NAME, "id", "-u")
     assert done.out == f"{fresh_rpod.account.uid}\n"
+
+
+def test_a_store_that_root_of_other_ids_cannot_reach_is_told(
+    fresh_rpod: Command, docker_archive: str, account_dir: str
+) -> None:
+    """A directory of a project on a cluster: its user's own, its group's, closed to others."""
+    if os.getuid() != 0:
+        pytest.skip("missing: root, to give a directory to a group")
+    job = f"{account_dir}/closed"
+    os.mkdir(job, 0o700)
+    os.chown(job, fresh_rpod.account.uid, 0)
+    fresh_rpod.environment["RPOD_ROOT"] = f"{job}/store"
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    assert fresh_rpod("run", "--rm", images.NAME, "id", "-u").out == "0\n"
+    for mode in ("keep-id", "auto", "nomap"):
+        done = fresh_rpod("run", "--rm", f"--userns={mode}", images.NAME, "true", check=False)
+        assert done.code == 125
+        assert f"{job} is closed to others (0700), and its group 0" in done.err
+        assert f"chmod o+x {job}" in done.err
+    os.chmod(job, 0o701)
+    assert fresh_rpod("run", "--rm", "--userns=keep-id", images.NAME, "true").code == 0
