@@ -301,10 +301,11 @@ def _read_host(path: str) -> bytes | None:
         return None
     except OSError as error:
         raise ContextError(f"read {path}: {error.strerror}") from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(fd)
+        raise ContextError(f"read {path}: it is a directory")
     with open(fd, "rb", buffering=0) as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISDIR(mode):
-            raise ContextError(f"read {path}: it is a directory")
         if stat.S_ISFIFO(mode):
             # Shells give one for `-f <(program)`.
             os.set_blocking(file.fileno(), True)

@@ -90,8 +90,12 @@ def read_project(path: str, uid: int, gid: int, *, trusted: bool = False) -> Pro
     finally:
         os.close(fd)
     if len(data) > _LIMIT_BYTES:
-        raise UsageError(f"read {path}: more than {_LIMIT_BYTES >> 20} MiB")
-    return _make(parse_toml(data, path), path, directory)
+        raise UsageError(f"read {path}: more than {_LIMIT_BYTES >> 20} MiB: this is no rpod.toml")
+    project = _make(parse_toml(data, path), path, directory)
+    from rootless.container.project_values import check_values
+
+    check_values(project, path)
+    return project
 
 
 def _check_owner(path: str, found: os.stat_result, uid: int, gid: int, file: str = "") -> None:
@@ -156,9 +160,7 @@ def _checked(value: object, kind: str, where: str) -> object:
     if kind == _TEXTS:
         good = isinstance(value, list) and all(isinstance(one, str) for one in value)
     elif kind == _TABLE:
-        good = isinstance(value, dict) and all(
-            isinstance(one, str) and key for key, one in value.items()
-        )
+        good = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     elif kind == _FLAG:
         good = isinstance(value, bool)
     else:

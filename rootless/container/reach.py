@@ -39,10 +39,10 @@ def explain_closed(path: str, maps: "IdMaps", error: Exception) -> HostError | N
     if not closed:
         return None
     found = os.stat(closed)
+    mode = stat.S_IMODE(found.st_mode)
     return HostError(
-        f"make a container with other ids in {path}: {closed} is closed to"
-        f" others ({found.st_mode & 0o7777:04o}), and its group {found.st_gid} is nobody in a container, so"
-        " that root of one may not pass",
+        f"make a container with other ids in {path}: {closed} is closed to others ({mode:04o}),"
+        f" and its group {found.st_gid} is nobody in a container, so that root of one may not pass",
         remedy=f"chmod o+x {closed}; or chgrp {os.getegid()} {closed}; or keep containers"
         " elsewhere: --root DIR, RPOD_NODE_ROOT=DIR where the home is shared between machines",
     )

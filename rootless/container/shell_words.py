@@ -4,7 +4,7 @@ A rank that joins others reads this, so it loads nothing.
 """
 
 # The ends of images that are files: `rootless.container.create`.
-_FILES = (".sqfs", ".sqsh", ".squashfs", ".sif", ".simg")
+FILES = (".sqfs", ".sqsh", ".squashfs", ".sif", ".simg")
 
 
 def names_image(word: str) -> bool:
@@ -13,8 +13,8 @@ def names_image(word: str) -> bool:
     A bare one (python, make, bin/test) is a command: what the store has must not decide.
     """
     if word.startswith(("./", "../", "/")):
-        return word.endswith(_FILES)
-    if word.endswith(_FILES) or "@sha256:" in word:
+        return word.endswith(FILES)
+    if word.endswith(FILES) or "@sha256:" in word:
         return True
     first, slash, rest = word.partition("/")
     if slash and (first == "localhost" or "." in first or ":" in first):

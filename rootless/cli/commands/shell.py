@@ -45,8 +45,8 @@ def shell(invocation: "Invocation") -> int:
             return _run_kept(host, keep, request)
         return _run(host, request)
     except CommandNotFound as error:
-        if asked.command and asked.command[0] == invocation.text("image"):
-            word = asked.command[0]
+        word = invocation.text("image")
+        if word and asked.command[:1] == (word,):
             error.remedy = f"it is looked for in {asked.image}; for an image: rpod shell {word}:TAG"
         raise
 

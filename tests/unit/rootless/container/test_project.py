@@ -19,6 +19,7 @@ def read(tmp_path: Path, text: str, *, trusted: bool = False) -> Project:
 
 def test_everything_that_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
+    (tmp_path / "Containerfile").touch()
     project = read(
         tmp_path,
         """
@@ -69,6 +70,20 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         ('image = "x"\nas-root = "yes"', "as-root: must be true or false"),
         ('image = "x\\u0000"', "image: has a NUL in it"),
         ("image = " + "[" * 2000, "rpod.toml"),
+        ("#" * (2 << 20), "more than 1 MiB"),
+        ('image = "UP PER"', "rpod.toml: image: 'UP PER'"),
+        ('image = "x"\nports = ["80:80:80:80"]', "rpod.toml: ports: 80:80:80:80: too many colons"),
+        ('image = "x"\nports = ["70000:80"]', "rpod.toml: ports: 70000:80: host port"),
+        ('image = "x"\nenv = { "A=B" = "c" }', "rpod.toml: env: 'A=B' is no name of a variable"),
+        ('image = "x"\nmounts = ["/tmp:/b:wrong"]', 'mounts: invalid mount "/tmp:/b:wrong"'),
+        ('image = "x"\nmounts = ["UP/x:/b"]', 'mounts: "UP/x" is not a name for a volume'),
+        ('image = "x"\nmounts = ["/tmp:/b", "c:/b"]', "mounts: two of them are at /b"),
+        ('image = "x"\ndevices = ["/dev/none"]', "rpod.toml: devices: /dev/none"),
+        ('image = "x"\nkeep = "a/b"', 'rpod.toml: keep: invalid name "a/b"'),
+        ('image = "x"\nworkdir = "rel"', "rpod.toml: workdir: 'rel' is not an absolute path"),
+        ('image = "x"\ncommand = [""]', "rpod.toml: command: its first word is empty"),
+        ('containerfile = "none"', "rpod.toml: containerfile: there is no file"),
+        ('containerfile = "rpod.toml"\ncontext = "none"', "context: there is no directory"),
     ],
 )
 def test_a_wrong_file_is_one_line_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
