@@ -197,7 +197,7 @@ class Monitor:
 
     def _signalled(self, fd: int, event: int) -> None:
         numbers = os.read(fd, 64)
-        if signal.SIGIO in numbers and self.resolv is not None:
+        if self.resolv is not None and (signal.SIGIO in numbers or signal.SIGALRM in numbers):
             self.resolv.look()
         if signal.SIGTERM in numbers:
             self._stop()

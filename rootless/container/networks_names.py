@@ -200,7 +200,7 @@ def _stamp(path: str) -> object:
         found = os.stat(path)
     except OSError:
         return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def address_of(name: str) -> str:

@@ -5,6 +5,7 @@ that needs does not stay in the monitor's memory. A file that somebody inside ha
 """
 
 import os
+import select
 
 from rootless.container.etc import read_resolv_conf
 from rootless.linux import signals as signal
@@ -14,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.monitor import Monitor
     from storage.containers import ContainerView
+
+_LOOK_S = 5.0
 
 
 class ResolvFollower:
@@ -26,12 +29,24 @@ class ResolvFollower:
         self._pid = 0
         self._is_stale = False
         signal.signal(signal.SIGIO, lambda number, frame: None)
+        signal.signal(signal.SIGALRM, lambda number, frame: None)
         self._watch = Watch()
+        monitor.watch(self._watch.mounts, self._mounted, select.POLLPRI)
+        self._pace()
         if self._watch.newest_ns() >= _changed_ns(f"{view.paths.etc}/resolv.conf"):
             self._start()  # it has changed while the container was started
 
+    def _mounted(self, fd: int, event: int) -> None:
+        self._pace()
+        self.look()
+
+    def _pace(self) -> None:
+        """Look from time to time where no event tells of a change."""
+        every_s = _LOOK_S if self._watch.is_out_of_sight() else 0.0
+        signal.setitimer(signal.ITIMER_REAL, every_s, every_s)
+
     def look(self) -> None:
-        """Write the container's file if the host's is another one; SIGIO has come."""
+        """Write the container's file if the host's is another one; SIGIO or SIGALRM has come."""
         if not self._watch.has_changed():
             return
         if self._pid:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -101,6 +102,52 @@ def test_resolv_conf_follows_the_host_unless_it_was_changed_inside(
     host.go_through(second)
     until(lambda: rpod("exec", "c", "cat", "/etc/resolv.conf").out, f"{second.name}.example")
     assert rpod("exec", "own", "cat", "/etc/resolv.conf").out == "nameserver 192.0.2.77\n"
+
+
+def test_resolv_conf_is_followed_wherever_it_is(host: Machine, image: str) -> None:
+    """A link to another place, a place that goes and comes, a file that is mounted by itself."""
+    rpod = host.command
+    rpod("network", "create", "app")
+    rpod("run", "-d", "--name", "c", "--network=app", image, "sleep", "1000")
+
+    def found(number: int) -> str:
+        return f"place{number}.example\n"
+
+    def write(directory: str, number: int) -> None:
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/resolv.conf", "w", encoding="ascii") as file:
+            file.write(f"search {found(number)}nameserver 192.0.2.2\n")
+
+    def inside() -> str:
+        return rpod("exec", "c", "cat", "/etc/resolv.conf").out
+
+    def link(target: str) -> None:
+        os.symlink(target, f"{host.etc}/resolv.conf.new")
+        os.rename(f"{host.etc}/resolv.conf.new", f"{host.etc}/resolv.conf")
+
+    write(f"{host.etc}/vpn", 1)
+    link("vpn/resolv.conf")
+    until(inside, found(1))
+    shutil.rmtree(f"{host.etc}/vpn")
+    write(f"{host.etc}/vpn", 2)
+    until(inside, found(2))
+    write(f"{host.etc}/other", 3)
+    link("/etc/other/resolv.conf")
+    until(inside, found(3))
+    # What lies under a mount of the file alone is written where nobody else looks.
+    source = f"{host.etc}.elsewhere"
+    try:
+        write(source, 4)
+        enter = ("nsenter", f"--target={host.pid}", "--mount")
+        target = "/etc/other/resolv.conf"
+        subprocess.run([*enter, "mount", "--bind", f"{source}/resolv.conf", target], check=True)
+        until(inside, found(4))
+        write(source, 5)
+        until(inside, found(5))
+        subprocess.run([*enter, "umount", target], check=True)
+        until(inside, found(3))
+    finally:
+        shutil.rmtree(source)
 
 
 @needs_pasta
