@@ -35,6 +35,8 @@ _PATH = os.O_PATH | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _HEADER_LIMIT_BYTES = 1 << 16
+_BLOCK_BYTES = 512  # of tar
+_LINKS_LIMIT = 40  # as the kernel's
 _STREAM = "-"
 _DIRECTORY_REMEDY = "name a directory, or one that is to be made"
 
@@ -197,8 +199,10 @@ def _send_stream(writer: int) -> None:
     with open(0, "rb", buffering=0, closefd=False) as file:
         compression, start = peek(file)
         chunks = inflate(start, compression)
-        first = next(chunks, b"")
-        if not first:
+        first = b""
+        while len(first) < _BLOCK_BYTES and (chunk := next(chunks, b"")):
+            first += chunk
+        if len(first) < _BLOCK_BYTES:
             raise UsageError("source must be a (compressed) tar archive when copying from stdin")
         _write_header(writer, {"stream": True})
         _write_all(writer, first)
@@ -211,8 +215,8 @@ def _send_path(place: "_Root", source: End, target: End, writer: int) -> None:
     try:
         fd = place.open(source.path, _PATH)
     except OSError as error:
-        # podman and docker overlook a slash after the name of a file.
-        plain = source.path.rstrip("/")
+        # podman and docker overlook a slash after the name of a container's file.
+        plain = source.path.rstrip("/") if source.container else ""
         if not isinstance(error, NotADirectoryError) or not plain or plain.endswith("/."):
             raise RootlessError(
                 f'"{source.path}" could not be found on {where}: {_text(error)}'
@@ -312,7 +316,7 @@ def _find_target(place: "_Root", target: End, header: dict[str, object]) -> tupl
     return place.reopen(_open_target(place, target, parent or "/"), _LIST), name
 
 
-def _new_target(place: "_Root", target: End) -> tuple[int, str]:
+def _new_target(place: "_Root", target: End, links: int = 0) -> tuple[int, str]:
     if target.path.endswith("/"):
         raise _not_found(target, None)
     path = target.path.removesuffix("/.").rstrip("/")
@@ -320,7 +324,21 @@ def _new_target(place: "_Root", target: End) -> tuple[int, str]:
     fd = _open_target(place, target, parent or slash or ".")
     if not stat.S_ISDIR(os.fstat(fd).st_mode):
         raise _not_found(target, None)
-    return place.reopen(fd, _LIST), name
+    link = _link_at(fd, name) if target.container else ""
+    if not link:
+        return place.reopen(fd, _LIST), name
+    # A link to what is not there yet: it is made where the link leads.
+    if links >= _LINKS_LIMIT:
+        raise _not_found(target, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+    leads_to = link if link.startswith("/") else f"{place.real_path(fd)}/{link}"
+    return _new_target(place, target._replace(path=leads_to), links + 1)
+
+
+def _link_at(directory: int, name: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:
+        return ""  # nothing is there, which is the usual case
 
 
 def _open_target(place: "_Root", target: End, path: str) -> int:

@@ -194,6 +194,20 @@ def test_links_of_a_container_lead_nowhere_else(
         assert file.read() == "outside\n"
 
 
+def test_link_to_what_is_not_there_leads_to_the_new_file(
+    rpod: Command, source: str, account_dir: str
+) -> None:
+    rpod.shell(
+        f"echo new >{account_dir}/new; cd {account_dir}; ln -s /d/made away; ln -s /no/where lost;"
+        f" ln -s ../near near; tar c away lost near | $RPOD cp - {source}:/d/sub"
+    )
+    rpod("cp", f"{account_dir}/new", f"{source}:/d/sub/away")
+    assert rpod.shell(f"$RPOD cp {source}:/d/made - | tar xO").out == "new\n"
+    rpod("cp", f"{account_dir}/new", f"{source}:/d/sub/near")
+    assert rpod.shell(f"$RPOD cp {source}:/d/near - | tar xO").out == "new\n"
+    assert rpod("cp", f"{account_dir}/new", f"{source}:/d/sub/lost", check=False).code == 125
+
+
 def test_archive_with_dots_is_refused(rpod: Command, image: str) -> None:
     hostile = io.BytesIO()
     with tarfile.open(fileobj=hostile, mode="w") as archive:
