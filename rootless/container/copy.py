@@ -53,9 +53,17 @@ class _CutOff(RootlessError):
 
 
 def copy(
-    host: "Host", source: End, target: End, *, archive: bool = True, overwrite: bool = False
+    host: "Host",
+    source: End,
+    target: End,
+    *,
+    archive: bool = True,
+    overwrite: bool = False,
+    own_ids: bool = False,
 ) -> None:
     """Copy as podman-cp(1) says; with `archive` the files are for the user of the container.
+
+    With `own_ids` an archive has the container's ids, without it those of the host.
 
     Raises ContainerNotFound, UsageError, RootlessError, StorageError.
     """
@@ -70,6 +78,8 @@ def copy(
             if target.container:
                 second = stack.enter_context(Inside(host, target.container))
         rules = _rules(first, second, archive=archive, overwrite=overwrite)
+        if own_ids:
+            rules = rules._replace(host_ids=None)
         stream = _Stream(source, target, rules)
         stack.callback(stream.close)
         if first is second and first is not None:

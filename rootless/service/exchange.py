@@ -61,6 +61,13 @@ class Exchange:
         except ValueError as error:
             raise HttpError(400, f"{key}={text!r:.80} is no number") from error
 
+    def size(self) -> tuple[int, int]:
+        """Return rows and columns of a terminal. Raises HttpError."""
+        rows, columns = self.number("h"), self.number("w")
+        if rows is None or columns is None or not (0 <= rows < 1 << 16 and 0 <= columns < 1 << 16):
+            raise HttpError(400, "h and w are the rows and columns of the terminal")
+        return rows, columns
+
     def filters(self) -> list[tuple[str, str]]:
         """Return the filters as pairs: docker sends {"key": {"value": true}} or lists.
 

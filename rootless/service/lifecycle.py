@@ -75,3 +75,102 @@ def remove(exchange: Exchange) -> None:
         exchange.host, found.record.id, force=exchange.flag("force"), volumes=exchange.flag("v")
     )
     exchange.done()
+
+
+def pause(exchange: Exchange) -> None:
+    from rootless.container.freezer import pause as stop_all
+
+    stop_all(exchange.host, container_of(exchange).record.id)
+    exchange.done()
+
+
+def unpause(exchange: Exchange) -> None:
+    from rootless.container.freezer import unpause as go_on
+
+    go_on(exchange.host, container_of(exchange).record.id)
+    exchange.done()
+
+
+def rename(exchange: Exchange) -> None:
+    from rootless.container.names import check_name
+    from storage import event_log
+    from storage.containers import rename_container
+
+    found = container_of(exchange)
+    name = check_name(exchange.text("name").removeprefix("/"))
+    rename_container(exchange.host.layout, found.record.id, name, sync=True)
+    if found.pid and found.record.networks:
+        from rootless.container.networks_names import rename_endpoints
+
+        rename_endpoints(exchange.host.layout, found.record, name)
+    renamed = found.record._replace(name=name)
+    event_log.container_event(exchange.host.layout.run_root, "rename", record=renamed)
+    exchange.done()
+
+
+def update(exchange: Exchange) -> None:
+    from rootless.container.request import LIMITS
+    from rootless.container.update import update as change
+    from rootless.service.fields import Fields
+    from rootless.service.limits import limits
+
+    found, body = container_of(exchange), Fields(exchange.json())
+    policy = body.part("RestartPolicy").text("Name")
+    if policy and policy != (found.record.restart.partition(":")[0] or "no"):
+        raise HttpError(501, "RestartPolicy: it belongs to the container from the start")
+    changes = {key: value for key, value in limits(body).items() if key in LIMITS}
+    if changes:
+        change(exchange.host, found.record.id, changes)
+    exchange.send({"Warnings": None})
+
+
+def resize(exchange: Exchange) -> None:
+    from rootless.container import frames
+    from rootless.container.attach import connect
+
+    rows, columns = exchange.size()
+    found = container_of(exchange)
+    if found.status not in RUNNING:
+        raise HttpError(409, f"container {found.record.id} is not running")
+    if found.record.tty:
+        connection = connect(found)
+        connection.sendall(frames.frame_resize(rows, columns))
+        connection.close()
+    exchange.done(200)
+
+
+def top(exchange: Exchange) -> None:
+    from rootless.container.top import top as make_rows
+
+    found = container_of(exchange)
+    rows = make_rows(exchange.host, found.record.id, exchange.text("ps_args").split())
+    exchange.send({"Titles": rows[0], "Processes": rows[1:]})
+
+
+def prune(exchange: Exchange) -> None:
+    from rootless.container.query import list_views
+    from rootless.service.containers import filtered
+    from storage.errors import ContainerNotFound
+
+    host, pairs = exchange.host, exchange.filters()
+    for key, _ in pairs:
+        if key not in ("until", "label", "label!"):
+            raise HttpError(400, f"invalid filter '{key}'")
+    views = [
+        view
+        for view in list_views(host, all_states=True)
+        if view.status not in RUNNING and not view.record.is_infra
+    ]
+    moments = [f"until={value}" for key, value in pairs if key == "until"]
+    if moments:
+        from rootless.container.query import filter_views
+
+        views = filter_views(views, moments)
+    gone = []
+    for view in filtered(views, [pair for pair in pairs if pair[0] != "until"]):
+        try:
+            ending.remove(host, view.record.id, volumes=True)
+        except ContainerNotFound:
+            continue  # somebody else was faster
+        gone.append(view.record.id)
+    exchange.send({"ContainersDeleted": gone or None, "SpaceReclaimed": 0})

@@ -1,13 +1,17 @@
 """`rpod system service` under test, and clients of it that are the account."""
 
+import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from tests.support.accounts import run_as
 from tests.support.command import TIME_FACTOR, Command
+
+if TYPE_CHECKING:
+    import docker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,3 +117,15 @@ def unchunk(data: bytes) -> bytes:
 
 def wait_ended(process: "subprocess.Popen[bytes]", timeout_s: float = 20) -> int:
     return process.wait(timeout_s * TIME_FACTOR)
+
+
+@contextlib.contextmanager
+def client_of(url: str) -> "Iterator[docker.DockerClient]":
+    """Give a client of docker's SDK, in a process of the account."""
+    import docker
+
+    client = docker.DockerClient(base_url=url, timeout=30)
+    try:
+        yield client
+    finally:
+        client.close()

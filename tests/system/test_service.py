@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.accounts import Account, run_as
 from tests.support.command import Command
-from tests.support.service import Service, exchange_bytes, wait_ended
+from tests.support.service import Service, client_of, exchange_bytes, wait_ended
 
 if TYPE_CHECKING:
     import docker
@@ -32,26 +32,11 @@ def service(rpod: Command) -> Iterator[Service]:
 # --- the docker SDK; functions run as the account
 
 
-def _client(url: str) -> "docker.DockerClient":
-    return docker.DockerClient(base_url=url, timeout=30)
-
-
 def _run_attached(url: str, image: str) -> tuple[bytes, list[str]]:
-    with _closing(_client(url)) as client:
+    with client_of(url) as client:
         out = client.containers.run(image, ["sh", "-c", "echo out; echo err >&2"], remove=True,
                                     stdout=True, stderr=True)  # fmt: skip
         return out, [one.name for one in client.containers.list(all=True)]
-
-
-class _closing:
-    def __init__(self, client: "docker.DockerClient") -> None:
-        self._client = client
-
-    def __enter__(self) -> "docker.DockerClient":
-        return self._client
-
-    def __exit__(self, *unused: object) -> None:
-        self._client.close()
 
 
 def test_sdk_runs_a_command(service: Service, image: str) -> None:
@@ -61,7 +46,7 @@ def test_sdk_runs_a_command(service: Service, image: str) -> None:
 
 
 def _live(url: str, image: str) -> dict[str, object]:
-    with _closing(_client(url)) as client:
+    with client_of(url) as client:
         box = client.containers.run(
             image, ["sh", "-c", "echo $K; sleep 100"], name="box", detach=True,
             environment={"K": "v"}, labels={"a": "b"}, working_dir="/tmp",
@@ -97,7 +82,7 @@ def test_sdk_follows_a_container_through_its_life(service: Service, image: str) 
 
 
 def _attach_first(url: str, image: str) -> tuple[bytes, int]:
-    with _closing(_client(url)) as client:
+    with client_of(url) as client:
         box = client.containers.create(image, "cat", stdin_open=True)
         stream = box.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
         box.start()
@@ -116,7 +101,7 @@ def test_client_that_attached_before_the_start_has_everything(service: Service, 
 
 
 def _missing_image(url: str) -> tuple[str, str]:
-    with _closing(_client(url)) as client:
+    with client_of(url) as client:
         try:
             client.containers.create("localhost/nosuch", "true")
         except docker.errors.ImageNotFound as error:
