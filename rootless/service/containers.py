@@ -2,6 +2,7 @@
 
 import time
 
+from rootless.container.limits import signal_name
 from rootless.container.query import filter_views, inspect_container, list_views
 from rootless.human import ago_text, duration_text, parse_rfc3339, unix_time
 from rootless.service.exchange import Exchange
@@ -193,6 +194,7 @@ def docker_document(host: "Host", found: ContainerView) -> dict[str, object]:
     config, host_config = _part(document, "Config"), _part(document, "HostConfig")
     config |= _command(host, found) | _image_parts(host, found)
     config["Labels"] = record.labels
+    config["StopSignal"] = signal_name(record.stop_signal)
     host_config["NetworkMode"] = network_mode(found)
     host_config["LogConfig"] = {
         "Type": {"k8s-file": "json-file"}.get(record.log_driver, record.log_driver),
@@ -291,5 +293,5 @@ def _default_networks(found: ContainerView, settings: dict[str, object]) -> dict
     if kind in ("container", "ns"):
         return {}
     name = "bridge" if kind in _DEFAULTS else kind
-    entry = {key: settings.get(key, "") for key in keys}
+    entry = {key: settings.get(key, 0 if key == "IPPrefixLen" else "") for key in keys}
     return {name: {**entry, "NetworkID": "", "Aliases": None, "Links": None}}

@@ -14,6 +14,7 @@ from storage.networks import DEFAULT_NAME, NetworkRecord, find_network, list_net
 _FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until")
 # The two that docker always has; containers name them, nobody makes or removes them.
 _FIXED = ("host", "none")
+_NEVER = "0001-01-01T00:00:00Z"
 
 
 def _all(exchange: Exchange) -> list[NetworkRecord]:
@@ -98,7 +99,7 @@ def _fixed(name: str) -> dict[str, object]:
         "Name": name, "Id": name, "Driver": "host" if name == "host" else "null", "Scope": "local",
         "EnableIPv6": False, "IPAM": {"Driver": "default", "Options": None, "Config": []},
         "Internal": False, "Attachable": False, "Ingress": False, "Containers": {}, "Options": {},
-        "Labels": {}, "Created": "0001-01-01T00:00:00Z",
+        "Labels": {}, "Created": _NEVER,
     }  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def _document(exchange: Exchange, record: NetworkRecord) -> dict[str, object]:
     return {
         "Name": network_name(record.name),
         "Id": record.id,
-        "Created": record.created_at,
+        "Created": record.created_at or _NEVER,
         "Scope": "local",
         "Driver": "bridge",
         "EnableIPv4": True,

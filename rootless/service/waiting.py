@@ -27,7 +27,7 @@ def wait(exchange: Exchange) -> None:
         meeting.Listener(exchange.host, found.record.id, meeting.WAIT) as listener,
         exchange.stream("application/json") as stream,
     ):
-        if condition == "next-exit" and found.status not in RUNNING:
+        if condition != "not-running" and found.status not in RUNNING:
             found = _wait_for_start(exchange, found, listener)
         code = _wait_for_end(exchange, found, stream)
         while condition == "removed" and os.path.exists(found.paths.record):

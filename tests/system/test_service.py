@@ -174,6 +174,45 @@ def test_container_that_cannot_be_made_is_refused(
     assert words in json.loads(answer.body)["message"]
 
 
+def _wait_removed(path: str, container_id: str) -> bytes:
+    """Wait as `docker run --rm` does: on a connection of its own, before the start."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+        first.settimeout(30)
+        first.connect(path)
+        line = f"POST /containers/{container_id}/wait?condition=removed HTTP/1.1"
+        first.sendall(f"{line}\r\nConnection: close\r\n\r\n".encode())
+        received = first.recv(4096)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert b"StatusCode" not in received
+        start = f"POST /containers/{container_id}/start HTTP/1.1\r\nConnection: close\r\n\r\n"
+        exchange_bytes(path, start.encode())
+        while part := first.recv(4096):
+            received += part
+        return received
+
+
+def test_code_of_a_container_that_removes_itself_is_told(service: Service, image: str) -> None:
+    document = {"Image": image, "Cmd": ["sh", "-c", "exit 7"], "HostConfig": {"AutoRemove": True}}
+    answer = service.ask("POST", "/containers/create", json.dumps(document).encode())
+    received = service.as_account(_wait_removed, service.path, json.loads(answer.body)["Id"])
+    assert b'{"StatusCode":7,' in received
+
+
+def test_types_are_those_of_dockers_documents(service: Service, rpod: Command, image: str) -> None:
+    """A client in Go refuses the whole document for one field of another type."""
+    rpod("run", "-d", "--name", "box", image, "sleep", "100")
+    document = json.loads(service.ask("GET", "/containers/box/json").body)
+    assert document["Config"]["StopSignal"] == "SIGTERM"
+    listed = json.loads(service.ask("GET", "/containers/json").body)[0]
+    for networks in (
+        document["NetworkSettings"]["Networks"],
+        listed["NetworkSettings"]["Networks"],
+    ):
+        assert [type(one["IPPrefixLen"]) for one in networks.values()] == [int]
+    for network in json.loads(service.ask("GET", "/networks").body):
+        assert network["Created"].endswith(("Z", "+00:00"))
+
+
 def test_start_and_stop_twice_is_not_modified(service: Service, rpod: Command, image: str) -> None:
     rpod("create", "--name", "box", image, "sleep", "100")
     assert [service.ask("POST", "/containers/box/start").status for _ in range(2)] == [204, 304]

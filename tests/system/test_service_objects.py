@@ -237,12 +237,9 @@ def _network(url: str, image: str) -> list[object]:
         second = client.networks.create("second")
         box = client.containers.run(image, ["sleep", "100"], name="box", network="first",
                                     detach=True)  # fmt: skip
-        found: list[object] = [
-            b"Address: 10."
-            in client.containers.run(
-                image, ["nslookup", "box"], network="first", remove=True
-            )  # fmt: skip
-        ]
+        command = ["nslookup", "box"]
+        out = client.containers.run(image, command, network="first", remove=True)
+        found: list[object] = [b"Address: 10." in out]
         second.connect(box, aliases=["other"])
         box.reload()
         found.append(sorted(box.attrs["NetworkSettings"]["Networks"]))
