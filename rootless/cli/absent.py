@@ -7,6 +7,7 @@ of something that rpod has got meanwhile does no harm.
 _NOT_YET = "not there yet"
 _ROOT = "it takes privilege over the host that a regular user does not have"
 _ATTESTATION = "rpod makes no attestations: what an image is made of is in its history"
+_POD_LIMIT = "each container has a cgroup of its own: give the limit to the containers"
 _BUILD_IDS = "a build has all your subordinate ids, as every image has one map of ids"
 _SIGNING = "rpod neither makes nor removes signatures"
 
@@ -21,21 +22,29 @@ COMMANDS = {
     "image sign": _SIGNING,
     "image trust": "policy.json is obeyed; edit it with an editor",
     "machine": "rpod runs on Linux itself, without a virtual machine",
-    "pod clone": _NOT_YET,
     "system connection": "rpod has no remote service to connect to",
     "system migrate": "every older record can be read: there is nothing to migrate",
     "system renumber": "locks have no numbers: there is nothing to renumber",
     "volume": _NOT_YET,
-    "volume mount": "a volume is a directory: see Mountpoint in `rpod volume inspect`",
     "volume reload": "there are no volume plugins whose volumes could have changed",
-    "volume unmount": "a volume is a directory: there is nothing to unmount",
 }
 
+# Only looked at for commands that have no such option: other commands have limits.
 OPTIONS = {
+    "blkio-weight": _POD_LIMIT,
+    "blkio-weight-device": _POD_LIMIT,
+    "cpu-shares": _POD_LIMIT,
+    "cpus": _POD_LIMIT,
+    "cpuset-cpus": _POD_LIMIT,
+    "cpuset-mems": _POD_LIMIT,
+    "device-read-bps": _POD_LIMIT,
+    "device-write-bps": _POD_LIMIT,
+    "memory": _POD_LIMIT,
+    "memory-swap": _POD_LIMIT,
     "all-platforms": "name the platforms with --platform",
     "attest": _ATTESTATION,
     "builder": "there is one builder, which needs no daemon",
-    "chrootdirs": _NOT_YET,
+    "chrootdirs": "/etc/hosts and the like are written once: mount them where a chroot wants them",
     "compat-volumes": "what RUN writes below a VOLUME is kept, as BuildKit does",
     "compress": "archives and layers stay compressed as they are stored",
     "created-annotation": "the time of an image is in its configuration; use --annotation",
@@ -53,7 +62,8 @@ OPTIONS = {
     "logsplit": "--logfile has the platforms one after the other",
     "os-feature": "only Windows images have it",
     "os-version": "only Windows images have it",
-    "personality": _NOT_YET,
+    "personality": "start the command through setarch(8)",
+    "pod-prefix": "services of pods are made of Quadlet's .pod and .kube files",
     "provenance": _ATTESTATION,
     "remove-signatures": _SIGNING,
     "rootless-netns": "there is no network namespace that containers share",
@@ -68,6 +78,7 @@ OPTIONS = {
     "stage-labels": "images of stages have no names; use --target and --label",
     "subgidname": "the ranges of your own name are used: another's cannot be mapped",
     "subuidname": "the ranges of your own name are used: another's cannot be mapped",
+    "template": "a unit of several instances is made of a Quadlet file NAME@.container",
     "transient-mount": "use --volume: it is not part of the image",
     "uncompressed": "layers stay compressed as they are stored",
     "userns-gid-map": _BUILD_IDS,

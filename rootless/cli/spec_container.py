@@ -210,7 +210,7 @@ COMMANDS = (
         "container exists",
         "Exit with 0 when a container exists, with 1 when not",
         "container:exists",
-        (),
+        (flag("external", "Accepted; every container is one of rpod's"),),
         (Argument("container", objects=CONTAINERS),),
         examples=("rpod container exists web || rpod run -d --name web nginx",),
     ),

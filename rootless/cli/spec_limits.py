@@ -5,6 +5,7 @@ from rootless.cli.table import (
     COMMAS,
     CONTAINERS,
     IMAGES,
+    PODS,
     RUNNING,
     UNLIMITED,
     Argument,
@@ -45,6 +46,7 @@ COMMANDS = (
             flag("destroy", "Remove the other container then"),
             flag("force", "With --destroy: also when it runs", short="f"),
             text("name", "Name of the new container"),
+            text("pod", "Put the new container into a pod", metavar="POD", objects=PODS),
             flag("run", "Start the new container"),
         ),
         (

@@ -24,6 +24,9 @@ _TIME = number("time", "Seconds to wait before the stop becomes a kill; -1 for e
 _FORMAT = text("format", "json, jsonl, or a Go template; `table ` before it adds headings",
                metavar="FORMAT")  # fmt: skip
 
+_SYSCTL = many("sysctl", "Set a kernel parameter of the shared namespaces", metavar="NAME=VALUE",
+               kind=COMMAS)  # fmt: skip
+
 _NETWORK = (
     many("network", "Network of the pod: slirp4netns[:OPTIONS], pasta, none, host, or the name of "
          "one made by `network create`", metavar="MODE|NAME[:OPTIONS]", aliases=("net",),
@@ -40,14 +43,16 @@ _NETWORK = (
          aliases=("dns-opt",)),
     many("add-host", "Add a line to /etc/hosts", metavar="NAME:ADDRESS", kind=COMMAS),
     flag("no-hosts", "Leave the images' /etc/hosts as they are"),
-    many("sysctl", "Set a kernel parameter of the shared namespaces", metavar="NAME=VALUE",
-         kind=COMMAS),
+    _SYSCTL,
 )  # fmt: skip
 
 _NAMESPACES = (
     text("share", "What the containers share: ipc, net, pid, uts, or none", metavar="KINDS"),
     text("userns", "User namespace of all containers: host, keep-id[:uid=N,gid=N], nomap",
          metavar="MODE"),
+    many("uidmap", "Map user ids of all containers: CONTAINER:FROM:COUNT",
+         metavar="MAP"),
+    many("gidmap", "Map group ids of all containers", metavar="MAP"),
     text("pid", "Process namespace, when it is shared: private or host", default="private",
          choices=("private", "host"), metavar="MODE"),
     text("uts", "Host name namespace: private or host", default="private",
@@ -141,6 +146,40 @@ COMMANDS = (
         "and IPC; `run --pod NAME` puts one in. The infra container holds what is shared; it needs "
         "no image and a few pages of memory.",
         examples=("rpod pod create --name app -p 8080:80",),
+    ),
+    Command(
+        "pod clone",
+        "Make a pod with the settings of another, and containers like its containers",
+        "pod:clone",
+        (
+            flag("destroy", "Remove the other pod then, running or not"),
+            text("name", "Name of the new pod", short="n"),
+            flag("start", "Start the new pod"),
+            text("hostname", "Host name of all containers", short="h"),
+            text("infra-name", "Name of the infra container"),
+            text(
+                "infra-conmon-pidfile",
+                "Accepted; there is no conmon",
+                metavar="FILE",
+                objects=FILES,
+            ),
+            many("label", "Attach a label", short="l", metavar="KEY=VALUE"),
+            many(
+                "label-file",
+                "Read labels, KEY=VALUE lines, from a file",
+                metavar="FILE",
+                kind=COMMAS,
+                objects=FILES,
+            ),
+            _SYSCTL,
+            *_NAMESPACES[1:],
+            *_MEMBERS[:-1],
+        ),
+        (Argument("pod", objects=PODS), Argument("new_name", 0, 1, "[NAME]")),
+        description="Files and anonymous volumes begin anew; published ports are the same, so only "
+        "one of both can run where they are fixed. Without a name it is called NAME-clone. Prints "
+        "the id.",
+        examples=("rpod pod clone --start app app2",),
     ),
     _each(
         "start",

@@ -1,6 +1,17 @@
 """Commands that make units of systemd."""
 
-from rootless.cli.table import CONTAINERS, DIRECTORIES, FILES, Argument, Command, flag, number, text
+from rootless.cli.table import (
+    COMMAS,
+    CONTAINERS,
+    DIRECTORIES,
+    FILES,
+    Argument,
+    Command,
+    flag,
+    many,
+    number,
+    text,
+)
 
 COMMANDS = (
     Command(
@@ -19,6 +30,13 @@ COMMANDS = (
                           "on-abort", "always")),
             number("restart-sec", "Seconds before it does so"),
             number("stop-timeout", "Seconds before a stop becomes a kill", short="t"),
+            number("start-timeout", "Seconds that its start may take"),
+            many("wants", "A unit that is started with it", metavar="UNIT", kind=COMMAS),
+            many("after", "A unit that it is started after", metavar="UNIT", kind=COMMAS),
+            many("requires", "A unit that it does not run without", metavar="UNIT", kind=COMMAS),
+            many("env", "Set a variable for the service", short="e", metavar="NAME[=VALUE]"),
+            text("format", "json: the unit's text, or its file, by its name", metavar="FORMAT",
+                 choices=("json",)),
             flag("at-boot", "One unit for all containers whose restart policy wants it"),
         ),
         (Argument("container", 0, 1, "CONTAINER", CONTAINERS),),

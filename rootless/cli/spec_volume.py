@@ -109,4 +109,22 @@ COMMANDS = (
         (Argument("name", objects=VOLUMES),),
         examples=("rpod volume exists data || rpod volume create data",),
     ),
+    Command(
+        "volume mount",
+        "Print where a volume is",
+        "volume:mount",
+        (),
+        (Argument("name", objects=VOLUMES),),
+        description="A volume is a directory: nothing has to be mounted. Inside `rpod unshare` "
+        "only, as a regular user may not look at all files of a volume outside.",
+        examples=("rpod unshare sh -c 'ls $(rpod volume mount data)'",),
+    ),
+    Command(
+        "volume unmount",
+        "Print the name of a volume: it is not mounted",
+        "volume:unmount",
+        (),
+        (Argument("name", objects=VOLUMES),),
+        examples=("rpod volume unmount data",),
+    ),
 )  # fmt: skip

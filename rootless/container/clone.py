@@ -21,12 +21,13 @@ def clone(
     name: str = "",
     image: str = "",
     changes: "Mapping[str, object] | None" = None,
+    pod: str = "",
     on_event: "OnEvent | None" = None,
 ) -> ContainerRecord:
     """Make a container like another, with other limits where `changes` has fields of LIMITS.
 
-    Without a name it is called after the other: NAME-clone. Raises ContainerNotFound, what
-    `rootless.container.create.create` raises.
+    Without a name it is called after the other: NAME-clone. `pod` is the pod that it is put in.
+    Raises ContainerNotFound, PodNotFound, what `rootless.container.create.create` raises.
     """
     from rootless.container.create import create
 
@@ -48,6 +49,11 @@ def clone(
     )
     if image and request.rootfs_kind:
         raise UsageError("clone: the container has a directory instead of an image")
+    if pod or record.pod:
+        from rootless.container.pods_join import create_in_pod, without_pod
+
+        request = without_pod(host, record, request)._replace(pod=pod or record.pod)
+        return create_in_pod(host, with_limits(request, changes or {}), on_event)
     return create(host, with_limits(request, changes or {}), on_event)
 
 

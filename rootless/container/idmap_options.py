@@ -93,10 +93,11 @@ def mapped_namespace(
     maps = IdMaps(
         _resolve(all_users, default.uids, "uidmap"), _resolve(all_groups, default.gids, "gidmap")
     )
-    return _namespace(MAP, maps, default)
+    return namespace_of(MAP, maps, default)
 
 
-def _namespace(mode: str, maps: IdMaps, default: IdMaps) -> UserNamespace:
+def namespace_of(mode: str, maps: IdMaps, default: IdMaps) -> UserNamespace:
+    """Return the namespace of a map, with the ids that the caller has in it."""
     own_uid = _inside(maps.uids, default.uids[0][1])
     own_gid = _inside(maps.gids, default.gids[0][1])
     return UserNamespace(mode, maps, own_uid, own_gid)
@@ -219,7 +220,7 @@ def auto_namespace(
         _fill(wanted, users, default.uids, taken_uids, "uid"),
         _fill(wanted, groups, default.gids, taken_gids, "gid"),
     )
-    return _namespace(AUTO, maps, default)
+    return namespace_of(AUTO, maps, default)
 
 
 def _auto_options(text: str) -> tuple[int, list[Entry], list[Entry]]:

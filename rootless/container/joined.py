@@ -93,7 +93,14 @@ def _namespace_of_container(host: "Host", container_id: str) -> UserNamespace:
     maps = IdMaps(record.uid_map, record.gid_map)
     if mode.partition(":")[0] not in (KEEP_ID, NOMAP):
         mode = HOST
-    return choose(mode, host.id_maps(), host.uid, host.gid)._replace(maps=maps)
+    default = host.id_maps()
+    chosen = choose(mode, default, host.uid, host.gid)
+    if maps == chosen.maps:
+        return chosen
+    from rootless.container.idmap_options import namespace_of
+
+    found = namespace_of(mode, maps, default)
+    return chosen._replace(maps=maps, own_uid=found.own_uid, own_gid=found.own_gid)
 
 
 def _namespace_of_path(path: str) -> UserNamespace:

@@ -42,7 +42,7 @@ _KINDS = {"ipc": "ipc", "net": "network", "pid": "pid", "uts": "uts", "cgroup": 
 _DEFAULT_SHARE = "ipc,net,uts"
 EXIT_POLICIES = ("continue", "stop")
 PAUSE_IMAGE = "localhost/rpod-pause"
-_SHORT_ID = 12
+SHORT_ID = 12
 
 
 class PodRequest(NamedTuple):
@@ -200,9 +200,7 @@ def _infra_request(request: PodRequest, name: str, pod_id: str) -> ContainerRequ
     return infra._replace(
         image=request.infra_image,
         command=command,
-        name=check_name(request.infra_name)
-        if request.infra_name
-        else f"{pod_id[:_SHORT_ID]}-infra",
+        name=check_name(request.infra_name) if request.infra_name else f"{pod_id[:SHORT_ID]}-infra",
         cap_drop=("ALL",),
         security_opt=("no-new-privileges",),
         read_only=True,

@@ -10,7 +10,7 @@ from rootless.container.pods_create import PodRequest, create_pod, find_or_make_
 from rootless.container.pods_remove import remove_pod
 from rootless.container.request import ContainerRequest
 from rootless.errors import UsageError, of_option
-from storage.pods import PodRecord, find_pod
+from storage.pods import PodRecord, find_pod, read_pod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,4 +171,30 @@ def _with_defaults(pod: PodRecord, request: ContainerRequest) -> ContainerReques
             changed[field] = value
     if pod.restart and not request.restart and not request.rm and request.init_ctr is None:
         changed["restart"] = pod.restart
+    return _changed(request, changed)
+
+
+def without_pod(
+    host: "Host", record: "ContainerRecord", request: ContainerRequest
+) -> ContainerRequest:
+    """Return what a container of a pod was asked for, without what the pod has added."""
+    if not record.pod:
+        return request
+    pod = read_pod(host.layout, record.pod)
+    defaults = ContainerRequest._field_defaults
+    changed: dict[str, object] = {"pod": None}
+    for field in ("ipc", "uts", "pid", "network"):
+        value = getattr(request, field)
+        if (
+            value[0] if isinstance(value, tuple) and value else value
+        ) == f"container:{pod.infra_id}":
+            changed[field] = defaults[field]
+    for field, value in pod.members.items():
+        own = getattr(request, field)
+        if isinstance(value, tuple) and own[: len(value)] == value:
+            changed[field] = own[len(value) :]
+        elif own == value:
+            changed[field] = defaults[field]
+    if pod.infra_id:
+        changed["userns"] = defaults["userns"]
     return _changed(request, changed)

@@ -372,3 +372,52 @@ def test_killed_commands_leave_pods_that_can_be_used(
     pods("pod", "rm", "-f", "app")
     assert pods("ps", "-aq").out == ""
     assert pods("pod", "ps", "-q").out == ""
+
+
+def test_clone_has_what_the_other_has(pods: Command, image: str, account_dir: str) -> None:
+    shared = ("--share", "ipc,net,uts,pid", "--label", "a=b", "-v", f"{account_dir}:/d")
+    pods("pod", "create", "--name", "app", *shared)
+    script = "hostname; ls -d /d; ps | grep -c '[s]leep'"
+    pods("create", "--pod", "app", "--name", "one", "-e", "A=1", image, "sleep", "1000")
+    assert len(pods("pod", "clone", "app").out.strip()) == 64
+    pods("pod", "clone", "--start", "--hostname", "other", "--label", "c=d", "app", "second")
+    assert state(pods, "app-clone") == "Created"
+    assert state(pods, "second") == "Running"
+    assert pods("exec", "one-clone1", "sh", "-c", script).lines == ["other", "/d", "1"]
+    labels = pods("pod", "inspect", "-f", "{{json .Labels}}", "second").out
+    assert '"a":"b"' in labels and '"c":"d"' in labels
+    pods("pod", "clone", "--destroy", "app", "third")
+    assert pods("pod", "exists", "app", check=False).code == 1
+    names = pods("ps", "-a", "--pod", "--format", "{{.Names}} {{.PodName}}").lines
+    assert {"one-clone app-clone", "one-clone1 second", "one-clone2 third"} < set(names)
+
+
+def test_clone_that_fails_leaves_nothing(pods: Command, image: str) -> None:
+    pods("pod", "create", "--name", "app")
+    pods("pod", "create", "--name", "taken")
+    pods("create", "--pod", "app", "--name", "one", image, "true")
+    for words in (("app", "taken"), ("app", "a/b"), ("absent", "x"), ("--volume", ":", "app")):
+        done = pods("pod", "clone", *words, check=False)
+        assert done.code == 125, done.told
+    assert len(pods("pod", "ps", "-q").lines) == 2
+    assert len(pods("ps", "-aq").lines) == 3
+
+
+def test_container_is_cloned_into_a_pod(pods: Command, image: str) -> None:
+    for name in ("app", "other"):
+        pods("pod", "create", "--name", name)
+    pods("create", "--name", "alone", image, "hostname")
+    pods("create", "--name", "member", "--pod", "app", image, "hostname")
+    pods("container", "clone", "--pod", "other", "alone")
+    pods("container", "clone", "--pod", "other", "member")
+    pods("start", "alone-clone", "member-clone")
+    pods("wait", "alone-clone", "member-clone")
+    assert [pods("logs", f"{name}-clone").out for name in ("alone", "member")] == ["other\n"] * 2
+
+
+@rpod_only  # podman makes a namespace for each container
+def test_pod_with_an_id_map_of_its_own(pods: Command, image: str) -> None:
+    pods("pod", "create", "--name", "app", "--uidmap", "0:1:1000", "--gidmap", "0:1:1000")
+    rows = pods("run", "--rm", "--pod", "app", image, "cat", "/proc/self/uid_map").out.split()
+    assert (rows[0], rows[2]) == ("0", "1000")
+    assert pods("run", "--rm", "--pod", "app", image, "id", "-u").out == "0\n"

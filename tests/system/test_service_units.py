@@ -1,5 +1,6 @@
 """Units of systemd and readiness, as far as they need no systemd."""
 
+import json
 import os
 import socket
 
@@ -72,3 +73,16 @@ def test_unit_that_makes_a_container_is_written_down(rpod: Command, image: str) 
     rpod("create", "--name", "u", image, env={"PODMAN_SYSTEMD_UNIT": "web.service"})
     form = '{{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}'
     assert rpod("inspect", "-f", form, "u").out == "web.service\n"
+
+
+def test_unit_with_relations_and_variables(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "one", image, "true")
+    words = ("--wants", "a.service", "--after", "b.target,c.target", "--requires", "d.service",
+             "-e", "A=with blank", "--start-timeout", "7", "--format", "json", "--name")  # fmt: skip
+    units = json.loads(rpod("generate", "systemd", *words, "one").out)
+    lines = units["container-one"].splitlines()
+    for line in ("Wants=a.service", "After=b.target c.target", "Requires=d.service",
+                 'Environment="A=with blank"', "TimeoutStartSec=7"):  # fmt: skip
+        assert line in lines
+    done = rpod("generate", "systemd", "--after", "a\nExecStart=b", "one", check=False)
+    assert done.code == 125 and "--after" in done.err

@@ -171,3 +171,13 @@ MODES = {"default": ("", "1777"), "given": (":mode=700", "700")}
 def test_mode_of_a_tmpfs(rpod: Command, image: str, target: str, options: str, mode: str) -> None:
     done = rpod("run", "--rm", "--tmpfs", f"{target}{options}", image, "stat", "-c", "%a", target)
     assert done.out == f"{mode}\n"
+
+
+def test_mount_says_where_a_volume_is(rpod: Command, image: str) -> None:
+    rpod("volume", "create", "data")
+    outside = rpod("volume", "mount", "data", check=False)
+    assert outside.code == 125 and "in rootless mode, must execute" in outside.err
+    where = rpod("volume", "inspect", "-f", "{{.Mountpoint}}", "data").out
+    assert rpod.shell("$RPOD unshare $RPOD volume mount data").out == where
+    assert rpod("volume", "unmount", "data").out == "data\n"
+    assert rpod.shell("$RPOD unshare $RPOD volume mount absent", check=False).code == 125

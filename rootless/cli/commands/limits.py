@@ -260,6 +260,7 @@ def clone(invocation: "Invocation") -> int:
             name=name or word,
             image=invocation.text("image"),
             changes=changes,
+            pod=invocation.text("pod"),
             on_event=on_event,
         )
     if invocation.flag("destroy"):

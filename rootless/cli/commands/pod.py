@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 _OF_INFRA = (
     "network", "network_alias", "ip", "ip6", "mac_address", "publish", "dns", "dns_search",
     "dns_option", "add_host", "no_hosts", "sysctl", "userns", "pid", "uts", "shm_size",
-    "cgroup_parent",
+    "cgroup_parent", "uidmap", "gidmap",
 )  # fmt: skip
 _OF_MEMBERS = ("volume", "volumes_from", "device", "security_opt", "cgroup_parent")
+
+_CLONED = ("volume", "volumes_from", "device", "security_opt")
 
 
 def _say(text: str) -> None:
@@ -80,6 +82,41 @@ def create(invocation: "Invocation") -> int:
     if id_file:
         _write_id_file(host, id_file, pod)
     _say(pod.id)
+    return 0
+
+
+def clone(invocation: "Invocation") -> int:
+    """Make a pod like another and print its id."""
+    from rootless.cli.progress import Reporter
+    from rootless.container import pods_clone
+    from rootless.container.labels import labels_of
+    from rootless.container.pods_remove import remove_pod
+    from rootless.container.pods_start import start as start_pod
+
+    host, given = invocation.host(), invocation.given
+    name, word = invocation.text("name"), invocation.text("new_name")
+    if name and word:
+        raise UsageError("--name and a second word both name the new pod")
+    pod = find_pod(host.layout, invocation.text("pod"))
+    labels = ContainerRequest(
+        label=invocation.texts("label"), label_file=invocation.texts("label_file")
+    )
+    changes = pods_clone.PodChanges(
+        hostname=invocation.text("hostname"),
+        infra_name=invocation.text("infra_name"),
+        labels=labels_of(labels),
+        infra={field: given[field] for field in _OF_INFRA if field in given},
+        members={field: invocation.texts(field) for field in _CLONED if field in given},
+    )
+    with Reporter() as on_event:
+        copy = pods_clone.clone_pod(
+            host, pod.id, name=name or word, changes=changes, on_event=on_event
+        )
+    if invocation.flag("destroy"):
+        remove_pod(host, pod.id, force=True)
+    if invocation.flag("start"):
+        start_pod(host, copy.id)
+    _say(copy.id)
     return 0
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from rootless.cli.output import write
+from rootless.cli.output import write, write_json
 from rootless.cli.reporting import report
 from rootless.errors import UsageError
 
@@ -48,14 +48,45 @@ def generate(invocation: "Invocation") -> int:
 
 
 def _hand_out(invocation: "Invocation", unit: str, text: str) -> int:
-    if not invocation.flag("files"):
-        write(text)
-        return 0
     path = os.path.abspath(unit)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    write(f"{path}\n")
+    if invocation.flag("files"):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    if invocation.text("format"):
+        name = unit.removesuffix(".service")
+        write_json({name: path if invocation.flag("files") else text})
+    else:
+        write(f"{path}\n" if invocation.flag("files") else text)
     return 0
+
+
+def _own_relations(invocation: "Invocation") -> list[str]:
+    """Return what the caller adds to [Unit]."""
+    lines = []
+    for option, key in (("wants", "Wants"), ("after", "After"), ("requires", "Requires")):
+        if units := invocation.texts(option):
+            lines.append(f"{key}={' '.join(_one_line(unit, option) for unit in units)}")
+    return lines
+
+
+def _own_settings(invocation: "Invocation") -> list[str]:
+    """Return what the caller adds to [Service]."""
+    from rootless.container.quadlet import command_line
+
+    lines = []
+    for text in invocation.texts("env"):
+        name, separator, _ = text.partition("=")
+        value = text if separator else f"{name}={os.environ.get(name, '')}"
+        lines.append(f"Environment={command_line([_one_line(value, 'env')])}")
+    if (start_s := invocation.number("start_timeout")) is not None:
+        lines.append(f"TimeoutStartSec={start_s}")
+    return lines
+
+
+def _one_line(text: str, option: str) -> str:
+    if not text or any(ord(letter) < 32 for letter in text):
+        raise UsageError(f"--{option} {text!r}: a unit cannot have that")
+    return text
 
 
 def _own_words(host: "Host") -> list[str]:
@@ -87,8 +118,8 @@ def _unit(invocation: "Invocation", host: "Host", found: "ContainerView", unit: 
     lines = [] if invocation.flag("no_header") else [f"# {unit}", "# made by rpod generate systemd"]
     lines += ["", "[Unit]", f"Description=rpod {unit}",
               "Documentation=man:rpod-generate-systemd(1)", "Wants=network-online.target",
-              "After=network-online.target", "", "[Service]",
-              "Environment=PODMAN_SYSTEMD_UNIT=%n",
+              "After=network-online.target", *_own_relations(invocation), "", "[Service]",
+              "Environment=PODMAN_SYSTEMD_UNIT=%n", *_own_settings(invocation),
               f"Restart={invocation.text('restart_policy')}",
               f"TimeoutStopSec={grace_s + 60}"]  # fmt: skip
     if (restart_s := invocation.number("restart_sec")) is not None:

@@ -14,6 +14,7 @@ from storage.volumes import (
     create_volume,
     find_volume,
     list_volumes,
+    mountpoint,
     read_volume,
     remove_volume,
     volume_users,
@@ -263,4 +264,20 @@ def import_(invocation: "Invocation") -> int:
     except OSError as error:
         raise UsageError(f"read {path}: {error.strerror}") from error
     import_volume(host, record, fd)
+    return 0
+
+
+def mount(invocation: "Invocation") -> int:
+    """Print the directory of a volume, inside of a session of `unshare`."""
+    from rootless.container.image_mounts import check_unshared
+
+    check_unshared("volume mount")
+    layout = invocation.host().layout
+    _say(mountpoint(layout, find_volume(layout, invocation.text("name"))))
+    return 0
+
+
+def unmount(invocation: "Invocation") -> int:
+    """Print the name of a volume; there is nothing to unmount."""
+    _say(find_volume(invocation.host().layout, invocation.text("name")).name)
     return 0
