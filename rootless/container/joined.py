@@ -97,10 +97,10 @@ def _namespace_of_container(host: "Host", container_id: str) -> UserNamespace:
     chosen = choose(mode, default, host.uid, host.gid)
     if maps == chosen.maps:
         return chosen
-    from rootless.container.idmap_options import namespace_of
+    from rootless.container.idmap_options import MAP, namespace_of
 
-    found = namespace_of(mode, maps, default)
-    return chosen._replace(maps=maps, own_uid=found.own_uid, own_gid=found.own_gid)
+    found = namespace_of(MAP if mode == HOST else mode, maps, default)
+    return chosen._replace(mode=found.mode, maps=maps, own_uid=found.own_uid, own_gid=found.own_gid)
 
 
 def _namespace_of_path(path: str) -> UserNamespace:

@@ -78,7 +78,8 @@ def test_unit_that_makes_a_container_is_written_down(rpod: Command, image: str) 
 def test_unit_with_relations_and_variables(rpod: Command, image: str) -> None:
     rpod("create", "--name", "one", image, "true")
     words = ("--wants", "a.service", "--after", "b.target,c.target", "--requires", "d.service",
-             "-e", "A=with blank", "--start-timeout", "7", "--format", "json", "--name")  # fmt: skip
+             "-e", "A=with blank", "--start-timeout", "7", "--format", "json",
+             "--name")  # fmt: skip
     units = json.loads(rpod("generate", "systemd", *words, "one").out)
     lines = units["container-one"].splitlines()
     for line in ("Wants=a.service", "After=b.target c.target", "Requires=d.service",
