@@ -16,6 +16,8 @@ RootlessError                   125
 +-- Interrupted                 128 + signal number
 """
 
+import errno
+
 
 class RootlessError(Exception):
     """A failure with what a person needs: `message`, `remedy` (may be empty) and `exit_code`."""
@@ -26,6 +28,20 @@ class RootlessError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+def words_of(error: BaseException) -> tuple[str, str]:
+    """Return what a person is told of any error: message and remedy, which may be empty."""
+    message = getattr(error, "message", None)
+    if isinstance(message, str) and message:
+        return message, str(getattr(error, "remedy", ""))
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}", ""
+    reason = error.strerror or str(error) or type(error).__name__
+    subject = error.filename
+    text = f"{subject}: {reason}" if isinstance(subject, str) and subject else reason
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return text, "free space, or use another store with --root DIR" if is_full else ""
 
 
 class UsageError(RootlessError):

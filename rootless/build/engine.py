@@ -23,7 +23,7 @@ from rootless.build.settings import finished, with_settings
 from rootless.build.sources import Sources
 from rootless.build.stage import Build, StageBuilder, Steps
 from rootless.build.workplace import Workplace
-from rootless.errors import HostError, RootlessError
+from rootless.errors import HostError, RootlessError, words_of
 from rootless.host.paths import Host
 from rootless.linux import signals as signal
 from rootless.linux import syscalls
@@ -300,19 +300,17 @@ def _work(shared: Build, node: Node, base: Result, writer: int) -> None:
 
 def _described(error: BaseException) -> "Event":
     kind = type(error)
-    message = getattr(error, "message", None)
-    if message is None:
-        message = f"{kind.__name__}: {error}"
-        if os.environ.get("RPOD_DEBUG"):
-            import traceback
+    message, remedy = words_of(error)
+    if not hasattr(error, "message") and os.environ.get("RPOD_DEBUG"):
+        import traceback
 
-            message += "\n" + "".join(traceback.format_exception(error))
+        message += "\n" + "".join(traceback.format_exception(error))
     return {
         "kind": "error",
         "module": kind.__module__,
         "class": kind.__name__,
         "message": message,
-        "remedy": getattr(error, "remedy", ""),
+        "remedy": remedy,
         "excerpt": getattr(error, "excerpt", ""),
         "exit_code": getattr(error, "exit_code", 125),
     }

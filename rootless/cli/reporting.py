@@ -3,6 +3,8 @@
 import os
 import sys
 
+from rootless.errors import words_of
+
 _RED = "\x1b[31m"
 _RESET = "\x1b[0m"
 
@@ -17,7 +19,7 @@ def report(error: BaseException) -> int:
     if isinstance(message, str):
         print_error(message, str(getattr(error, "remedy", "")))
     elif isinstance(error, OSError):
-        print_error(_os_error(error))
+        print_error(*words_of(error))
     elif isinstance(error, RecursionError | MemoryError):
         print_error("out of memory" if isinstance(error, MemoryError) else "nested too deeply")
     else:
@@ -66,8 +68,3 @@ def is_coloured(stream: object) -> bool:
         return False
     isatty = getattr(stream, "isatty", None)
     return callable(isatty) and bool(isatty())
-
-
-def _os_error(error: OSError) -> str:
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename is not None else reason

@@ -74,6 +74,9 @@ def replace_text(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.write(fd, text.encode(errors="surrogateescape"))
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(fd)
 

@@ -13,6 +13,7 @@ from rootless.container.frames import START_BYTES, StartOptions
 from rootless.container.keeper import end_of_failed_start, hand_over, keep
 from rootless.container.logfile import timestamp
 from rootless.container.starting import start_container, state_of
+from rootless.errors import words_of
 from rootless.linux import signals as signal
 from rootless.linux.syscalls import close_range
 from storage import event_log
@@ -87,12 +88,12 @@ def _start_and_keep(host: "Host", lock: MonitorLock, words: "list[Any]", first: 
 def describe_error(error: BaseException) -> list[str]:
     """Return [module, class, message, remedy]; the client raises it again."""
     kind = type(error)
-    message = getattr(error, "message", None) or f"{kind.__name__}: {error}"
+    message, remedy = words_of(error)
     if not hasattr(error, "message") and os.environ.get("RPOD_DEBUG"):
         import traceback
 
         message += "\n" + "".join(traceback.format_exception(error))
-    return [kind.__module__, kind.__name__, message, getattr(error, "remedy", "")]
+    return [kind.__module__, kind.__name__, message, remedy]
 
 
 def _detach_from_caller(keep: set[int]) -> None:

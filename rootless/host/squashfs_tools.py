@@ -84,7 +84,7 @@ def write_squashfs(
 
             problem = run_in_userns(work, host.id_maps(), new_mounts=True)
         if problem:
-            raise HostError(f"make {path}: {problem}", remedy="see whether the disk is full")
+            raise HostError(f"make {path}: {problem}", remedy="free space, or raise the quota")
         with open(unfinished, "ab") as file:
             file.write(trailer(config))
             # Who reads it wants to know that nobody else has written to it.
@@ -97,6 +97,9 @@ def write_squashfs(
     finally:
         if os.path.lexists(unfinished):
             os.unlink(unfinished)
+
+
+_REASON = "failed because "
 
 
 def run_tool(words: list[str]) -> str:
@@ -119,4 +122,6 @@ def run_tool(words: list[str]) -> str:
         # Device nodes are left out as from any layer; anything else that is missing counts.
         lines = [line for line in lines if _NO_DEVICES not in line]
         return lines[-1] if lines else ""
+    # mksquashfs says why before it says that.
+    lines.sort(key=lambda line: _REASON in line)
     return (lines[-1] if lines else f"exit status {status}") if status else ""

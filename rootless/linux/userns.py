@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 
-from rootless.errors import HostError, IdMapError, NoUserNamespace, RootlessError
+from rootless.errors import HostError, IdMapError, NoUserNamespace, RootlessError, words_of
 from rootless.linux import signals as signal
 
 TYPE_CHECKING = False
@@ -329,14 +329,11 @@ def _child(function: "Callable[[Emit], object]", enter: "Callable[[], None]", re
         status = 0
     except BaseException as error:  # noqa: BLE001 - top of a forked child
         kind = type(error)
-        message = getattr(error, "message", None)
-        if message is None:
-            message = f"{kind.__name__}: {error}"
-            if os.environ.get("RPOD_DEBUG"):
-                import traceback
+        if not hasattr(error, "message") and os.environ.get("RPOD_DEBUG"):
+            import traceback
 
-                traceback.print_exc()
-        send("error", [kind.__module__, kind.__name__, message, getattr(error, "remedy", "")])
+            traceback.print_exc()
+        send("error", [kind.__module__, kind.__name__, *words_of(error)])
     finally:
         os._exit(status)
 

@@ -1,21 +1,27 @@
 """A disk or a quota that is hit in the middle of a pull: of the store, of the node's directory.
 
-A small tmpfs is the disk; the errors of quotas (EDQUOT) go the same way as ENOSPC.
+A small tmpfs is the disk; a supervisor counts what a quota allows (`tests.support.quota`).
 """
 
+import glob
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support import images
+from tests.support.accounts import Account
 from tests.support.command import Command
 from tests.support.registry import Registry
+from tests.system.conftest import make_command
 
 pytestmark = pytest.mark.rpod_only
 
 RUN = ("run", "--rm", "--network=none", "--tls-verify=false")
+QUOTA = os.path.join(os.path.dirname(os.path.dirname(__file__)), "support", "quota.py")
 READ = ("cat", "/data/deep/last")
 
 
@@ -149,3 +155,58 @@ def test_full_home_keeps_the_image_on_the_node(
     fresh_rpod("build", "-q", "-f", "-", "/etc/ssl", "-t", "x", input=f"FROM {name}\n".encode())
     assert len(os.listdir(f"{disk}/store/names")) == 3
     assert fresh_rpod(*RUN, "localhost/kept", *READ).out == "the last\n"
+
+
+class Limited(Command):
+    """The command under a quota."""
+
+    def __init__(self, account: Account, environment: dict[str, str], directory: str) -> None:
+        super().__init__(account, environment)
+        self.directory = directory
+        self.left_bytes = 0
+
+    def dropping(self) -> list[str]:
+        words = [sys.executable, "-P", QUOTA, str(self.left_bytes), self.directory]
+        return [*words, *super().dropping()]
+
+
+@pytest.mark.parametrize("ids", ["range", "single"])
+def test_a_quota_is_named_and_what_it_stopped_is_completed_later(
+    request: pytest.FixtureRequest, name: str, ids: str
+) -> None:
+    """In the middle of a blob, an unpacking, a record, a squash, a build, a commit, an archive."""
+    if os.getuid() != 0:
+        pytest.skip("missing: root, to answer the system calls of others")
+    account: Account = request.getfixturevalue(
+        "account" if ids == "range" else "account_without_ids"
+    )
+    place = f"{account.home}/quota"
+    os.mkdir(place)
+    os.chown(place, account.uid, account.gid)
+    environment = {**account.environment(), "RPOD_ROOT": f"{place}/store"}
+    rpod = make_command(account, environment)
+    limited = Limited(account, environment, place)
+    here = f"{place}/out"
+    recipe = f"FROM {name}\nRUN cat /data/deep/* >/copy; chown 5:6 /copy\n".encode()
+    run = ("--network=none", name, *READ)
+    for words, limits in (
+        (("run", "--rm", "--tls-verify=false", *run), (0, 2000, 1000000, 3200000, 4500000)),
+        (("run", "--name", "c", *run), (0, 2000)),
+        (("image", "squash", name, f"{here}.sqfs"), (100000, 2000000)),
+        (("save", "-q", "-o", f"{here}.tar", name), (0, 2000000)),
+        (("build", "-q", "-t", "made", "-f", "-", "/etc/ssl"), (200, 20000, 1000000)),
+        (("commit", "-q", "c", "committed"), (0, 1000)),
+    ):
+        for limited.left_bytes in limits:
+            done = limited(*words, input=recipe, check=False)
+            assert done.code == 125, (limited.left_bytes, done.told)
+            *_, first, second = (one for one in done.err.splitlines() if "Note: " not in one)
+            assert first.startswith("Error: ") and "Disk quota exceeded" in first, done.told
+            assert first.endswith("exceeded") and "Errno" not in first, done.told
+            assert second.startswith("  free space"), done.told
+            assert not {f"{here}.sqfs", f"{here}.tar"} & {*words} & {*glob.glob(f"{here}*")}
+            assert os.listdir(f"{place}/store/tmp") == []
+        assert rpod(*words, input=recipe).code == 0
+        rpod("system", "check")
+    rpod("system", "reset", "--force")
+    shutil.rmtree(place)
