@@ -39,9 +39,11 @@ def words_of(error: BaseException) -> tuple[str, str]:
         return f"{type(error).__name__}: {error}", ""
     reason = error.strerror or str(error) or type(error).__name__
     subject = error.filename
-    text = f"{subject}: {reason}" if isinstance(subject, str) and subject else reason
+    if not isinstance(subject, str) or not subject:
+        return reason, ""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return text, "free space, or use another store with --root DIR" if is_full else ""
+    remedy = "free space, or use another store with --root DIR" if is_full else ""
+    return f"{subject}: {reason}", remedy
 
 
 class UsageError(RootlessError):
