@@ -13,7 +13,10 @@ from rootless.naming import remove
 from storage.blobs import has_blob
 from storage.check import (
     BLOB,
+    IMAGE,
     LAYER,
+    NAME,
+    VIEW,
     Problem,
     check_blobs,
     check_layers,
@@ -27,6 +30,7 @@ from storage.events import ignore
 from storage.images import ImageRecord, all_digests
 from storage.names import listdir
 from storage.oci.descriptor import Descriptor
+from storage.rebuild import rebuild
 from storage.record import NamedTuple
 from storage.reference import LOCAL_REGISTRY, Reference, parse_reference
 
@@ -56,11 +60,16 @@ def check(
     A repair fetches a broken blob again, else removes the image that needs it, with `force` also
     when a container uses it. Raises StoreUnusable, DiskFull.
     """
-    problems = check_records(host.layout) + list(check_blobs(host.layout, quick=quick))
-    findings = [
-        Finding(problem, _mend(host, problem, force=force, on_event=on_event) if repair else "")
-        for problem in problems
-    ]
+
+    def found(problem: Problem) -> Finding:
+        done = _mend(host, problem, force=force, on_event=on_event) if repair else ""
+        return Finding(problem, done)
+
+    # Blobs first: records can be made anew of them. Then what the names have lost by that.
+    findings = [found(problem) for problem in list(check_blobs(host.layout, quick=quick))]
+    findings += [found(problem) for problem in check_records(host.layout)]
+    if repair:
+        findings += [found(problem) for problem in check_records(host.layout)]
     if not quick:
         for key, maps in _known_maps(host).items():
             findings += _check_layers(host, key, maps, repair=repair)
@@ -95,7 +104,11 @@ def _check_layers(host: Host, key: str, maps: IdMaps, *, repair: bool) -> list[F
 def _mend(host: Host, problem: Problem, *, force: bool, on_event: "OnEvent | None") -> str:
     if problem.kind == BLOB:
         return _mend_blob(host, problem, force=force, on_event=on_event)
+    if problem.kind in (NAME, VIEW) and rebuild(host.layout, problem):
+        return "made again"
     drop_problem(host.layout, problem)
+    if problem.kind == IMAGE and rebuild(host.layout, problem):
+        return "made again from its manifest"
     return "removed"
 
 

@@ -65,7 +65,7 @@ def read_blob(
     if verify and digest_of(data) != digest:
         raise DigestMismatch(
             f"blob {path}: its content does not have its digest",
-            remedy=f"rm {path}; {_FETCH_AGAIN}",
+            remedy="rpod system check --repair",
         )
     return data
 

@@ -22,23 +22,33 @@ from storage.errors import (
     from_os_error,
 )
 from storage.files import Lock, read_file
-from storage.images import ImageRecord, all_digests, list_entries
+from storage.images import (
+    ImageRecord,
+    all_digests,
+    list_entries,
+)
 from storage.layers import LayerBuilder, read_layer
 from storage.layout import Layout
 from storage.links import link_across
-from storage.names import listdir
+from storage.names import listdir, name_path
 from storage.oci.checks import as_object, get_text
+from storage.oci.index import Index
 from storage.record import NamedTuple
 from storage.remove import remove_tree
 from storage.scratch import Scratch
 from storage.unpack import UnpackResult, unpack_layer
+from storage.xattrs import OVERLAY_NOTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK_BYTES = 1 << 20
-BLOB, IMAGE, NAME, LAYER = "blob", "image", "name", "layer"
+# What says that a file is broken, and not that this process lacks something (read(2), open(2)).
+_DAMAGE = (
+    errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENXIO,
+)  # fmt: skip
+BLOB, IMAGE, NAME, LAYER, VIEW = "blob", "image", "name", "layer", "index"
 
 
 class Problem(NamedTuple):
@@ -75,6 +85,17 @@ def check_records(layout: Layout) -> "list[Problem]":
 
 
 def _check_records(layout: Layout) -> "Iterator[Problem]":
+    yield from _check_images(layout)
+    yield from _check_names(layout)
+    try:
+        read_view(layout)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, StorageError) as error:
+        yield Problem(VIEW, layout.index_file, f"it cannot be read: {_text(error)}")
+
+
+def _check_images(layout: Layout) -> "Iterator[Problem]":
     for entry in listdir(layout.images_dir):
         path = f"{layout.images_dir}/{entry}"
         if entry.endswith(".json"):
@@ -84,6 +105,9 @@ def _check_records(layout: Layout) -> "Iterator[Problem]":
                 continue
             except (OSError, ValueError, StorageError) as error:
                 yield Problem(IMAGE, path, f"the record cannot be read: {_text(error)}")
+
+
+def _check_names(layout: Layout) -> "Iterator[Problem]":
     for entry in listdir(layout.names_dir):
         path = f"{layout.names_dir}/{entry}"
         if entry.endswith(".tmp"):
@@ -93,6 +117,8 @@ def _check_records(layout: Layout) -> "Iterator[Problem]":
             digest = get_text(fields, "manifest_digest", path)
             if not is_digest(digest):
                 yield Problem(NAME, path, "the record names no digest")
+            elif name_path(layout, get_text(fields, "name", path)) != path:
+                yield Problem(NAME, path, "it is the record of another name")
             elif not os.path.exists(layout.image_record(digest)):
                 name = get_text(fields, "name", path)
                 yield Problem(NAME, path, f"{name} is the name of an image that is not there")
@@ -100,6 +126,11 @@ def _check_records(layout: Layout) -> "Iterator[Problem]":
             continue
         except (OSError, ValueError, StorageError) as error:
             yield Problem(NAME, path, f"the record cannot be read: {_text(error)}")
+
+
+def read_view(layout: Layout) -> Index:
+    """Read `index.json`. Raises OSError, ValueError, InvalidDocument."""
+    return Index.from_json(json.loads(read_file(layout.index_file)), layout.index_file)
 
 
 def check_blobs(layout: Layout, *, quick: bool) -> "Iterator[Problem]":
@@ -131,7 +162,7 @@ def _digest_of_file(path: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        if error.errno == errno.EIO:
+        if error.errno in _DAMAGE:
             return "unreadable"
         raise from_os_error(f"read {path}", error) from error
     return f"sha256:{found.hexdigest()}"
@@ -153,7 +184,7 @@ def check_layers(layout: Layout, map_key: str, *, repair: bool = False) -> "Iter
         record, position = known[chain]
         try:
             what = _compare_layer(layout, map_key, record, position, repair=repair)
-        except (BlobMissing, DigestMismatch, InvalidLayer):
+        except (BlobMissing, DigestMismatch, InvalidLayer, IsADirectoryError):
             continue
         if what:
             shown = record.names[0] if record.names else record.image_id[:12]
@@ -205,6 +236,12 @@ def compare_trees(wanted: str, found: str) -> str:
     Owners, modes, kinds, links, attributes and content count; times of directories do not.
     """
     todo = [""]
+    try:
+        what, _ = _compare(wanted, found)
+    except FileNotFoundError as error:
+        return f"/: {error.strerror}"
+    if what:
+        return f"/: {what}"
     while todo:
         below = todo.pop()
         try:
@@ -229,12 +266,13 @@ def _compare(wanted: str, found: str) -> tuple[str, bool]:
         return "it has another kind or mode", False
     if (one.st_uid, one.st_gid) != (other.st_uid, other.st_gid):
         return "it has another owner", False
-    if stat.S_ISDIR(one.st_mode):
-        return "", True
     if stat.S_ISLNK(one.st_mode):
-        return ("", False) if os.readlink(wanted) == os.readlink(found) else ("another link", False)
+        is_same = os.readlink(wanted) == os.readlink(found)
+        return "" if is_same else "it is another link", False
     if _attributes(wanted) != _attributes(found):
         return "it has other extended attributes", False
+    if stat.S_ISDIR(one.st_mode):
+        return "", True
     if stat.S_ISREG(one.st_mode):
         is_same = one.st_size == other.st_size and filecmp.cmp(wanted, found, shallow=False)
         return ("" if is_same else "it has another content"), False
@@ -246,6 +284,7 @@ def _attributes(path: str) -> dict[str, bytes]:
         return {
             name: os.getxattr(path, name, follow_symlinks=False)
             for name in os.listxattr(path, follow_symlinks=False)
+            if os.fsencode(name) not in OVERLAY_NOTES
         }
     except OSError as error:
         # File systems without attributes.

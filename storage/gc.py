@@ -11,9 +11,16 @@ import time
 
 from storage.build_cache import list_steps, take_gone_steps
 from storage.containers import read_record
-from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
+from storage.errors import ContainerNotFound, DiskFull, InvalidDocument, from_os_error
 from storage.files import Lock
-from storage.images import ImageRecord, all_digests, list_entries, take_gone
+from storage.images import (
+    ImageRecord,
+    all_digests,
+    discard_record,
+    list_entries,
+    read_entry,
+    take_gone,
+)
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
@@ -124,6 +131,28 @@ def _find_needs(layout: Layout) -> _Needs:
         for chain in (*container.chain_ids, *container.image_mounts):
             layers.add((container.map_key, _hex(chain)))
     return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
+
+
+def remove_at_once(layout: Layout, manifest_digest: str) -> None:
+    """Remove an image where a full disk (xfs) lets no file have another name.
+
+    To be held: `images`, exclusively. Its blobs go now; that makes room to write down that its
+    layers may go. Raises StoreUnusable.
+    """
+    try:
+        record = read_entry(layout, manifest_digest)
+        os.unlink(layout.image_record(manifest_digest))
+        if record is None:
+            return
+        condemned = frozenset(map(_hex, all_digests(record)))
+        needs = _find_needs(layout)
+        if needs.is_certain:
+            _remove_blobs(layout, needs, condemned, 0.0)
+        discard_record(layout, record)
+    except DiskFull:
+        return  # its layers go when they are a day old
+    except OSError as error:
+        raise from_os_error(f"remove image {manifest_digest[:19]}", error) from error
 
 
 def remove_published(layout: Layout) -> None:

@@ -41,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from storage.oci.manifest import Manifest
 
-_REF_NAME = "org.opencontainers.image.ref.name"
+REF_NAME = "org.opencontainers.image.ref.name"
 _HEX = frozenset("0123456789abcdef")
 _ID_LENGTH = 64
 
@@ -85,7 +85,7 @@ def _choose_instance(layout: Layout, text: str, index: ImageRecord) -> ImageReco
     data = read_blob(layout, index.manifest_digest, verify=False)
     entries = Index.from_json(parse_json(data, text), text).manifests
     entry = choose_manifest(entries, host_platform(), text)
-    record = _load_record(Layout(index.store, "") if index.store else layout, entry.digest)
+    record = read_entry(Layout(index.store, "") if index.store else layout, entry.digest)
     if record is None:
         # Its blobs are here, with the index; only its own record has been removed.
         record = commit_image(layout, manifest_digest=entry.digest, name=None, map_key=None)
@@ -104,7 +104,7 @@ def list_entries(layout: Layout) -> list[ImageRecord]:
         names.setdefault(digest, []).append(name)
     records = []
     for digest in _recorded_digests(layout):
-        record = _load_record(layout, digest)
+        record = read_entry(layout, digest)
         if record is not None:
             records.append(record._replace(names=tuple(sorted(names.get(digest, ())))))
     known = {record.manifest_digest for record in records}
@@ -135,7 +135,7 @@ def _find_by_name(layout: Layout, text: str) -> ImageRecord | None:
     for candidate in candidates:
         digest = name_target(layout, candidate)
         if digest:
-            record = _load_record(layout, digest)
+            record = read_entry(layout, digest)
             if record is not None:
                 return record._replace(names=(candidate,))
     if "@" in text:
@@ -149,7 +149,7 @@ def _find_digested(layout: Layout, candidates: tuple[str, ...]) -> ImageRecord |
     """Find name@digest where the image came by a tag of that name."""
     for candidate in candidates:
         reference = parse_reference(candidate)
-        record = _load_record(layout, reference.digest or "")
+        record = read_entry(layout, reference.digest or "")
         if record is None:
             continue
         names = image_names(layout, record.manifest_digest)
@@ -162,7 +162,7 @@ def _find_suffix(layout: Layout, text: str) -> ImageRecord | None:
     tagged = text if ":" in text.rpartition("/")[2] else f"{text}:latest"
     for name, digest in sorted(list_names(layout).items()):
         if name.endswith(f"/{tagged}"):
-            record = _load_record(layout, digest)
+            record = read_entry(layout, digest)
             if record is not None:
                 return record._replace(names=(name,))
     return None
@@ -178,7 +178,7 @@ def _find_by_id(layout: Layout, text: str) -> ImageRecord | None:
     if not prefix:
         return None
     if len(prefix) == _ID_LENGTH:
-        record = _load_record(layout, f"sha256:{prefix}")
+        record = read_entry(layout, f"sha256:{prefix}")
         if record is not None:
             return record
     matches = [record for record in list_entries(layout) if record.image_id.startswith(prefix)]
@@ -198,7 +198,8 @@ def _recorded_digests(layout: Layout) -> list[str]:
     ]
 
 
-def _load_record(layout: Layout, manifest_digest: str) -> ImageRecord | None:
+def read_entry(layout: Layout, manifest_digest: str) -> ImageRecord | None:
+    """Return the record of a manifest, None when there is none. Raises InvalidDocument."""
     path = layout.image_record(manifest_digest)
     try:
         return ImageRecord.from_json(json.loads(read_file(path)), path)
@@ -207,7 +208,9 @@ def _load_record(layout: Layout, manifest_digest: str) -> ImageRecord | None:
     except OSError as error:
         raise from_os_error(f"read {path}", error) from error
     except ValueError as error:
-        raise InvalidDocument(f"{path}: not JSON ({error})", remedy=f"rm {path}") from error
+        raise InvalidDocument(
+            f"{path}: not JSON ({error})", remedy="rpod system check --repair"
+        ) from error
 
 
 class RemoveResult(NamedTuple):
@@ -227,7 +230,7 @@ def commit_image(
     """
     with Lock(layout.lock("images"), shared=True):
         record = describe_image(layout, manifest_digest, map_key)
-        known = _load_record(layout, manifest_digest)
+        known = read_entry(layout, manifest_digest)
         if known is not None and known.size_bytes > record.size_bytes:
             record = record._replace(size_bytes=known.size_bytes)
         record_entry(layout, record, (name,) if name is not None else ())
@@ -458,7 +461,7 @@ def _write_index(layout: Layout, *, removing: bool = False) -> None:
         }
         if not record.is_index:
             entry["platform"] = {"architecture": record.architecture, "os": record.os}
-        manifests.extend({**entry, "annotations": {_REF_NAME: name}} for name in record.names)
+        manifests.extend({**entry, "annotations": {REF_NAME: name}} for name in record.names)
         if not record.names:
             manifests.append(entry)
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
@@ -559,6 +562,10 @@ def _delete_record(layout: Layout, manifest_digest: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            from storage.gc import remove_at_once
+
+            return remove_at_once(layout, manifest_digest)
         raise from_os_error(f"remove {path}", error) from error
 
 

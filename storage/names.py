@@ -84,5 +84,7 @@ def _read(path: str) -> tuple[str, str]:
     except OSError as error:
         raise from_os_error(f"read {path}", error) from error
     except ValueError as error:
-        raise InvalidDocument(f"{path}: not JSON ({error})", remedy=f"rm {path}") from error
+        raise InvalidDocument(
+            f"{path}: not JSON ({error})", remedy="rpod system check --repair"
+        ) from error
     return get_text(fields, "name", path), get_text(fields, "manifest_digest", path)

@@ -11,7 +11,7 @@ OPAQUE = "user.overlay.opaque"
 _OVERLAY = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.")
 # What overlayfs notes for itself (overlayfs.rst, "Inode properties", "nlink"): podman's layers have
 # it. It says nothing of what is in a file, so nobody misses it.
-_NOTES = frozenset(
+OVERLAY_NOTES = frozenset(
     prefix + note
     for prefix in (b"user.overlay.", b"trusted.overlay.")
     for note in (b"origin", b"impure", b"nlink", b"upper", b"uuid")
@@ -50,7 +50,7 @@ def set_from_layer(target: int | str, attributes: dict[bytes, bytes]) -> list[st
 
     refused = []
     for name, value in attributes.items():
-        if name in _NOTES:
+        if name in OVERLAY_NOTES:
             continue
         shown = name.decode(errors="replace")
         if not is_allowed(name) or b"\0" in name:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import time
@@ -134,3 +135,27 @@ def test_gone_records_are_json(layout: Layout) -> None:
     collect(layout)
     assert has_layer(layout, KEY, image.chain_ids[0])
     assert not os.path.exists(layout.gone_record(image.manifest_digest))
+
+
+def test_image_goes_where_a_full_disk_renames_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As xfs does when a directory would have to grow."""
+    kept = add_image(layout, "localhost/a:1", [{"f": b"1"}, {"g": b"2"}])
+    gone = add_image(layout, "localhost/b:1", [{"f": b"1"}, {"g": b"3"}])
+    rename = os.rename
+
+    def full(source: str, target: str) -> None:
+        if source.endswith(".json") and target.endswith(".gone"):
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", full)
+        assert remove_image(layout, "b:1").deleted == (gone.image_id,)
+    assert not os.path.exists(layout.blob(gone.layer_digests[1]))
+    assert image_config(layout, kept).cmd == ("sh",)
+    assert all(os.path.exists(layout.blob(digest)) for digest in kept.layer_digests)
+    collect(layout)
+    assert not has_layer(layout, KEY, gone.chain_ids[1])
+    assert all(has_layer(layout, KEY, chain) for chain in kept.chain_ids)
