@@ -548,15 +548,17 @@ def load(
     return records
 
 
-def collect(host: Host, *, copies: bool = False) -> "CollectResult":
-    """Remove blobs and layers that nothing needs any more.
+def collect(host: Host, *, copies: bool = False, left: tuple[str, ...] = ()) -> "CollectResult":
+    """Remove blobs and layers that nothing needs any more; `left` as for `storage.gc.collect`.
 
     With `copies` also what was unpacked for other id maps (keep-id), where no container has it.
     """
     from storage import gc
 
     key = default_key(host) if copies else ""
-    result = run_in_userns(lambda _: list(gc.collect(host.layout, default_key=key)), host.id_maps())
+    result = run_in_userns(
+        lambda _: list(gc.collect(host.layout, default_key=key, left=left)), host.id_maps()
+    )
     assert isinstance(result, list)
     return gc.CollectResult(*result)
 

@@ -74,6 +74,10 @@ def remove(host: Host, name: str, *, force: bool = False, unnamed: bool = False)
     else:
         result = remove_image(host.layout, name, force=force, unnamed=unnamed)
     _tell(host, "untag", record.image_id, result.untagged)
+    if result.left:
+        from rootless.images import collect
+
+        collect(host, left=result.left)
     for image_id in result.deleted:
         _tell(host, "remove", image_id, result.untagged[:1] or ("",))
     return result

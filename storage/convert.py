@@ -10,7 +10,8 @@ import json
 from storage.blobs import BlobWriter, blob_size, open_blob, read_blob, write_blob
 from storage.chunked import is_chunked, without_chunks
 from storage.errors import DigestMismatch, InvalidDocument
-from storage.images import ImageRecord, describe_image, discard_record
+from storage.gone import discard_record
+from storage.images import ImageRecord, describe_image
 from storage.inflate import inflate, peek
 from storage.layout import Layout
 from storage.lists import describe_list

@@ -11,16 +11,10 @@ import time
 
 from storage.build_cache import list_steps, take_gone_steps
 from storage.containers import read_record
-from storage.errors import ContainerNotFound, DiskFull, InvalidDocument, from_os_error
+from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
 from storage.files import Lock
-from storage.images import (
-    ImageRecord,
-    all_digests,
-    discard_record,
-    list_entries,
-    read_entry,
-    take_gone,
-)
+from storage.gone import take_gone
+from storage.images import ImageRecord, all_digests, list_entries
 from storage.layout import Layout
 from storage.names import listdir
 from storage.record import NamedTuple
@@ -49,11 +43,17 @@ class _Needs(NamedTuple):
     is_certain: bool
 
 
-def collect(layout: Layout, *, now_s: float | None = None, default_key: str = "") -> CollectResult:
+def collect(
+    layout: Layout,
+    *,
+    now_s: float | None = None,
+    default_key: str = "",
+    left: tuple[str, ...] = (),
+) -> CollectResult:
     """Remove unneeded blobs and layers, old partial downloads and abandoned temporary files.
 
     With a `default_key` also the layers of other id maps that no container has: they can be
-    unpacked again.
+    unpacked again. `left` are digests of blobs and layers of an image that has just been removed.
 
     Works on a full disk. Raises StoreUnusable.
     """
@@ -67,6 +67,7 @@ def collect(layout: Layout, *, now_s: float | None = None, default_key: str = ""
                 needs = _find_needs(layout)
                 if needs.is_certain:
                     condemned = _condemned(take_gone(layout)) | _condemned_steps(layout)
+                    condemned |= frozenset(map(_hex, left))
                     blobs, freed_bytes = _remove_blobs(layout, needs, condemned, limit_s)
                     paths = _unneeded_layers(layout, needs, condemned, limit_s)
                     if default_key:
@@ -131,28 +132,6 @@ def _find_needs(layout: Layout) -> _Needs:
         for chain in (*container.chain_ids, *container.image_mounts):
             layers.add((container.map_key, _hex(chain)))
     return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
-
-
-def remove_at_once(layout: Layout, manifest_digest: str) -> None:
-    """Remove an image where a full disk (xfs) lets no file have another name.
-
-    To be held: `images`, exclusively. Its blobs go now; that makes room to write down that its
-    layers may go. Raises StoreUnusable.
-    """
-    try:
-        record = read_entry(layout, manifest_digest)
-        os.unlink(layout.image_record(manifest_digest))
-        if record is None:
-            return
-        condemned = frozenset(map(_hex, all_digests(record)))
-        needs = _find_needs(layout)
-        if needs.is_certain:
-            _remove_blobs(layout, needs, condemned, 0.0)
-        discard_record(layout, record)
-    except DiskFull:
-        return  # its layers go when they are a day old
-    except OSError as error:
-        raise from_os_error(f"remove image {manifest_digest[:19]}", error) from error
 
 
 def remove_published(layout: Layout) -> None:

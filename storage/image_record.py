@@ -75,3 +75,14 @@ class ImageRecord(NamedTuple):
             added_at=text("added_at"),
             view_digest=text("view_digest") or text("manifest_digest"),
         )
+
+
+def all_digests(record: ImageRecord) -> tuple[str, ...]:
+    """Return the digests of every blob that an image needs."""
+    digests = (
+        *record.layer_digests,
+        record.config_digest,
+        record.view_digest,
+        record.manifest_digest,
+    )
+    return tuple(dict.fromkeys(digests))

@@ -22,6 +22,7 @@ from storage.errors import (
 )
 from storage.files import Lock, is_store, read_file, write_file
 from storage.image_record import ImageRecord as ImageRecord
+from storage.image_record import all_digests as all_digests
 from storage.layout import Layout
 from storage.names import (
     delete_name,
@@ -214,10 +215,14 @@ def read_entry(layout: Layout, manifest_digest: str) -> ImageRecord | None:
 
 
 class RemoveResult(NamedTuple):
-    """What `remove_image` did: names that went, and the ids of images that went."""
+    """What `remove_image` did: names that went, and the ids of images that went.
+
+    `left` are digests that the garbage collection has to be told, as a full disk keeps no record.
+    """
 
     untagged: tuple[str, ...]
     deleted: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 def commit_image(
@@ -254,21 +259,10 @@ def record_entry(
         for name in (*names, *(image_names(layout, instead_of) if instead_of else ())):
             set_name(layout, name, record.manifest_digest)
         if instead_of and instead_of != record.manifest_digest:
-            _delete_record(layout, instead_of)
+            from storage.gone import delete_record
+
+            delete_record(layout, instead_of)
         _write_index(layout)
-
-
-def discard_record(layout: Layout, record: ImageRecord) -> None:
-    """Let the garbage collection have what only this image needs; it was never recorded.
-
-    Raises StoreUnusable, DiskFull.
-    """
-    try:
-        write_file(
-            layout.gone_record(record.manifest_digest), json.dumps(record.to_json()).encode()
-        )
-    except OSError as error:
-        raise from_os_error(f"write below {layout.images_dir}", error) from error
 
 
 def tag_image(layout: Layout, text: str, target: str) -> str:
@@ -324,6 +318,8 @@ def remove_image(
     `users` are containers of the image besides those in the store's records. Blobs and layers stay
     until `storage.gc.collect`. Raises ImageNotFound, InUse.
     """
+    from storage.gone import delete_record
+
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
         found = _own(layout, text)
         names = image_names(layout, found.manifest_digest)
@@ -336,9 +332,9 @@ def remove_image(
             return RemoveResult(going, ())
         for name in names:
             delete_name(layout, name)
-        _delete_record(layout, found.manifest_digest)
+        left = delete_record(layout, found.manifest_digest)
         _write_index(layout, removing=True)
-    return RemoveResult(names, (found.image_id,))
+    return RemoveResult(names, (found.image_id,), left)
 
 
 def choose_names(
@@ -398,17 +394,6 @@ def _adopt_image(layout: Layout, record: ImageRecord) -> None:
                     remedy="ask who publishes it, or pull it",
                 )
         record_entry(layout, record._replace(store=""), ())
-
-
-def all_digests(record: ImageRecord) -> tuple[str, ...]:
-    """Return the digests of every blob that an image needs."""
-    digests = (
-        *record.layer_digests,
-        record.config_digest,
-        record.view_digest,
-        record.manifest_digest,
-    )
-    return tuple(dict.fromkeys(digests))
 
 
 def _own(layout: Layout, text: str) -> ImageRecord:
@@ -554,46 +539,18 @@ def own_name(record: ImageRecord, text: str) -> str:
     raise ImageNotFound(f"image {record.image_id[:12]} has no name {text!r}")
 
 
-def _delete_record(layout: Layout, manifest_digest: str) -> None:
-    """Set the record aside: it tells the garbage collection what nothing may need any more."""
-    path = layout.image_record(manifest_digest)
-    try:
-        os.rename(path, layout.gone_record(manifest_digest))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            from storage.gc import remove_at_once
-
-            return remove_at_once(layout, manifest_digest)
-        raise from_os_error(f"remove {path}", error) from error
-
-
 def forget_image(layout: Layout, record: ImageRecord) -> None:
     """Remove an image that has been published to another store; only what it alone needs goes.
 
     Raises StoreUnusable.
     """
+    from storage.gone import delete_record
+
     with Lock(layout.lock("images")), Lock(layout.lock("names")):
         for name in record.names:
             if name_target(layout, name) == record.manifest_digest:
                 delete_name(layout, name)
         if image_names(layout, record.manifest_digest):
             return
-        _delete_record(layout, record.manifest_digest)
+        delete_record(layout, record.manifest_digest)
         _write_index(layout, removing=True)
-
-
-def take_gone(layout: Layout) -> list[ImageRecord]:
-    """Return the records of removed images and forget them; to be held: `images`, exclusively."""
-    records = []
-    for entry in listdir(layout.images_dir):
-        if entry.endswith(".gone"):
-            path = f"{layout.images_dir}/{entry}"
-            try:
-                records.append(ImageRecord.from_json(json.loads(read_file(path)), path))
-            except (OSError, ValueError, InvalidDocument):
-                # Unreadable: what it needed is found by its age, a day later.
-                pass
-            os.unlink(path)
-    return records
