@@ -1,5 +1,6 @@
 """What a shell's completion offers: names of objects, files, choices."""
 
+import os
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
@@ -31,12 +32,28 @@ def offer(
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
     if not objects:
         return []
+    if objects == table.SERVICES:
+        return [CompletionItem(one) for one in _services(ctx) if one.startswith(incomplete)]
     settings = ctx.find_root().params
     try:
         names = set(_names(_open(settings.get("root"), settings.get("runroot")), objects))
     except Exception:  # noqa: BLE001 - an error's text would end up on the command line
         return []
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _services(ctx: "click.Context") -> list[str]:
+    """Return the services of the compose file that the command line means, [] without one."""
+    from rootless.compose.project import load_project
+    from rootless.compose.settings import Options
+
+    given = ctx.parent.params if ctx.parent is not None else {}
+    files = [path for paths in given.get("compose_file") or () for path in paths]
+    options = Options(files=tuple(files), directory=given.get("compose_project_directory") or "")
+    try:
+        return sorted(load_project(options, os.environ, os.getcwd()).every())
+    except Exception:  # noqa: BLE001 - an error's text would end up on the command line
+        return []
 
 
 def _open(root: str | None, runroot: str | None) -> "Host":

@@ -149,7 +149,12 @@ class _Stopping:
         self._stopper = _in_child(
             session,
             lambda: teardown.stop(
-                session.host, self._running(), session.timeout_s(), session.tell, session.at_once
+                session.host,
+                self._running(),
+                session.timeout_s(),
+                session.tell,
+                session.at_once,
+                self._project,
             ),
         )
 

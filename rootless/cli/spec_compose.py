@@ -2,6 +2,7 @@
 done to its containers is in `spec_compose_container`.
 """
 
+from rootless.cli import table
 from rootless.cli.table import (
     COMMAS,
     DIRECTORIES,
@@ -39,7 +40,7 @@ GROUP_OPTIONS = tuple(map(_of_group, (
     flag("all-resources", "Take networks and volumes that no service uses, too"),
 )))  # fmt: skip
 
-SERVICES = Argument("names", 0, UNLIMITED, "[SERVICE...]")
+SERVICES = Argument("names", 0, UNLIMITED, "[SERVICE...]", table.SERVICES)
 TIMEOUT = number("timeout", "Seconds to wait before a stop becomes a kill", short="t",
                  metavar="SECONDS")  # fmt: skip
 _ORPHANS = flag("remove-orphans", "Remove containers of services that the file does not have")

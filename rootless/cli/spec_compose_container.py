@@ -1,9 +1,10 @@
 """compose: what is done to the containers and images of a project that is there."""
 
+from rootless.cli import table
 from rootless.cli.spec_compose import SERVICES, TIMEOUT
 from rootless.cli.table import COMMAS, FILES, UNLIMITED, Argument, Command, flag, many, number, text
 
-_SERVICE = Argument("service", 1, 1, "SERVICE")
+_SERVICE = Argument("service", 1, 1, "SERVICE", table.SERVICES)
 _COMMAND = Argument("command", 0, UNLIMITED, "[COMMAND [ARG...]]")
 _INDEX = number("index", "Number of the container of the service", metavar="N")
 _ENV = many("env", "Set an environment variable", short="e", metavar="NAME=VALUE")
@@ -161,7 +162,7 @@ COMMANDS = (
         "Wait until a container of services ends, and print exit codes",
         "compose_look:wait",
         (flag("down-project", "Take the project down then"),),
-        (Argument("names", 1, UNLIMITED, "SERVICE..."),),
+        (Argument("names", 1, UNLIMITED, "SERVICE...", table.SERVICES),),
         examples=("rpod compose wait job",),
     ),
     Command(

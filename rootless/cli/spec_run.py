@@ -118,6 +118,8 @@ _HEALTH = (
     number("health-retries", "Failures in a row that make it unhealthy (3)"),
     text("health-start-period", "Time after the start in which failures do not count (0s)",
          metavar="DURATION"),
+    text("health-start-interval", "Time between checks in the start period (that of "
+         "--health-interval)", metavar="DURATION"),
     text("health-on-failure", "What happens to an unhealthy container", default="none",
          metavar="ACTION", choices=("none", "kill", "restart", "stop")),
     text("health-startup-cmd", "Command that has to pass before the checks begin",

@@ -21,6 +21,7 @@ VOLUMES = "volumes"
 NETWORKS = "networks"
 SECRETS = "secrets"
 PODS = "pods"
+SERVICES = "services"
 FILES = "files"
 DIRECTORIES = "directories"
 

@@ -5,6 +5,7 @@ import time
 from rootless.compose import identity, replicas, resources
 from rootless.compose.conditions import wait_for, wait_for_dependencies
 from rootless.compose.errors import ComposeError
+from rootless.compose.hooks import run_hooks
 from rootless.compose.identity import Member, members
 from rootless.compose.jobs import Job, run_jobs
 from rootless.container import ending
@@ -229,6 +230,7 @@ def _starting(
             tell("Container", one.name, "Starting")
             replicas.start(host, one.id)
             tell("Container", one.name, "Started")
+            run_hooks(host, one, service, "post_start")
         return None
 
     return work

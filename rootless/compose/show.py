@@ -66,6 +66,11 @@ def _service(service: Part) -> dict[str, object]:
         if "dockerfile_inline" in build:
             del build["dockerfile"]
         raw["build"] = build
+    if "ulimits" in service:
+        raw["ulimits"] = {
+            name: both.raw["soft"] if both.raw["soft"] == both.raw["hard"] else both.raw
+            for name, both in service.part("ulimits").each()
+        }
     if "extra_hosts" in raw:
         hosts = service.part("extra_hosts")
         raw["extra_hosts"] = [f"{name}={one}" for name in hosts for one in hosts.texts(name)]

@@ -2,6 +2,7 @@
 
 from rootless.compose import identity, replicas, resources
 from rootless.compose.errors import ComposeError
+from rootless.compose.hooks import run_hooks
 from rootless.compose.identity import Member, members
 from rootless.compose.jobs import Job, run_jobs
 from rootless.container import ending, networks
@@ -78,15 +79,26 @@ def stop(
     timeout_s: int | None,
     tell: "Tell",
     at_once: int = 0,
+    project: "Project | None" = None,
 ) -> None:
-    """Stop the containers that run, dependents before what they depend on."""
+    """Stop the containers that run, dependents before what they depend on.
+
+    With the project their `pre_stop` hooks run before.
+    """
+    services = project.every() if project is not None else {}
+
+    def stop_one(one: Member) -> None:
+        if one.service in services and one.view.status == "running":
+            run_hooks(host, one, services[one.service], "pre_stop")
+        ending.stop(host, one.id, timeout_s)
+
     running = [one for one in found if one.is_running]
     each(
         host,
         running,
         tell,
         ("Stopping", "Stopped"),
-        lambda one: ending.stop(host, one.id, timeout_s),
+        stop_one,
         at_once,
         dependents_first=True,
     )
@@ -147,7 +159,7 @@ def _down(
         if orphans:
             names = " ".join(one.name for one in orphans)
             host.note(f"found orphan containers ([{names}]) for this project: --remove-orphans")
-    stop(host, found, options.timeout_s, tell, options.at_once)
+    stop(host, found, options.timeout_s, tell, options.at_once, project)
     remove(host, found, tell, volumes=options.volumes, at_once=options.at_once)
     if services:
         return

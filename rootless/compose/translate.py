@@ -72,18 +72,14 @@ def make_request(
         **networks_of(project, service, fields, where, given),
     }
     if domain := fields.text("domainname"):
-        values["sysctl"] = (*_tuple(values["sysctl"]), f"kernel.domainname={domain}")
+        # The kernel's own name of a domain (setdomainname(2)) is the administrator's.
+        values["hostname"] = f"{fields.text('hostname') or service}.{domain}"
     if "stop_grace_period" in fields:
         seconds = parse_duration(fields.text("stop_grace_period")) or 0.0
         values["stop_timeout"] = math.ceil(seconds)
     values |= more
     defaults = ContainerRequest._field_defaults.items()
     return ContainerRequest._make(values.get(field, value) for field, value in defaults)
-
-
-def _tuple(value: object) -> tuple[str, ...]:
-    assert isinstance(value, tuple)
-    return value
 
 
 def _command(fields: Part) -> dict[str, object]:
@@ -176,7 +172,7 @@ def _health(fields: Part, where: str) -> dict[str, object]:
     values: dict[str, object] = {}
     if test:
         values["health_cmd"] = json.dumps(list(test))
-    for key in ("interval", "timeout", "start_period"):
+    for key in ("interval", "timeout", "start_period", "start_interval"):
         if key in health:
             values[f"health_{key}"] = health.text(key)
     retries = health.number("retries")

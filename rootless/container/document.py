@@ -230,6 +230,8 @@ def _healthcheck(health: dict[str, object] | None) -> dict[str, object]:
         value = health.get(key)
         result[name] = int(value * 1e9) if isinstance(value, int | float) else 0
     result["Retries"] = health.get("retries")
+    if isinstance(value := health.get("start_interval_s"), int | float) and value:
+        result["StartInterval"] = int(value * 1e9)
     return {"Healthcheck": result, "HealthcheckOnFailureAction": health.get("on_failure")}
 
 

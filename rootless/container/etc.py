@@ -32,10 +32,10 @@ def hostname_of(runtime_config: dict[str, object]) -> str:
 def check_network_files(request: "ContainerRequest") -> None:
     """Raise InvalidNetwork for a wrong --add-host, --dns, --dns-search or --dns-option."""
     if request.add_host:
-        from slirp.hosts import parse_add_host
+        from slirp.hosts import find_host_address, parse_add_host
 
         for text in request.add_host:
-            parse_add_host(text, "")
+            parse_add_host(text, find_host_address() if "host-gateway" in text else "")
     if request.dns or request.dns_search or request.dns_option:
         _wanted_dns(request)
 

@@ -14,8 +14,8 @@ _NANOSECOND = 1e-9
 # Options that say how to check, and mean nothing when nothing says what to check.
 _DETAILS = (
     "health_interval", "health_timeout", "health_retries", "health_start_period",
-    "health_on_failure", "health_startup_interval", "health_startup_retries",
-    "health_startup_success", "health_startup_timeout",
+    "health_on_failure", "health_start_interval", "health_startup_interval",
+    "health_startup_retries", "health_startup_success", "health_startup_timeout",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def make_health(request: "ContainerRequest", image: "ImageConfig") -> dict[str, 
         "timeout_s": _timeout("timeout", request.health_timeout, base.get("timeout_s")),
         "retries": _count("retries", request.health_retries, base.get("retries")),
         "start_period_s": _period(request.health_start_period, base.get("start_period_s")),
+        "start_interval_s": _start_interval(request, base.get("start_interval_s")),
         "on_failure": _action(request.health_on_failure),
         "log_count": request.health_max_log_count,
         "log_size_bytes": request.health_max_log_size,
@@ -86,6 +87,7 @@ def _from_image(raw: dict[str, object]) -> dict[str, object]:
         ("Interval", "interval_s"),
         ("Timeout", "timeout_s"),
         ("StartPeriod", "start_period_s"),
+        ("StartInterval", "start_interval_s"),
     ):
         value = raw.get(key)
         if isinstance(value, int) and value > 0:
@@ -136,6 +138,12 @@ def _timeout(option: str, text: str | None, default: object) -> float:
 
 def _period(text: str | None, default: object) -> float:
     return _number(default, 0.0) if text is None else _seconds("start-period", text)
+
+
+def _start_interval(request: "ContainerRequest", default: object) -> float:
+    """Return the time between checks in the start period; 0 for that of the others."""
+    text = request.health_start_interval
+    return _number(default, 0.0) if text is None else _seconds("start-interval", text)
 
 
 def _count(option: str, value: int | None, default: object) -> int:

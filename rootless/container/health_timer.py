@@ -32,6 +32,8 @@ class HealthTimer:
         self._view = view
         self._interval_s = _seconds(settings)
         self._startup_s = _seconds(startup) if isinstance(startup, dict) else 0.0
+        self._start_interval_s = _number(settings, "start_interval_s")
+        self._start_end_s = time.monotonic() + _number(settings, "start_period_s")
         self._pid = 0
         self.due_s = time.monotonic() if self._startup_s or self._interval_s else 0.0
 
@@ -63,9 +65,24 @@ class HealthTimer:
         os.close(fd)
         in_startup = os.waitstatus_to_exitcode(status) == IN_STARTUP
         wait_s = self._startup_s if in_startup else self._interval_s
+        if self._start_interval_s and self._is_starting():
+            wait_s = self._start_interval_s
         self.due_s = time.monotonic() + wait_s if wait_s else 0.0
+
+    def _is_starting(self) -> bool:
+        """Whether failures do not count yet, and no check has passed."""
+        from rootless.container.health_state import STARTING, read_health
+
+        if time.monotonic() >= self._start_end_s:
+            return False
+        found = self._view._replace(state=read_state(self._view.paths))
+        return read_health(found).get("Status") == STARTING
 
 
 def _seconds(settings: dict[str, object]) -> float:
-    value = settings.get("interval_s")
+    return _number(settings, "interval_s")
+
+
+def _number(settings: dict[str, object], key: str) -> float:
+    value = settings.get(key)
     return float(value) if isinstance(value, int | float) else 0.0

@@ -77,6 +77,7 @@ class ContainerRequest(NamedTuple):
     health_timeout: str | None = None
     health_retries: int | None = None
     health_start_period: str | None = None
+    health_start_interval: str | None = None
     health_on_failure: str = "none"
     health_startup_cmd: str | None = None
     health_startup_interval: str | None = None

@@ -17,6 +17,7 @@ from rootless.sandbox.process import (
     open_terminal,
     reset_signals,
     set_limits,
+    set_oom_score,
     take_identity,
     use_streams,
     use_terminal,
@@ -40,6 +41,7 @@ def join(
     descriptors of the caller's, from 3 on.
     """
     try:
+        set_oom_score(process)
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
         sc.setns(pidfd, namespaces)
         become_root()

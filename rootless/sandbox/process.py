@@ -136,12 +136,19 @@ def set_limits(process: Process) -> None:
             raise StepError(
                 "raise a ulimit above the hard limit of the caller", str(kind), errno.EPERM
             ) from error
-    if process.oom_score_adj is not None:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, b"%d" % process.oom_score_adj)
-        finally:
-            os.close(fd)
+    set_oom_score(process)
+
+
+def set_oom_score(process: Process) -> None:
+    """Write the score once. proc(5): a process that is not dumpable cannot open its own file."""
+    if process.oom_score_adj is None:
+        return
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"%d" % process.oom_score_adj)
+    finally:
+        os.close(fd)
+    process.oom_score_adj = None
 
 
 def reset_signals() -> None:

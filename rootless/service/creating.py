@@ -150,6 +150,7 @@ def _health(check: Fields) -> dict[str, object]:
         "Interval": "health_interval",
         "Timeout": "health_timeout",
         "StartPeriod": "health_start_period",
+        "StartInterval": "health_start_interval",
     }
     for key, field in names.items():
         if duration_ns := check.number(key):

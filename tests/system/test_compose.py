@@ -320,3 +320,118 @@ services:
     compose("up", "-d")
     assert address("web") == address("beside") != ""
     compose("down", "-t", "0")
+
+
+KEYS = """
+services:
+  all:
+    image: IMAGE
+    command: sleep 1000
+    init: true
+    hostname: inside
+    domainname: example.org
+    user: "1000:1000"
+    working_dir: /srv
+    group_add: [audio]
+    labels: [a=b]
+    read_only: true
+    shm_size: 32m
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true", "seccomp:unconfined"]
+    sysctls: {net.core.somaxconn: 1024}
+    ulimits: {nofile: {soft: 100, hard: 200}}
+    extra_hosts: ["outside=192.0.2.7", "gate:host-gateway"]
+    dns_search: example.com
+    tmpfs: ["/scratch:size=1m"]
+    oom_score_adj: 500
+    stop_grace_period: 500ms
+    logging: {driver: json-file, options: {max-size: 10m}}
+    secrets: [{source: key, target: mine, uid: "1000", mode: 0400}]
+    volumes: ["data:/data:ro", "/own", {type: tmpfs, target: /third, tmpfs: {size: 2m}}]
+    networks: {front: {ipv4_address: 10.177.3.10, aliases: [www], priority: 10}, back: }
+    healthcheck: {test: "true", interval: 1h, start_interval: 300ms, start_period: 1m}
+    post_start: [{command: "sh -c 'echo ran >/data2/hook'"}]
+    pre_stop: [{command: "sh -c 'echo stopping >>/data2/hook'"}]
+    deploy: {restart_policy: {condition: on-failure, max_attempts: 2}}
+  other: {image: IMAGE, command: sleep 1000, init: true, networks: [back]}
+networks:
+  front: {ipam: {config: [{subnet: 10.177.3.0/24}]}, labels: {n: m}}
+  back: {internal: true, name: exactly}
+volumes: {data: {labels: {v: w}}}
+secrets: {key: {file: ./key}}
+"""
+
+
+def test_keys_of_a_service_reach_the_container(compose: Compose, rpod: Command) -> None:
+    compose.write("word\n", "key")
+    compose.write(KEYS.replace('"/own"', '"/own", "./shown:/data2"'))
+    os.makedirs(f"{compose.directory}/shown")
+    os.chmod(f"{compose.directory}/shown", 0o777)
+    compose("up", "-d", "--wait")
+    look = """
+hostname; id; pwd; ulimit -n; cat /run/secrets/mine /proc/sys/net/core/somaxconn
+grep -c example.com /etc/resolv.conf; grep 192.0.2.7 /etc/hosts | tr '\\t' ' '
+grep -cw gate /etc/hosts; cat /proc/1/oom_score_adj; ip -4 addr | grep -c 10.177.3.10/24
+touch /scratch/a /third/b && echo writable; touch /data/a 2>/dev/null || echo read-only
+df -k /dev/shm | tail -1 | tr -s ' ' | cut -d ' ' -f 2; grep -c 'NoNewPrivs:.1' /proc/self/status
+ping -c 1 other 2>/dev/null | grep -c "^PING other"
+"""
+    assert compose("exec", "all", "sh", "-c", look).lines == [
+        "inside.example.org",
+        "uid=1000(alice) gid=1000(alice) groups=29(audio),1000(alice)",
+        "/srv", "100", "word", "1024", "1", "192.0.2.7 outside", "1", "500", "1", "writable",
+        "read-only", "32768", "1", "1",
+    ]  # fmt: skip
+    labels = json.loads(rpod("volume", "inspect", "project_data").out)[0]["Labels"]
+    assert labels["v"] == "w"
+    network = json.loads(rpod("network", "inspect", "exactly").out)[0]
+    assert network["internal"]
+    compose("down", "-v")
+    assert Path(compose.directory, "shown/hook").read_text() == "ran\nstopping\n"
+
+
+def test_external_objects_are_used_and_stay(compose: Compose, rpod: Command) -> None:
+    text = """
+services:
+  a:
+    image: IMAGE
+    command: sleep 1000
+    init: true
+    networks: [theirs]
+    volumes: ["kept:/v"]
+    secrets: [outside]
+networks: {theirs: {external: true}}
+volumes: {kept: {external: true, name: theirs-too}}
+secrets: {outside: {external: true}}
+"""
+    compose.write(text)
+    done = compose("up", "-d", check=False)
+    assert done.code == 1
+    assert "network theirs declared as external, but could not be found" in done.err
+    rpod("network", "create", "theirs")
+    rpod("volume", "create", "theirs-too")
+    rpod("secret", "create", "outside", "-", input=b"word")
+    compose("up", "-d")
+    assert compose("exec", "a", "cat", "/run/secrets/outside").out == "word"
+    compose("down", "-v", "-t", "0")
+    assert "theirs" in rpod("network", "ls", "-q").lines
+    assert rpod("volume", "ls", "-q").lines == ["theirs-too"]
+    assert rpod("secret", "ls", "-q").lines != []
+
+
+def test_profiles_and_several_files(compose: Compose) -> None:
+    compose.write("services: {a: {image: IMAGE, command: sleep 1000, init: true}}")
+    compose.write(
+        "services: {a: {environment: [X=1]},"
+        " tool: {image: IMAGE, command: echo ran, profiles: [t]}}",
+        "compose.override.yaml",
+    )
+    compose("up", "-d")
+    assert set(compose.ids()) == {"project-a-1"}
+    assert compose("exec", "a", "sh", "-c", "echo $X").lines == ["1"]
+    assert compose("run", "--rm", "tool").lines == ["ran"]
+    compose("--profile", "t", "up", "-d")
+    assert set(compose.ids()) == {"project-a-1", "project-tool-1"}
+    assert compose("-f", "compose.yaml", "-p", "other", "config", "--services").lines == ["a"]
+    compose("--profile", "t", "down", "-t", "0")
+    assert compose.ids() == {}

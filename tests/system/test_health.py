@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import Command, is_podman
 
 # podman 4.3 runs checks from timers of a systemd session, which podman-here has not.
 needs_timer = pytest.mark.rpod_only
@@ -39,6 +39,15 @@ def test_failures_do_not_count_in_the_start_period(rpod: Command, image: str) ->
           "--health-retries", "1", "--health-start-period", "1m")  # fmt: skip
     time.sleep(1)
     assert rpod("inspect", "-f", "{{.State.Health.Status}}", "h").out == "starting\n"
+
+
+@needs_timer
+@pytest.mark.skipif(is_podman(), reason="podman 4 has no --health-start-interval")
+def test_start_interval_is_that_of_the_start_period(rpod: Command, image: str) -> None:
+    start(rpod, image, "--health-cmd", "test -e /ready", "--health-interval", "1h",
+          "--health-start-period", "1m", "--health-start-interval", "100ms")  # fmt: skip
+    rpod("exec", "h", "touch", "/ready")
+    rpod("wait", "--condition", "healthy", "h", timeout_s=10)
 
 
 @needs_timer

@@ -200,6 +200,11 @@ def test_oom_score_adj(rpod: Command, image: str) -> None:
     assert lines(rpod, image, "cat /proc/self/oom_score_adj", "--oom-score-adj=500") == ["500"]
 
 
+def test_exec_has_the_oom_score_of_the_container(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "o", "--oom-score-adj=500", "--user=1000", image, "sleep", "1000")
+    assert rpod("exec", "o", "cat", "/proc/self/oom_score_adj").lines == ["500"]
+
+
 def test_default_limits_are_clamped_to_those_of_the_caller(rpod: Command, image: str) -> None:
     own = int(rpod.shell("ulimit -Hn").out)
     assert int(lines(rpod, image, "ulimit -Hn")[0]) == min(own, 1_048_576)

@@ -62,7 +62,8 @@ def stop(invocation: "Invocation") -> int:
 
 def _stop(session: Session) -> int:
     found = _chosen(session)
-    teardown.stop(session.host, found, session.timeout_s(), session.tell, session.at_once)
+    _, project = session.named()
+    teardown.stop(session.host, found, session.timeout_s(), session.tell, session.at_once, project)
     return 0
 
 
