@@ -26,10 +26,14 @@ COMMANDS = (
             many("annotation", "Attach an annotation to the pods", metavar="KEY=VALUE",
                  kind=COMMAS),
             text("authfile", "File with registry credentials", metavar="FILE", objects=FILES),
+            flag("build", "Build images that the context has a directory for, also those that are "
+                 "there; without it those that are not; false: none", default=None),
             text("cert-dir", "Directory with certificates of authorities to trust", metavar="DIR",
                  objects=DIRECTORIES),
             many("configmap", "Take config maps out of another file", metavar="FILE", kind=COMMAS,
                  objects=FILES),
+            text("context-dir", "Directory with a directory for each image to build; by default "
+                 "the one of FILE", metavar="DIR", objects=DIRECTORIES),
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
             flag("down", "Take the pods down instead; as kube down"),
             flag("force", "With --down: remove volumes, too"),
@@ -77,7 +81,7 @@ COMMANDS = (
     ),
     Command(
         "kube generate",
-        "Print a file of Kubernetes that describes a pod, containers or volumes",
+        "Print a file of Kubernetes that describes pods, containers and volumes",
         "kube:generate",
         (
             text("filename", "Write to a file that must not exist", short="f", metavar="FILE",
@@ -87,7 +91,7 @@ COMMANDS = (
             text("type", "What the pod becomes", short="t", default="pod",
                  choices=("pod", "deployment")),
         ),
-        (Argument("names", 1, UNLIMITED, "POD|CONTAINER...|VOLUME", CONTAINERS),),
+        (Argument("names", 1, UNLIMITED, "POD|CONTAINER|VOLUME...", CONTAINERS),),
         aliases=("generate kube",),
         examples=("rpod kube generate app > app.yaml",),
     ),

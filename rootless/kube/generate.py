@@ -89,19 +89,25 @@ def generate(
     host: "Host", names: "Iterable[str]", *, kind: str = "pod", replicas: int = 1,
     service: bool = False,
 ) -> str:  # fmt: skip
-    """Return the documents of a pod, of containers in a pod of their own, or of volumes.
+    """Return the documents of volumes, of pods, and of containers in a pod of their own.
 
     Raises UsageError, NotFound.
     """
-    texts = list(names)
-    claims = _claims(host, texts)
-    if claims:
-        return _write(claims)
-    found = _find(host, texts)
-    pod = _pod(found)
-    documents = [_deployment(pod, found, replicas)] if kind == "deployment" else [pod]
-    if service:
-        documents.insert(0, _service(found))
+    pods: list[_Found] = []
+    containers: list[ContainerView] = []
+    documents: list[Object] = []
+    for text in dict.fromkeys(names):
+        if played := _find_pod(host, text):
+            pods.append(played)
+        elif member := _find_container(host, text):
+            containers.append(member)
+        else:
+            documents.append(_claim(host, text))
+    for found in (*pods, *([_together(containers)] if containers else ())):
+        if service:
+            documents.append(_service(found))
+        pod = _pod(found)
+        documents.append(_deployment(pod, found, replicas) if kind == "deployment" else pod)
     return _write(documents)
 
 
@@ -109,43 +115,23 @@ def _write(documents: list[Object]) -> str:
     return _HEAD + "---\n".join(yaml_text(one) for one in documents)
 
 
-def _claims(host: "Host", texts: list[str]) -> list[Object]:
-    """Return claims when the names are those of volumes, and of nothing else."""
-    result: list[Object] = []
-    for text in texts:
-        if _is_there(host, text):
-            return []
-        try:
-            name = find_volume(host.layout, text).name
-        except NotFound:
-            return []
-        spec = {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-        }
-        metadata = {"name": name}
-        result.append({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata,
-                       "spec": spec})  # fmt: skip
-    return result
-
-
-def _is_there(host: "Host", text: str) -> bool:
-    for find in (lambda: find_view(host, text), lambda: find_container(host.layout, text)):
-        try:
-            find()
-        except NotFound:
-            continue
-        return True
-    return False
-
-
-def _find(host: "Host", texts: list[str]) -> _Found:
+def _claim(host: "Host", text: str) -> Object:
     try:
-        pod = find_view(host, texts[0])
+        name = find_volume(host.layout, text).name
+    except NotFound as error:
+        raise UsageError(
+            f'name or ID "{text}" not found: no such pod, container or volume'
+        ) from error
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+            "spec": spec}  # fmt: skip
+
+
+def _find_pod(host: "Host", text: str) -> _Found | None:
+    try:
+        pod = find_view(host, text)
     except NotFound:
-        return _containers(host, texts)
-    if len(texts) > 1:
-        raise UsageError("kube generate takes one pod, or containers that are in none")
+        return None
     infra = infra_of(pod.record)
     ports = [e for one in pod.members if one.record.is_infra for e in one.record.ports]
     is_host = infra.network == ("host",)
@@ -155,21 +141,21 @@ def _find(host: "Host", texts: list[str]) -> _Found:
     )  # fmt: skip
 
 
-def _containers(host: "Host", texts: list[str]) -> _Found:
-    members = []
-    for text in texts:
-        try:
-            members.append(find_container(host.layout, text))
-        except NotFound as error:
-            raise UsageError(
-                f'name or ID "{text}" not found: no such pod, container or volume'
-            ) from error
-    for one in members:
-        if one.record.pod:
-            raise UsageError(
-                f"container {one.record.name} is associated with pod {one.record.pod}: use"
-                " generate on the pod itself"
-            )
+def _find_container(host: "Host", text: str) -> ContainerView | None:
+    try:
+        found = find_container(host.layout, text)
+    except NotFound:
+        return None
+    if found.record.pod:
+        raise UsageError(
+            f"container {found.record.name} is associated with pod {found.record.pod}: use"
+            " generate on the pod itself"
+        )
+    return found
+
+
+def _together(members: list[ContainerView]) -> _Found:
+    """Describe the pod that containers of no pod would make up."""
     ports = [entry for one in members for entry in one.record.ports]
     name = f"{members[0].record.name}-pod"
     is_host = members[0].record.network == "host"

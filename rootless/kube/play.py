@@ -25,6 +25,8 @@ from storage.volumes import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.host.paths import Host
     from rootless.images import OnEvent
 
@@ -61,9 +63,13 @@ def play(
     config_maps: "list[Document] | None" = None,
     replace: bool = False,
     start: bool = True,
+    build: "Callable[[list[PodPlan]], list[PodPlan]] | None" = None,
     on_event: "OnEvent | None" = None,
 ) -> Played:
     """Make volumes, secrets and pods, and start the pods unless told otherwise.
+
+    `build` gets the plans of the pods before anything is made, and returns them with the images
+    that it has built.
 
     Raises UsageError, NameTaken, and what making and starting containers raises.
     """
@@ -74,6 +80,7 @@ def play(
     fresh = _Fresh(host)
     try:
         plans = [plan_pod(one, sources, options, position=at) for at, one in enumerate(pods)]
+        plans = build(plans) if build is not None else plans
         claims = [one for one in documents if one.kind == "PersistentVolumeClaim"]
         volumes = [fresh.claim(one) for one in claims]
         for plan in plans:

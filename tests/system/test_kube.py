@@ -250,3 +250,72 @@ def test_memory_request_does_not_keep_a_pod_from_running(rpod: Command, image: s
         assert rpod("ps", "--format", "{{.Names}}", "--filter", "name=asks-c").lines == ["asks-c"]
     finally:
         rpod("kube", "down", "-", input=text.encode())
+
+
+BUILT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: built}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: a, image: "NAME", command: [cat, /made]}
+"""
+
+
+@pytest.mark.parametrize("name", ["localhost/own", "own"])
+def test_images_are_built_from_directories_beside_the_file(
+    kube: Command, image: str, account_dir: str, name: str
+) -> None:
+    base = name if is_podman() else "own"
+    text = BUILT.replace("NAME", name)
+    kube.shell(f"mkdir -p {account_dir}/{base}; cat >{account_dir}/pod.yaml <<'A'\n{text}\nA")
+
+    def logs(made: str, *words: str) -> str:
+        file = f"FROM {image}\\nRUN echo {made} >/made\\n"
+        kube.shell(f"printf '{file}' >{account_dir}/{base}/Containerfile")
+        kube("kube", "play", "-q", "--replace", *words, f"{account_dir}/pod.yaml")
+        kube("wait", "built-a")
+        return kube("logs", "built-a").out.strip()
+
+    try:
+        assert logs("first") == "first"
+        assert logs("second") == "first"
+        assert logs("third", "--build") == "third"
+        kube.shell(
+            f"mkdir {account_dir}/elsewhere; mv {account_dir}/{base} {account_dir}/elsewhere"
+        )
+        context = ("--build", "--context-dir", f"{account_dir}/elsewhere")
+        kube.shell(f"mkdir {account_dir}/{base}")
+        kube("kube", "play", "-q", "--replace", *context, f"{account_dir}/pod.yaml")
+    finally:
+        kube("kube", "down", f"{account_dir}/pod.yaml")
+        kube("rmi", "-f", "localhost/own")
+
+
+def test_no_image_is_built_unasked_or_from_elsewhere(kube: Command, account_dir: str) -> None:
+    text = BUILT.replace("NAME", "localhost/../own")
+    kube.shell(f"mkdir {account_dir}/own; cat >{account_dir}/pod.yaml <<'A'\n{text}\nA")
+    kube.shell(f"echo FROM scratch >{account_dir}/own/Containerfile")
+    assert kube("kube", "play", "--build", f"{account_dir}/pod.yaml", check=False).code == 125
+    kube.shell(f"sed -i 's|localhost/../own|localhost/own|' {account_dir}/pod.yaml")
+    done = kube("kube", "play", "--build=false", f"{account_dir}/pod.yaml", check=False)
+    assert done.code == 125 and "STEP" not in done.out
+    done = kube("kube", "play", "--context-dir", "/absent", f"{account_dir}/pod.yaml", check=False)
+    assert done.code == 125
+    assert kube("pod", "ps", "-q").out == ""
+
+
+def test_several_things_are_generated_together(kube: Command, image: str) -> None:
+    for name in ("pod1", "pod2"):
+        kube("pod", "create", "--name", name)
+        kube("create", "--pod", name, "--name", f"{name}-a", image, "true")
+    for name in ("one", "two"):
+        kube("create", "--name", name, image, "true")
+    kube("volume", "create", "kept")
+    text = kube("kube", "generate", "one", "pod1", "kept", "two", "pod2").out
+    kinds = [line.split()[1] for line in text.splitlines() if line.startswith("kind:")]
+    assert kinds == ["PersistentVolumeClaim", "Pod", "Pod", "Pod"]
+    assert text.count("image: ") == 4
+    done = kube("kube", "generate", "one", "pod1-a", check=False)
+    assert done.code == 125 and "use" in done.err

@@ -19,6 +19,7 @@ from rootless.version import VERSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
+    from rootless.host.paths import Host
 
 _VERSION_LABEL = "io.rpod.version"
 _POLICIES = {"true": "always", "false": "missing", "ifmissing": "missing"}
@@ -62,6 +63,23 @@ def build(invocation: "Invocation") -> int:
         if finished.record is not None:
             progress.committed(finished.record, done)
     return 0
+
+
+def run_build(host: "Host", request: BuildRequest, kind: str) -> None:
+    """Build for another command, with the display of this kind."""
+    outputs = check_request(request)
+    progress = make_progress(kind, request)
+    with Workplace(host) as workplace, progress:
+        opened = open_sources(workplace, request)
+        try:
+            with Reporter(quiet=kind == "quiet") as reporter:
+                done = build_image(
+                    workplace, request, opened, progress, reporter, tick_s=progress.tick_s
+                )
+        finally:
+            opened.context.close()
+        pairs = list(zip(done.built, done.base_layers, strict=True))
+        finish(workplace, request, pairs, outputs)
 
 
 def make_progress(kind: str, request: BuildRequest) -> Progress:

@@ -7,8 +7,11 @@ from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.cli.invocation import Invocation
     from rootless.kube.documents import Document
+    from rootless.kube.translate import PodPlan
 
 _LIMIT_BYTES = 4 << 20
 
@@ -69,6 +72,7 @@ def play(invocation: "Invocation") -> int:
             config_maps=[one for one in maps if one.kind == "ConfigMap"],
             replace=invocation.flag("replace"),
             start=invocation.flag("start"),
+            build=_builder(invocation),
             on_event=on_event,
         )
     _section("Volumes:", done.volumes)
@@ -78,6 +82,35 @@ def play(invocation: "Invocation") -> int:
         _section("Container:" if len(pod.container_ids) == 1 else "Containers:", pod.container_ids)
         write("\n")
     return 0
+
+
+def _builder(
+    invocation: "Invocation",
+) -> "Callable[[list[PodPlan]], list[PodPlan]] | None":
+    """Return what builds images from the directories beside the file; None for --build=false."""
+    always = invocation.value("build")
+    if always is False:
+        return None
+    import os
+
+    from rootless.kube.building import build_images
+
+    file = invocation.text("file")
+    context = invocation.text("context_dir")
+    if context and not os.path.isdir(context):
+        raise UsageError(f"--context-dir {context}: not a directory")
+    context = context or (os.path.dirname(os.path.abspath(file)) if file != "-" else os.getcwd())
+
+    def build_one(directory: str, name: str) -> None:
+        from rootless.build.request import BuildRequest
+        from rootless.cli.commands.build import run_build
+
+        kind = "quiet" if invocation.flag("quiet") else "auto"
+        run_build(invocation.host(), BuildRequest(context=directory, tags=(name,)), kind)
+
+    return lambda plans: build_images(
+        invocation.host(), plans, context, build_one, always=always is True
+    )
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
