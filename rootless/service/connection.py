@@ -3,12 +3,13 @@
 import re
 import socket
 import sys
+import time
 
 from rootless.errors import ContainerStateError, RootlessError, UnknownUser, UsageError
 from rootless.service.exchange import API_VERSION, LEAST_API_VERSION, Exchange
 from rootless.service.http import ClientGone, Connection, HttpError, Request, decode_path
 from rootless.service.routes import ROUTES, absent
-from slirp.errors import SlirpError
+from slirp.errors import InvalidNetwork, InvalidPort, SlirpError
 from storage.errors import (
     Ambiguous,
     ImageNotFound,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rootless.service.routes import Route
 
 _IDLE_S = 10.0
+_LINGER_S = 2.0
 _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(/.*)")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "")
 # The status of an answer by the kind of failure; the first that fits.
@@ -45,6 +47,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidArchive, 400),
     (UnknownUser, 400),
     (UsageError, 400),
+    (InvalidPort, 400),
+    (InvalidNetwork, 400),
 )
 
 
@@ -73,10 +77,23 @@ def serve_connection(client: socket.socket, open_host: "Callable[[], Host]") -> 
     except ClientGone:
         return
     finally:
-        try:
-            client.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it has gone already
+        _linger(client)
+
+
+def _linger(client: socket.socket) -> None:
+    """Read for a moment what the client still sends.
+
+    A socket that is closed with something unread takes the answer away from the client again.
+    """
+    last_s = time.monotonic() + _LINGER_S
+    try:
+        client.shutdown(socket.SHUT_WR)
+        while (left_s := last_s - time.monotonic()) > 0:
+            client.settimeout(left_s)
+            if not client.recv(1 << 16):
+                return
+    except OSError:
+        return  # it has gone, or goes on for too long
 
 
 def _check_local(request: Request) -> None:

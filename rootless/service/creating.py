@@ -25,7 +25,6 @@ _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _REFUSED = (
     ("Domainname", "a domain is part of Hostname here"),
     ("HostConfig.Cgroup", "use CgroupParent"),
-    ("HostConfig.Links", "use a network: containers in it find each other by name"),
     ("HostConfig.StorageOpt", "the writable layer has no size of its own"),
     ("HostConfig.DeviceCgroupRules", "a regular user cannot change the rules of devices"),
     ("HostConfig.CpuCount", "only Windows has it"),
@@ -198,6 +197,8 @@ def _security(config: Fields) -> dict[str, object]:
         "device": _devices(config),
         "gpus": _gpus(config),
     }
+    if config.number("ShmSize") < 0:
+        raise HttpError(400, "SHM size can not be less than 0")
     if size := config.number("ShmSize"):
         values["shm_size"] = size
     if score := config.number("OomScoreAdj"):

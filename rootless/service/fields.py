@@ -3,6 +3,17 @@
 from rootless.service.http import HttpError
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a text that the kernel takes: without NUL, and UTF-8 can write it."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Fields:
     """An object at `where`; what is missing or null is the empty value of its type."""
 
@@ -27,8 +38,9 @@ class Fields:
         value = self.raw.get(key)
         if value is None:
             return ""
-        if not isinstance(value, str) or "\0" in value:
+        if not _is_text(value):
             raise self._wrong(key, "a text")
+        assert isinstance(value, str)
         return value
 
     def number(self, key: str) -> int:
@@ -58,19 +70,15 @@ class Fields:
             return ()
         if isinstance(value, str):
             value = [value]
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        if not isinstance(value, list) or not all(_is_text(one) for one in value):
             raise self._wrong(key, "a list of texts")
-        if any("\0" in text for text in value):
-            raise self._wrong(key, "texts without NUL")
         return tuple(value)
 
     def pairs(self, key: str) -> dict[str, str]:
         value = self.raw.get(key)
         if value is None:
             return {}
-        if not isinstance(value, dict):
-            raise self._wrong(key, "an object of texts")
-        if not all(isinstance(text, str) and "\0" not in text for text in value.values()):
+        if not isinstance(value, dict) or not all(map(_is_text, (*value, *value.values()))):
             raise self._wrong(key, "an object of texts")
         return {str(name): str(text) for name, text in value.items()}
 

@@ -1,10 +1,13 @@
 """start, stop, restart, kill, pause, rename, update, resize, remove, prune of containers."""
 
+import socket
+
 from rootless.container import ending
 from rootless.service.exchange import Exchange
 from rootless.service.http import HttpError
 from rootless.service.naming import container_of
 
+_ANSWER_S = 5.0
 RUNNING = ("running", "paused", "stopping")
 
 
@@ -135,6 +138,11 @@ def resize(exchange: Exchange) -> None:
     if found.record.tty:
         connection = connect(found)
         connection.sendall(frames.frame_resize(rows, columns))
+        # Whoever hangs up at once may be taken for gone before what it said is read.
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(_ANSWER_S)
+        while connection.recv(1 << 16):
+            continue
         connection.close()
     exchange.done(200)
 

@@ -1,7 +1,10 @@
 """Network settings of docker's document of a container, as the words of the network options."""
 
+from rootless.container.networks_document import network_settings
 from rootless.service.fields import Fields
 from rootless.service.http import HttpError
+from storage.containers import find_container
+from storage.errors import ContainerNotFound
 from storage.networks import DEFAULT_NAME
 
 TYPE_CHECKING = False
@@ -25,7 +28,42 @@ def network_fields(host: "Host", body: Fields, config: Fields) -> dict[str, obje
         "dns_option": config.texts("DnsOptions"),
         "add_host": config.texts("ExtraHosts"),
     }
+    if links := [*config.texts("Links"), *_links(endpoints)]:
+        values["add_host"] = (*config.texts("ExtraHosts"), *_linked(host, links, values))
     return values
+
+
+def _links(endpoints: Fields) -> list[str]:
+    return [link for name in endpoints.raw for link in endpoints.part(name).texts("Links")]
+
+
+def _linked(host: "Host", links: list[str], values: dict[str, object]) -> list[str]:
+    """Return lines of /etc/hosts for CONTAINER:ALIAS, as docker wrote them before it had DNS.
+
+    Raises HttpError.
+    """
+    networks = values["network"]
+    assert isinstance(networks, tuple)
+    names = {str(text).partition(":")[0] for text in networks}
+    lines = []
+    for link in dict.fromkeys(links):
+        target, _, alias = link.partition(":")
+        alias = alias or target
+        try:
+            found = find_container(host.layout, target.removeprefix("/"))
+        except ContainerNotFound as error:
+            raise HttpError(400, f"could not get container for {target}") from error
+        shown = network_settings(found, host)["Networks"] if found.record.networks else {}
+        assert isinstance(shown, dict)
+        addresses = [one["IPAddress"] for name, one in shown.items() if name in names]
+        if not any(addresses):
+            raise HttpError(
+                400,
+                f"Cannot link to {target}: it does not run in a network of this container;"
+                " in a network containers find each other by name, without links",
+            )
+        lines.append(f"{alias}:{next(filter(None, addresses))}")
+    return lines
 
 
 def _networks(host: "Host", body: Fields, mode: str, endpoints: Fields) -> tuple[str, ...]:
@@ -55,8 +93,6 @@ def _network(name: str, endpoint: Fields, own_mac: str) -> str:
         raise HttpError(400, f"network {name!r:.80}: no such name can be")
     if name in ("bridge", "default"):
         name = DEFAULT_NAME
-    if endpoint.texts("Links"):
-        raise HttpError(501, f"{endpoint.where}.Links: containers find each other by name")
     addresses = endpoint.part("IPAMConfig")
     words = [f"alias={alias}" for alias in endpoint.texts("Aliases")]
     for key, value in (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST_CONNECTIONS = 256
-_BACKLOG = 64
+_BACKLOG = 1024
 _PATH_LIMIT = 4096
 # Of the service alone: a container must not take them for its own.
 _OWN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET")

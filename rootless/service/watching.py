@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 _INTERVAL_S = 1.0
+_DAY_S = 86400.0
 # podman's words in the log, and docker's for the same.
 _ACTIONS = {"died": "die", "remove": "destroy", "exec": "exec_start", "exec_died": "exec_die"}
 # Steps that docker does not tell of.
@@ -63,7 +64,7 @@ def events(exchange: Exchange) -> None:
             poll.register(reader, select.POLLIN)
             poll.register(exchange.connection, 0)
             while True:
-                ready = dict(poll.poll((until - time.time() + 1) * 1000 if until else None))
+                ready = dict(poll.poll(_left_ms(until)))
                 if reader in ready:
                     data = os.read(reader, 1 << 16)
                     if not data:
@@ -71,11 +72,18 @@ def events(exchange: Exchange) -> None:
                     stream.write(data)
                 elif ready:
                     stream.check()
-                elif until is not None:
+                elif until is not None and time.time() > until:
                     break  # nothing more can come
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+def _left_ms(until: float | None) -> float | None:
+    """Return how long to wait for an event, and a second for it to be written."""
+    if until is None:
+        return None
+    return min(max(until - time.time() + 1, 1), _DAY_S) * 1000
 
 
 def _write_events(found: "Iterator[Event]", pairs: list[tuple[str, str]], writer: int) -> None:

@@ -157,7 +157,7 @@ def test_what_cannot_be_answered_says_why(
         ({"Cmd": 7}, 400, "Cmd"),
         ({"HostConfig": {"Memory": "much"}}, 400, "HostConfig.Memory"),
         ({"HostConfig": {"Binds": ["../etc:/x"]}}, 400, "volume"),
-        ({"HostConfig": {"Links": ["a:b"]}}, 501, "network"),
+        ({"HostConfig": {"Links": ["a:b"]}}, 400, "could not get container for a"),
         ({"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/nosuch", "Target": "/x"}]}}, 400,
          "does not exist"),
         ({"HostConfig": {"SecurityOpt": ["seccomp=/etc/shadow"]}}, 400, "profile"),
@@ -318,3 +318,26 @@ def test_tcp_is_for_the_owner_and_for_no_web_page(rpod: Command, account: Accoun
     finally:
         process.terminate()
         process.communicate()
+
+
+def _activate(path: str, argv: list[str], environment: dict[str, str]) -> tuple[bytes, int]:
+    """Do what systemd does: listen, start the service with the socket when somebody connects."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(listener.fileno(), 3)
+            own = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+            os.execve(argv[0], argv, {**environment, **own})
+    received = exchange_bytes(path, b"GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
+    return received, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_socket_of_systemd_is_used_and_left(rpod: Command, account_dir: str) -> None:
+    argv = [*rpod.prefix, "system", "service", "--time", "1"]
+    path = f"{account_dir}/s"
+    received, code = run_as(rpod.account, 30, _activate, path, argv, rpod.environment)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert code == 0
+    assert os.path.exists(path), "it is systemd's"

@@ -307,3 +307,68 @@ def _events(url: str, image: str, since: float) -> list[object]:
 def test_events_stats_and_space_are_told(service: Service, image: str) -> None:
     found = service.as_account(_events, service.url, image, time.time())
     assert found == [["create", "start", "die", "destroy"], "3", 1, True]
+
+
+# --- clients that go away
+
+
+def _terminal(url: str, image: str) -> list[object]:
+    with client_of(url) as client:
+        box = client.containers.create(image, ["sh", "-c", "read line; stty size; echo $line"],
+                                       tty=True, stdin_open=True)  # fmt: skip
+        stream = box.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+        box.start()
+        box.resize(31, 77)
+        stream._sock.sendall(b"word\n")
+        received = b""
+        while part := stream._sock.recv(4096):
+            received += part
+        stream.close()
+        return [received, box.wait()["StatusCode"]]
+
+
+def test_terminal_is_resized_and_typed_to(service: Service, image: str) -> None:
+    received, code = service.as_account(_terminal, service.url, image)
+    assert received == b"word\r\n31 77\r\nword\r\n"
+    assert code == 0
+
+
+def _attach_and_die(url: str, image: str) -> None:
+    with client_of(url) as client:
+        box = client.containers.run(image, ["sh", "-c", "while :; do echo x; done"], name="box",
+                                    detach=True)  # fmt: skip
+        stream = box.attach_socket(params={"stdout": 1, "stream": 1})
+        stream._sock.recv(100)
+        stream._sock.close()
+        box.logs(stream=True, follow=True).close()
+        ident = client.api.exec_create(box.id, ["sh", "-c", "sleep 0.3; echo done > /tmp/done"])
+        started = client.api.exec_start(ident["Id"], socket=True)
+        started._sock.close()
+
+
+def test_container_and_exec_outlive_their_clients(
+    service: Service, rpod: Command, image: str
+) -> None:
+    service.as_account(_attach_and_die, service.url, image)
+    deadline_s = time.monotonic() + 10
+    while rpod("exec", "box", "cat", "/tmp/done", check=False).out != "done\n":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert rpod("inspect", "-f", "{{.State.Status}}", "box").out == "running\n"
+
+
+def _break_off(path: str, head: bytes, data: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(path)
+        client.sendall(head + data)
+
+
+def test_uploads_that_break_off_leave_nothing(service: Service, rpod: Command, image: str) -> None:
+    archive = tar_of(Containerfile=f"FROM {image}\nRUN touch /ran\n".encode(), rest=b"x" * 9999)
+    before = rpod("images", "-aq").lines
+    for path in ("/build?t=localhost/half", "/images/load", "/images/create?fromSrc=-&repo=half"):
+        head = f"POST {path} HTTP/1.1\r\nContent-Length: {len(archive)}\r\n\r\n".encode()
+        service.as_account(_break_off, service.path, head, archive[:9000])
+    assert service.ask("GET", "/_ping").status == 200
+    time.sleep(0.5)
+    assert rpod("images", "-aq").lines == before
