@@ -3,6 +3,7 @@
 import os
 
 from rootless.container.request import ContainerRequest
+from rootless.container.tmpfs_words import PROPAGATION, TMPFS_FLAGS, tmpfs_options
 from rootless.errors import MountSourceMissing, UsageError, of_option
 from storage.record import NamedTuple
 
@@ -14,31 +15,17 @@ BIND, VOLUME, TMPFS, RAMFS, DEVPTS = "bind", "volume", "tmpfs", "ramfs", "devpts
 IMAGE = "image"
 _KERNEL = (TMPFS, RAMFS, DEVPTS)
 
-_PROPAGATION = (
-    "private",
-    "rprivate",
-    "slave",
-    "rslave",
-    "shared",
-    "rshared",
-    "unbindable",
-    "runbindable",
-)
 _BIND_OPTIONS = (
     "ro", "rw", "rro", "bind", "rbind", "nosuid", "suid", "nodev", "dev", "noexec", "exec",
-    "noatime", "strictatime", "nodiratime", "optional", *_PROPAGATION,
+    "noatime", "strictatime", "nodiratime", "optional", *PROPAGATION,
 )  # fmt: skip
 # Without SELinux these two ask for nothing.
 _SELINUX = ("z", "Z")
-_TMPFS_DEFAULTS = ("rw", "rprivate", "nosuid", "noexec", "nodev", "tmpcopyup")
-_TMPFS_FLAGS = (
-    "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "tmpcopyup",
-    "notmpcopyup", *_PROPAGATION,
+# One of each line at most.
+_ONE_OF = (
+    ("ro", "rw", "rro"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"),
+    ("copy", "nocopy"), ("bind", "rbind"), ("tmpcopyup", "notmpcopyup"), _SELINUX, PROPAGATION,
 )  # fmt: skip
-_OPPOSITES = {
-    "suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro", "notmpcopyup": "tmpcopyup",
-    "ro": "rw",
-}  # fmt: skip
 
 
 class UserMount(NamedTuple):
@@ -71,6 +58,7 @@ def parse_volume(text: str, cwd: str) -> UserMount:
     source = fields[0] if len(fields) > 1 else ""
     target = _check_target(fields[1] if len(fields) > 1 else fields[0], text)
     options = fields[2].split(",") if len(fields) == 3 else []
+    _check_conflicts(options, text)
     chown, overlay = "U" in options, "O" in options
     places = [word for word in options if overlay and word.startswith(("upperdir=", "workdir="))]
     options = [word for word in options if word not in ("U", "O", *places)]
@@ -85,6 +73,24 @@ def parse_volume(text: str, cwd: str) -> UserMount:
 
     own = overlay_places(mount.options, places, text)
     return mount._replace(overlay=True, copy_up=False, places=own)
+
+
+def _check_conflicts(options: "Iterable[str]", text: str) -> None:
+    """Refuse options that contradict each other. Raises UsageError."""
+    given = set(options)
+    if len(given) < 2:
+        return
+    names = [word.partition("=")[0] for word in given if "=" in word]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f'invalid mount "{text}": {name}= more than once')
+    for words in _ONE_OF:
+        both = [word for word in words if word in given]
+        if len(both) > 1:
+            raise UsageError(
+                f'invalid mount "{text}": {" and ".join(both)} do not go together',
+                remedy="leave one out",
+            )
 
 
 def _volume(source: str, target: str, options: list[str], text: str) -> UserMount:
@@ -130,7 +136,7 @@ def _bind(options: "Iterable[str]", text: str) -> tuple[str, ...]:
             )
     if not any(word in ("bind", "rbind") for word in chosen):
         chosen.append("rbind")
-    if not any(word in _PROPAGATION for word in chosen):
+    if not any(word in PROPAGATION for word in chosen):
         chosen.append("rprivate")
     if "ro" not in chosen and "rro" not in chosen and "rw" not in chosen:
         chosen.append("rw")
@@ -139,34 +145,10 @@ def _bind(options: "Iterable[str]", text: str) -> tuple[str, ...]:
 
 def parse_tmpfs(text: str) -> UserMount:
     """Read `--tmpfs TARGET[:OPTIONS]`. Raises UsageError."""
-    target, _, options = text.partition(":")
-    return UserMount(
-        TMPFS,
-        "",
-        _check_target(target, text),
-        tmpfs_options(options.split(",") if options else [], text),
-    )
-
-
-def tmpfs_options(options: "Iterable[str]", text: str) -> tuple[str, ...]:
-    """Return the options of a tmpfs, the defaults among them. Raises UsageError."""
-    chosen = list(_TMPFS_DEFAULTS)
-    for word in options:
-        name, separator, value = word.partition("=")
-        if separator:
-            if name not in ("size", "mode", "nr_inodes", "uid", "gid") or not value:
-                raise UsageError(f'invalid tmpfs "{text}": unknown option "{word}"')
-            chosen.append(word)
-            continue
-        if word not in _TMPFS_FLAGS:
-            raise UsageError(f'invalid tmpfs "{text}": unknown option "{word}"')
-        opposite = _OPPOSITES.get(word)
-        chosen = [kept for kept in chosen if kept not in (opposite, word)]
-        chosen.append(word)
-    if not any(word.startswith("mode=") for word in chosen):
-        # Whoever the container runs as may use it, as with podman and docker.
-        chosen.append("mode=1777")
-    return tuple(chosen)
+    target, _, words = text.partition(":")
+    options = words.split(",") if words else []
+    _check_conflicts(options, text)
+    return UserMount(TMPFS, "", _check_target(target, text), tmpfs_options(options, text))
 
 
 _MOUNT_KEYS = {
@@ -209,6 +191,7 @@ def parse_mount(text: str, cwd: str) -> UserMount:
         elif (option := _mount_option(key, value)) is not None:
             options.append(option)
     kind, source = fields["type"], fields["source"]
+    _check_conflicts(options, text)
     chown = any(word in _CHOWN for word in options)
     options = [word for word in options if word not in (*_CHOWN, "U=false", "chown=false")]
     target = _check_target(fields["target"], text)
@@ -220,12 +203,11 @@ def parse_mount(text: str, cwd: str) -> UserMount:
     options, subpath = _without_subpath(options, text)
     if subpath and kind not in (BIND, VOLUME):
         raise UsageError(f'invalid mount "{text}": subpath is for bind, volume and image')
-    if kind == RAMFS:
-        return UserMount(RAMFS, "", target, _ramfs(options, text))
-    if kind == DEVPTS:
-        return UserMount(DEVPTS, "", target, _devpts(options, text))
-    if kind == TMPFS:
-        return UserMount(TMPFS, "", target, tmpfs_options(options, text))
+    if kind in _KERNEL:
+        if source:
+            raise UsageError(f'invalid mount "{text}": type={kind} has no src=')
+        read = {RAMFS: _ramfs, DEVPTS: _devpts, TMPFS: tmpfs_options}[kind]
+        return UserMount(kind, "", target, read(options, text))
     if kind == BIND:
         if not source:
             raise UsageError(f'invalid mount "{text}": type=bind needs src=')
@@ -257,7 +239,7 @@ _CHOWN = ("U", "U=true", "chown", "chown=true")
 def _ramfs(options: "Iterable[str]", text: str) -> tuple[str, ...]:
     chosen = ["nosuid", "nodev"]
     for word in options:
-        if word not in _TMPFS_FLAGS and not word.startswith("mode="):
+        if word not in TMPFS_FLAGS and not word.startswith("mode="):
             raise UsageError(f'invalid mount "{text}": unknown option "{word}" for ramfs')
         chosen.append(word)
     return tuple(chosen)
@@ -393,6 +375,6 @@ def to_record(mount: UserMount, source: str, name: str) -> dict[str, object]:
         "Mode": "",
         "Options": [o for o in mount.options if o not in ("rw", "ro", "rprivate", "tmpcopyup")],
         "RW": "ro" not in mount.options and "rro" not in mount.options,
-        "Propagation": next((o for o in mount.options if o in _PROPAGATION), ""),
+        "Propagation": next((o for o in mount.options if o in PROPAGATION), ""),
     }
     return record

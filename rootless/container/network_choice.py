@@ -77,10 +77,8 @@ def published_ports(
             remedy="publish them with the container, or the pod, that owns the network",
         )
     if mode == "none":
-        raise UsageError(
-            "publish ports: a container with --network=none has no network",
-            remedy="leave -p out, or use --network=slirp4netns",
-        )
+        host.note("-p is left out: a container with --network=none has no network")
+        return ()
     mappings = parse_publish_all(request.publish)
     if request.publish_all:
         mappings += publish_exposed((*config.exposed_ports, *request.expose), mappings)

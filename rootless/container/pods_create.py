@@ -161,6 +161,10 @@ def parse_share(request: PodRequest) -> tuple[str, ...]:
                 f"invalid kernel namespace to share: {word}. Options are: cgroup, ipc, net, pid,"
                 " uts or none"
             )
+    if request.infra_request.publish and "none" in request.infra_request.network:
+        raise UsageError(
+            "publish ports: a pod with --network=none has no network", remedy="leave -p out"
+        )
     if request.infra:
         return tuple(dict.fromkeys(_KINDS[word] for word in words if _KINDS[word]))
     if text not in (None, "", "none"):

@@ -1,6 +1,7 @@
 """Volumes made with options: a directory of the host, or memory."""
 
-from rootless.container.mounts import TMPFS, UserMount, tmpfs_options
+from rootless.container.mounts import TMPFS, UserMount
+from rootless.container.tmpfs_words import tmpfs_options
 from storage.volumes import VolumeRecord
 
 

@@ -52,7 +52,8 @@ def test_volume_as_typed(text: str, expected: UserMount) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ":", "a:", ":/b", "/a:b", "/a:/", "/a:/..", "/a:/b:bogus", "/a:/b:ro:x", "/a:/b:", "b",
-     "/a:/b:ro,", "/a:/b:uid=5"],
+     "/a:/b:ro,", "/a:/b:uid=5", "/a:/b:ro,rw", "/a:/b:z,Z", "/a:/b:exec,noexec",
+     "/a:/b:slave,shared", "v:/b:copy,nocopy"],
 )  # fmt: skip
 def test_wrong_volumes_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError, match="invalid"):
@@ -95,7 +96,10 @@ def test_mount_as_typed(
     "text",
     ["", "type=bind", "type=bind,dst=/b", "type=bind,src=/a", "type=bogus,dst=/b", "dst=b",
      "type=bind,src=/a,dst=/", "type=bind,src=/a,dst=/b,bogus", "type=tmpfs,dst=/b,bogus=1",
-     "type=bind,src=/a,dst=/b,ro=maybe=x,uid=1", "type=bind,src=/a,dst=/b,bind-propagation=odd"],
+     "type=bind,src=/a,dst=/b,ro=maybe=x,uid=1", "type=bind,src=/a,dst=/b,bind-propagation=odd",
+     "type=bind,src=/a,dst=/b,ro,rw", "type=tmpfs,src=/a,dst=/b",
+     "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-size=2m", "type=tmpfs,dst=/b,tmpfs-mode=999",
+     "type=tmpfs,dst=/b,tmpfs-size=big"],
 )  # fmt: skip
 def test_wrong_mounts_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError, match="invalid"):
@@ -108,7 +112,7 @@ def test_wrong_mounts_are_usage_errors(text: str) -> None:
         ("/t", {"rw", "nosuid", "noexec", "nodev", "tmpcopyup", "mode=1777"}, set()),
         ("/t:exec,size=5m", {"exec", "size=5m"}, {"noexec"}),
         ("/t:ro", {"ro"}, {"rw"}),
-        ("/t:ro,rw", {"rw"}, {"ro"}),
+        ("/t:size=50%,nr_inodes=10k,mode=0755", {"size=50%", "nr_inodes=10k"}, set()),
         ("/t:mode=700", {"mode=700"}, {"mode=1777"}),
         ("/t:suid,dev,notmpcopyup", {"suid", "dev", "notmpcopyup"},
          {"nosuid", "nodev", "tmpcopyup"}),
@@ -122,7 +126,8 @@ def test_tmpfs_as_typed(text: str, has: set[str], lacks: set[str]) -> None:
     assert not lacks & set(found.options)
 
 
-@pytest.mark.parametrize("text", ["", "t", "/", "/t:bogus", "/t:size=", "/t:size", "/t:data=x"])
+@pytest.mark.parametrize("text", ["", "t", "/", "/t:bogus", "/t:size=", "/t:size", "/t:data=x",
+                                  "/t:ro,rw"])  # fmt: skip
 def test_wrong_tmpfs_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError, match="invalid"):
         parse_tmpfs(text)
