@@ -244,6 +244,9 @@ class Group:
         name = "container" if place.manager == "systemd" else f"rpod-{self.view.record.id}"
         leaf = f"{parent}/{name}"
         if os.path.isdir(leaf):
+            from rootless.container.cgroup_use import clear
+
+            clear(leaf, self.view.record)
             cgroup.remove(leaf)
         os.mkdir(leaf)
         if place.manager == "systemd":

@@ -216,6 +216,8 @@ class _ExecSession:
         ours, theirs = Channel.pair()
         helper = os.fork()
         if helper == 0:
+            # The end of the wire has to be seen within when this process ends, or gives up.
+            ours.close()
             # What is typed at the caller's terminal is for the process, not for this one.
             os.setsid()
             if request.detach and os.fork():

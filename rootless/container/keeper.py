@@ -72,7 +72,7 @@ def keep(
     if state.cgroup:
         from rootless.container.cgroup_use import leave
 
-        state = state._replace(oom_killed=leave(state.cgroup))
+        state = state._replace(oom_killed=leave(state.cgroup, record))
         if state.oom_killed:
             event_log.container_event(run_root, "oom", record=record)
     try:

@@ -4,6 +4,7 @@ import os
 
 from rootless.container.running import Container
 from rootless.linux import syscalls
+from rootless.linux.userns import to_host
 from rootless.sandbox import child
 from storage.containers import ContainerView
 from storage.files import read_file
@@ -54,6 +55,8 @@ def begin_cgroup(
     group = Group(host, view, raw)
     # Helpers of networks are started before the child, and must not end with the caller's session.
     group.begin(at_once=view.record.network == "bridge")
+    if (group.directory or group.is_late) and group.mode != "disabled":
+        plan.owns_cgroup = _divides_as_another(raw)
     if group.directory or group.is_late:
         plan.late_flags = plan.clone_flags & syscalls.CLONE_NEWCGROUP
         plan.clone_flags &= ~syscalls.CLONE_NEWCGROUP
@@ -75,6 +78,24 @@ def enter_cgroup(group: "Group | None", container: Container) -> None:
     container.cgroup = group.directory
     if group.note:
         container.notes.append(group.note)
+
+
+def _divides_as_another(raw: dict[str, object]) -> bool:
+    """Whether the container divides its cgroup (systemd does) and its root is not the caller."""
+    annotations, linux = raw.get("annotations"), raw.get("linux")
+    if not isinstance(annotations, dict) or not isinstance(linux, dict):
+        return False
+    if "dev.rpod.systemd" not in annotations:
+        return False
+    for kind, own in (("uid", os.getuid()), ("gid", os.getgid())):
+        ranges = tuple(
+            (one["containerID"], one["hostID"], one["size"]) for one in linux[f"{kind}Mappings"]
+        )
+        if to_host(ranges, 0) in (None, own):
+            return False
+        if not any(first <= own < first + count for _, first, count in ranges):
+            return False  # chown(2) is for owners that the namespace has
+    return True
 
 
 def _set_affinity(raw: dict[str, object], pid: int) -> None:

@@ -20,10 +20,14 @@ def remove_container(host: Host, record: ContainerRecord, *, volumes: bool = Tru
     """Remove an ended container, whoever owns the files in it, and its anonymous volumes."""
     paths = host.layout.container(record.id)
     cgroup = read_state(paths).cgroup
-    if cgroup and os.path.isdir(cgroup) and not cgroup.endswith(".scope/container"):
+    if cgroup and os.path.isdir(cgroup):
         from rootless.container.cgroup_use import leave
+        from rootless.linux.cgroup import remove as remove_cgroup
 
-        leave(cgroup)  # its monitor was killed
+        leave(cgroup, record)  # its monitor was killed
+        parent, _, name = cgroup.rpartition("/")
+        if name == "container" and os.path.isdir(cgroup):
+            remove_cgroup(parent)
     if os.path.exists(paths.mounted):
         from rootless.container.mounted import let_go
 

@@ -64,9 +64,20 @@ def _problem(host: "Host", request: "ContainerRequest") -> LimitError | UsageErr
             "systemd needs a cgroup of its own, and none is delegated to you",
             remedy="loginctl enable-linger gives a manager that makes one; see rpod doctor",
         )
-    if request.userns not in ("host", "") or request.cgroupns == "host":
+    kept = request.userns.partition(":")[0] == "keep-id"
+    if kept and host.id_maps().is_single:
+        return UsageError(
+            "systemd has to be root, and with a single id --userns=keep-id has none",
+            remedy="leave --userns out, or get subordinate ids; see rpod doctor",
+        )
+    if (request.userns not in ("host", "") and not kept) or request.cgroupns == "host":
         return UsageError(
             "systemd has to be root of its cgroup, which is yours",
-            remedy="leave --userns and --cgroupns out",
+            remedy="leave --userns and --cgroupns out, or use --userns=keep-id",
+        )
+    if kept and (request.user or "").partition(":")[0] not in ("0", "root"):
+        return UsageError(
+            "systemd has to be root, and with --userns=keep-id the command is you",
+            remedy="add --user=root",
         )
     return None

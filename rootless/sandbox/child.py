@@ -47,6 +47,7 @@ class Plan:
         "late_flags",
         "listen_fds",
         "operations",
+        "owns_cgroup",
         "process",
         "root",
         "streams",
@@ -65,6 +66,7 @@ class Plan:
         self.keyring = ""
         self.late_flags = 0
         self.listen_fds = 0
+        self.owns_cgroup = False
         self.streams = (0, 1, 2)
         self.streams_are_callers = False
 
@@ -102,6 +104,10 @@ def _build(plan: Plan, channel: Channel) -> None:
     # The container dies with its monitor: without one nobody would keep its log and its end.
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     channel.expect(b"m")
+    if plan.owns_cgroup:
+        from rootless.sandbox.own_cgroup import give_to_root
+
+        give_to_root()
     if plan.late_flags:
         # By now this process is in the cgroup that becomes the root of the namespace.
         sc.unshare(plan.late_flags)

@@ -44,7 +44,6 @@ def join(
         set_oom_score(process)
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
         sc.setns(pidfd, namespaces)
-        become_root()
         os.chdir("/")
         pid = os.fork()
         if pid == 0:
@@ -72,8 +71,10 @@ def _become(
     """Become the program. Never returns."""
     try:
         os.setsid()
-        # Until now the caller moves this process into the container's cgroup.
+        # Until now the caller moves this process into the container's cgroup, or asks systemd to,
+        # which does it for processes that have the caller's id.
         channel.expect(b"x")
+        become_root()
         if process.terminal:
             master, terminal = open_terminal(*console_size)
             channel.send(b"t", master)

@@ -1,5 +1,6 @@
 """Containers whose files are damaged: the others go on, and they can be removed."""
 
+import json
 import os
 from collections.abc import Callable
 
@@ -59,3 +60,18 @@ def test_damaged_container_is_told_and_removed(
     assert "Errno" not in done.err
     assert done.code == 0 or name in done.err
     rpod("rm", "bad")
+
+
+@pytest.mark.rpod_only
+def test_exec_that_cannot_enter_the_cgroup_ends(rpod: Command, image: str) -> None:
+    """What waited within, for the end of an order that does not come, is gone with the command."""
+    rpod("run", "-d", "--name", "box", image, "sleep", "100")
+    path = directory_of(rpod, "box") + "/state.json"
+    with open(path, encoding="utf-8") as file:
+        state = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**state, "cgroup": "/sys/fs/cgroup/gone"}, file)
+    done = rpod("exec", "box", "true", check=False, timeout_s=20)
+    assert done.code == 125
+    assert "enter the cgroup /sys/fs/cgroup/gone" in done.err, done.told
+    assert len(rpod("top", "box", "pid").lines) == 2
