@@ -33,7 +33,9 @@ def account_files(
     if user.gid != 0 and all(gid != user.gid for _, gid, _ in parse_group(group)):
         files["group"] = group = _with_line(group, _group_line(user, name, request))
     space = around.namespace
-    if space.mode == "keep-id" and not is_caller and not _is_known(passwd, space.own_uid):
+    if space.own_uid is None or space.mode != "keep-id" or is_caller:
+        pass
+    elif not _is_known(passwd, space.own_uid):
         # `--user=root`: the caller is there all the same, for exec and the files bound in.
         line = f"{caller}:*:{space.own_uid}:{space.own_gid}:container user:/:/bin/sh"
         files["passwd"] = passwd = _with_line(passwd, line)
