@@ -16,7 +16,7 @@ from rootless.linux.userns import IdMaps, apply_maps, no_namespace_error
 from rootless.sandbox.channel import Channel
 from slirp.masquerade import masquerade
 from slirp.model import SlirpOptions
-from slirp.netlink import IPV4_FORWARDING, IPV4_PROXY_ARP, Netlink
+from slirp.netlink import IPV4_FORWARDING, IPV4_PROXY_ARP, IPV4_RP_FILTER, Netlink
 from slirp.network_address import parse_address, parse_subnet
 from storage.networks import NetworkRecord
 
@@ -187,6 +187,8 @@ def _make_bridge(record: NetworkRecord) -> None:
         for entry in record.subnets:
             subnet = parse_subnet(entry["subnet"])
             netlink.add_address(bridge, parse_address(entry["gateway"]), subnet)
+        # Forged senders of elsewhere end here: nobody is to answer them.
+        netlink.configure_ipv4(bridge, {IPV4_RP_FILTER: 1})
         netlink.bring_up(bridge)
         if record.internal:
             return

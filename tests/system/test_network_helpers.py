@@ -136,9 +136,10 @@ def send_frames(frames: list[bytes]) -> Callable[[Callable[[], None]], None]:
     return body
 
 
-def udp_frame(gateway: bytes, own: bytes, source: str, target: str, port: int) -> bytes:
-    """Return Ethernet, IPv4 and UDP (RFC 894, 791, 768) around the word "hostile"."""
-    data = b"hostile"
+def udp_frame(
+    gateway: bytes, own: bytes, source: str, target: str, port: int, data: bytes = b"hostile"
+) -> bytes:
+    """Return Ethernet, IPv4 and UDP (RFC 894, 791, 768) around some bytes."""
     udp = struct.pack("!HHHH", 999, port, 8 + len(data), 0) + data
     ends = socket.inet_aton(source) + socket.inet_aton(target)
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + ends
@@ -246,6 +247,40 @@ def test_flood_and_nonsense_for_the_name_server_are_survived(net: Command, image
     assert resolve(net, "a", "bad") == address(net, "bad")
     assert rss_mib(helper) < 30
     assert used_s < 2.0, "the flood takes the processor"
+
+
+def forge(gateway: bytes, own: bytes, where: str) -> Callable[[Callable[[], None]], None]:
+    """Return a body that asks a name server in the names of others, each another one."""
+    question = b"\1\2\1\0\0\1\0\0\0\0\0\0\7example\3org\0\0\1\0\1"
+    senders = [f"198.51.{number >> 8 & 255}.{number & 255}" for number in range(6000)]
+    frames = [udp_frame(gateway, own, one, where, 53, question) for one in senders]
+
+    def body(ready: Callable[[], None]) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind(("eth0", 0))
+            ready()
+            while True:
+                for frame in frames:
+                    sock.send(frame)
+
+    return body
+
+
+def test_forged_senders_cost_the_name_server_nothing(net: Command, image: str) -> None:
+    net("network", "create", "--subnet", "10.77.0.0/24", "app")
+    start(net, image, "a", "--network", "app")
+    start(net, image, "bad", "--network", "app", "--cap-add=NET_RAW")
+    net("exec", "bad", "ping", "-c", "1", "10.77.0.1")
+    (line,) = (x for x in net("exec", "bad", "cat", "/proc/net/arp").lines if "10.77.0.1 " in x)
+    gateway = bytes.fromhex(line.split()[3].replace(":", ""))
+    link = net("exec", "bad", "cat", "/sys/class/net/eth0/address").out.strip()
+    (helper,) = helpers(net)
+    before_s = cpu_s(helper)
+    with inside(net, "bad", forge(gateway, bytes.fromhex(link.replace(":", "")), "10.77.0.1")):
+        for _ in range(3):
+            assert resolve(net, "a", "bad") == address(net, "bad")
+            time.sleep(0.3)
+    assert cpu_s(helper) - before_s < 0.2
 
 
 def cpu_s(pid: int) -> float:
