@@ -267,6 +267,11 @@ def check_fields(template: Template, valid: Sequence[str]) -> None:
 
 
 def _similar(value: Iterable[str], name: str) -> str | None:
-    """Find a field in another case (`.ID` for Id), or under docker's short name."""
-    wanted = _ALIASES.get(name.lower(), name.lower())
-    return next((key for key in value if key.lower() == wanted), None)
+    """Find a field in another case (`.ID` for Id), as in Go (`.DNSEnabled` for dns_enabled)."""
+    wanted = _ALIASES.get(name.lower(), name.lower())  # or under docker's short name
+    return next((key for key in value if wanted in _spellings(key)), None)
+
+
+def _spellings(key: str) -> tuple[str, str]:
+    lower = key.lower()
+    return lower, lower.replace("_", "")

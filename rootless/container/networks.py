@@ -240,7 +240,7 @@ def _range(text: str, subnet: Subnet) -> tuple[str, str]:
         part = parse_subnet(text, "--ip-range", strict=False)
         if part.version != subnet.version or part.first < subnet.first or part.last > subnet.last:
             raise UsageError(f"--ip-range {text}: not inside subnet {subnet}")
-        first, last = max(part.usable[0], low), min(part.usable[1], high)
+        first, last = max(part.usable[0], low), min(part.last, high)
     if first > last:
         raise UsageError(f"--ip-range {text}: the first address is behind the last")
     return str(subnet.address(first)), str(subnet.address(last))

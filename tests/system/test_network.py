@@ -94,6 +94,11 @@ def test_network_none_has_loopback_only(rpod: Command, image: str) -> None:
     assert "127.0.0.1" in done.out
 
 
+def test_ports_of_a_container_without_network_are_left_out(rpod: Command, image: str) -> None:
+    done = rpod("run", "--rm", "--network=none", "-p", "8099:80", image, "true")
+    assert done.err != ""
+
+
 def test_network_none_is_up(rpod: Command, image: str) -> None:
     script = "echo hi | nc -l -p 9000 127.0.0.1 & sleep 0.5; nc -w 2 127.0.0.1 9000 </dev/null"
     assert rpod("run", "--rm", "--network=none", image, "sh", "-c", script).out == "hi\n"
@@ -273,7 +278,7 @@ def own_memory_kib(pid: int) -> int:
 
 @rpod_only
 def test_port_that_was_used_rests_as_it_did_before(rpod: Command, image: str) -> None:
-    """After a thousand connections, many of them reset, there is no forwarder, and what the monitor has is little."""
+    """After a thousand connections, many of them reset: no forwarder, little in the monitor."""
     port = free_port()
     try:
         publish = f"127.0.0.1:{port}:80"

@@ -88,6 +88,9 @@ def test_inspect_shows_what_was_asked_for(net: Command) -> None:
     assert (document["internal"], document["driver"]) == (True, "bridge")
     assert document["labels"] == {"tier": "back"}
     assert document["options"] == {"mtu": "1400"}
+    form = "{{.DNSEnabled}} {{.IPv6Enabled}} {{with index .Subnets 0}}{{.LeaseRange.EndIP}}{{end}}"
+    net("network", "create", "--subnet", "10.78.0.0/24", "--ip-range", "10.78.0.0/26", "part")
+    assert net("network", "inspect", "-f", form, "part").out == "true false 10.78.0.63\n"
 
 
 def test_subnets_come_from_the_pool(net: Command) -> None:
