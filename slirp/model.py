@@ -2,6 +2,10 @@
 
 from slirp.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class PortMapping(NamedTuple):
     """One published port; `host_ip` "" is every IPv4 address, `host_port` 0 is not chosen yet."""
@@ -37,6 +41,30 @@ class PortMapping(NamedTuple):
     def text(self) -> str:
         """The whole as `ps` writes it: 0.0.0.0:8080->80/tcp."""
         return f"{self.host_text}->{self.container_port}/{self.protocol}"
+
+    def after(self, count: int) -> "PortMapping":
+        """Return the mapping so many ports further on."""
+        host_port, port = self.host_port + count, self.container_port + count
+        return PortMapping(self.host_ip, host_port, port, self.protocol)
+
+    def range_text(self, count: int) -> str:
+        """Return so many from this one on, as `ps` writes them."""
+        last = self.after(count - 1)
+        inside = f"{self.container_port}-{last.container_port}"
+        return f"{self.host_text}-{last.host_port}->{inside}/{self.protocol}"
+
+
+def ports_column(mappings: "Iterable[PortMapping]") -> str:
+    """Return several as `ps` writes them: 0.0.0.0:8080-8082->80-82/tcp, protocol by protocol."""
+    parts: list[str] = []
+    wanted = sorted(mappings, key=lambda mapping: mapping.protocol)
+    while wanted:
+        first, count = wanted[0], 1
+        while count < len(wanted) and wanted[count] == first.after(count):
+            count += 1
+        parts.append(first.text if count == 1 else first.range_text(count))
+        del wanted[:count]
+    return ", ".join(parts)
 
 
 class SlirpOptions(NamedTuple):

@@ -6,6 +6,7 @@ from rootless.container.document_limits import devices, limits, ulimits
 from rootless.container.limits import signal_name
 from rootless.container.request import ContainerRequest
 from rootless.host.paths import Host
+from slirp.errors import InvalidPort
 from storage.containers import ContainerView
 from storage.errors import InvalidDocument
 from storage.files import read_file
@@ -19,6 +20,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     config = _read_config(paths.config)
     request = read_request(record.request)
     process = _object(config, "process")
+    ports = _ports(found, host, request)
     return {
         "Id": record.id,
         "Created": utc(record.created_at),
@@ -50,12 +52,12 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "GraphDriver": _graph_driver(found, host),
         "Mounts": list(record.mounts),
         "Dependencies": _dependencies(record.joins),
-        "NetworkSettings": _network(found, host),
+        "NetworkSettings": _network(found, host, ports),
         "Namespace": "",
         "IsInfra": record.is_infra,
         "IsService": False,
         "Config": _config(found, config, request, host),
-        "HostConfig": _host_config(found, config, request),
+        "HostConfig": _host_config(found, config, request, ports),
     }
 
 
@@ -135,20 +137,22 @@ def _graph_driver(found: ContainerView, host: Host) -> dict[str, object]:
     }
 
 
-def _network(found: ContainerView, host: Host) -> dict[str, object]:
+def _network(
+    found: ContainerView, host: Host, ports: dict[str, list[dict[str, str]] | None]
+) -> dict[str, object]:
     if found.record.network == "bridge":
         from rootless.container.networks_document import network_settings
 
-        return {**network_settings(found, host), "Ports": _ports(found)}
+        return {**network_settings(found, host), "Ports": ports}
     from slirp.settings import parse_network
 
     settings = parse_network(found.record.network)
-    is_slirp = settings.mode == "slirp4netns"
+    slirp = settings.slirp if settings.mode == "slirp4netns" and found.pid else None
     return {
         "EndpointID": "",
-        "Gateway": settings.slirp.gateway if is_slirp else "",
-        "IPAddress": settings.slirp.address if is_slirp else "",
-        "IPPrefixLen": 24 if is_slirp else 0,
+        "Gateway": slirp.gateway if slirp else "",
+        "IPAddress": slirp.address if slirp else "",
+        "IPPrefixLen": int(slirp.cidr.partition("/")[2]) if slirp else 0,
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
@@ -158,18 +162,43 @@ def _network(found: ContainerView, host: Host) -> dict[str, object]:
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Ports": _ports(found),
+        "Ports": ports,
         "SandboxKey": f"/proc/{found.pid}/ns/net" if found.pid else "",
     }
 
 
-def _ports(found: ContainerView) -> dict[str, list[dict[str, str]]]:
-    result: dict[str, list[dict[str, str]]] = {}
+def _ports(
+    found: ContainerView, host: Host, request: ContainerRequest
+) -> dict[str, list[dict[str, str]] | None]:
+    """Return the published ports, and those that are only exposed: null."""
+    result: dict[str, list[dict[str, str]] | None] = {}
     for entry in found.state.ports or found.record.ports:
         key = f"{entry['container_port']}/{entry['protocol']}"
         binding = {"HostIp": str(entry["host_ip"]), "HostPort": str(entry["host_port"])}
-        result.setdefault(key, []).append(binding)
-    return result
+        bindings = result.get(key) or []
+        result[key] = [*bindings, binding]
+    if found.record.network.partition(":")[0] in ("slirp4netns", "pasta", "bridge"):
+        for key in _exposed(found, host, request):
+            result.setdefault(key, None)
+    return dict(sorted(result.items()))
+
+
+def _exposed(found: ContainerView, host: Host, request: ContainerRequest) -> list[str]:
+    from slirp.ports import parse_exposed
+    from storage.errors import StorageError
+    from storage.images import find_image, image_config
+
+    texts = list(request.expose)
+    if found.record.image_id:
+        try:
+            image = find_image(host.layout, found.record.image_id)
+            texts += image_config(host.layout, image).exposed_ports
+        except StorageError:
+            pass  # it has been removed
+    try:
+        return [f"{port}/{protocol}" for text in texts for port, protocol in parse_exposed(text)]
+    except InvalidPort:
+        return []  # the image's own mistake
 
 
 def _config(
@@ -241,7 +270,10 @@ def _user_text(user: dict[str, object]) -> str:
 
 
 def _host_config(
-    found: ContainerView, config: dict[str, object], request: ContainerRequest
+    found: ContainerView,
+    config: dict[str, object],
+    request: ContainerRequest,
+    ports: dict[str, list[dict[str, str]] | None],
 ) -> dict[str, object]:
     record = found.record
     binds = [
@@ -259,7 +291,7 @@ def _host_config(
         "ContainerIDFile": record.cidfile,
         "LogConfig": _log_config(found),
         "NetworkMode": record.network,
-        "PortBindings": _ports(found),
+        "PortBindings": ports,
         "RestartPolicy": {
             "Name": record.restart.partition(":")[0],
             "MaximumRetryCount": int(record.restart.partition(":")[2] or 0),

@@ -92,13 +92,13 @@ def sweep_dead(host: Host, container_id: str) -> None:
 
 
 def ports_text(found: ContainerView) -> str:
-    """Return the PORTS column: 0.0.0.0:8080->80/tcp, ..."""
+    """Return the PORTS column: 0.0.0.0:8080->80/tcp, ...; neighbours are one range."""
     entries = found.state.ports if found.status in RUNNING else found.record.ports
     if not entries:
         return ""
-    from slirp.model import PortMapping
+    from slirp.model import PortMapping, ports_column
 
-    return ", ".join(PortMapping.from_json(entry).text for entry in entries)
+    return ports_column(PortMapping.from_json(entry) for entry in entries)
 
 
 def filter_views(views: "Iterable[ContainerView]", filters: "Iterable[str]") -> list[ContainerView]:

@@ -1,6 +1,7 @@
 """Networks: slirp4netns, none, host; ports; names."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -172,6 +173,25 @@ def test_bad_port_is_refused(rpod: Command, image: str, publish: str) -> None:
 def test_add_host(rpod: Command, image: str) -> None:
     done = rpod("run", "--rm", "--add-host", "other:1.2.3.4", image, "cat", "/etc/hosts")
     assert ["1.2.3.4", "other"] in [line.split() for line in done.lines]
+
+
+@rpod_only
+def test_host_gateway_is_the_hosts_address(rpod: Command, image: str) -> None:
+    options = ("--add-host", "gate:host-gateway", "--add-host=host.docker.internal:host-gateway")
+    done = rpod("run", "--rm", *options, image, "cat", "/etc/hosts")
+    found = {name: line.split()[0] for line in done.lines for name in line.split()[1:]}
+    assert found["gate"] == found["host.containers.internal"] == found["host.docker.internal"]
+
+
+def test_ranges_and_exposed_ports_are_shown(rpod: Command, image: str) -> None:
+    first = free_port()
+    ports = (f"-p={first}:80", f"-p=127.0.0.1:{first + 1}-{first + 3}:90-92", "--expose=99")
+    rpod("run", "-d", "--name", "c", NETWORK, *ports, image, "sleep", "1000")
+    shown = f"0.0.0.0:{first}->80/tcp, 127.0.0.1:{first + 1}-{first + 3}->90-92/tcp"
+    assert rpod("ps", "--format", "{{.Ports}}").out == f"{shown}\n"
+    seen = json.loads(rpod("inspect", "-f", "{{json .NetworkSettings.Ports}}", "c").out)
+    assert seen["99/tcp"] is None
+    assert seen["80/tcp"] == [{"HostIp": "", "HostPort": f"{first}"}]
 
 
 def test_dns_options(rpod: Command, image: str) -> None:

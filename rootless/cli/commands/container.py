@@ -292,7 +292,7 @@ def _port_lines(view: "ContainerView") -> list[tuple[str, str]]:
         address = f"[{address}]" if ":" in address else address
         inside = f"{entry['container_port']}/{entry.get('protocol') or 'tcp'}"
         lines.append((inside, f"{address}:{entry['host_port']}"))
-    return lines
+    return sorted(lines, key=lambda line: line[0])  # as text, as podman's
 
 
 def logs(invocation: "Invocation") -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slirp.errors import InvalidPort, PortUnavailable
-from slirp.model import PortMapping
+from slirp.model import PortMapping, ports_column
 from slirp.ports import (
     check_host_port,
     choose_host_ports,
@@ -199,3 +199,18 @@ def test_foreign_address_is_named() -> None:
 )
 def test_mapping_is_written_as_ps_does(mapping: PortMapping, text: str) -> None:
     assert mapping.text == text
+
+
+def test_neighbours_are_shown_as_one_range() -> None:
+    mappings = (
+        PortMapping("", 80, 8080, "tcp"),
+        PortMapping("", 53, 53, "udp"),
+        PortMapping("", 81, 8081, "tcp"),
+        PortMapping("", 82, 8083, "tcp"),
+        PortMapping("::1", 90, 90, "tcp"),
+        PortMapping("::1", 91, 91, "tcp"),
+    )
+    assert ports_column(mappings) == (
+        "0.0.0.0:80-81->8080-8081/tcp, 0.0.0.0:82->8083/tcp, [::1]:90-91->90-91/tcp, "
+        "0.0.0.0:53->53/udp"
+    )
