@@ -5,6 +5,8 @@ from slirp.record import NamedTuple
 from slirp.resolv_watch import RESOLV_CONF, RESOLVED_CONF
 
 _LIMIT_BYTES = 1 << 20
+# RFC 1035, 2.3.4.
+_MAX_NAME, _MAX_LABEL = 254, 63
 
 
 class DnsRequest(NamedTuple):
@@ -38,10 +40,23 @@ def check_dns(request: DnsRequest) -> DnsRequest:
     for server in request.servers:
         if not is_address(server.partition("%")[0]):
             raise InvalidNetwork(f"--dns {server}: not an IP address")
+    for word in request.search:
+        if word != "." and not _is_domain(word):
+            raise InvalidNetwork(f"--dns-search {word!r}: not the name of a domain")
     for word in (*request.search, *request.options):
         if not word or not word.isprintable() or " " in word:
             raise InvalidNetwork(f"--dns-search or --dns-option {word!r}: not one word")
     return request
+
+
+def _is_domain(word: str) -> bool:
+    """Whether this is a name of the DNS (RFC 1123; underscores are in use)."""
+    labels = word.removesuffix(".").split(".")
+    return len(word) <= _MAX_NAME and all(
+        label and len(label) <= _MAX_LABEL and label[0] != "-" and label[-1] != "-"
+        and all(one.isalnum() or one in "-_" for one in label)
+        for label in labels
+    )  # fmt: skip
 
 
 def host_resolv_conf(path: str = RESOLV_CONF, resolved: str = RESOLVED_CONF) -> str:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from rootless.container.request import ContainerRequest
     from rootless.container.spec import Surroundings
 
+_PASSWD_ENTRY = "$USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh"  # noqa: S105 - a line of passwd(5)
+_GROUP_ENTRY = "$GROUPNAME:x:$GID:$USERLIST"
+
 
 def account_files(
     user: User, around: "Surroundings", caller: str, request: "ContainerRequest"
@@ -24,6 +27,8 @@ def account_files(
         return person.account_files(user, around.accounts, user.home)
     if not request.passwd:
         return {}
+    _check_entry("--passwd-entry", request.passwd_entry, _PASSWD_ENTRY)
+    _check_entry("--group-entry", request.group_entry, _GROUP_ENTRY)
     files = {}
     is_caller = around.namespace.mode == "keep-id" and user.uid == around.namespace.own_uid
     name = caller if is_caller else ""
@@ -73,6 +78,17 @@ def _group_line(user: User, name: str, request: "ContainerRequest") -> str:
         return f"{name or user.gid}:x:{user.gid}:"
     values = {"$GROUPNAME": name or str(user.gid), "$GID": str(user.gid), "$USERLIST": ""}
     return _fill(template, values)
+
+
+def _check_entry(option: str, template: str | None, example: str) -> None:
+    """Raise UsageError for what is no one line of passwd(5) or group(5)."""
+    if template is not None and (
+        "\n" in template or "\0" in template or template.count(":") != example.count(":")
+    ):
+        raise UsageError(
+            f"{option} {template!r}: not a line of {example.count(':') + 1} fields",
+            remedy=f"{option} '{example}', with other words where they are to be others",
+        )
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

@@ -99,6 +99,13 @@ def _from_image(raw: dict[str, object]) -> dict[str, object]:
 
 def _startup(request: "ContainerRequest") -> dict[str, object] | None:
     if request.health_startup_cmd is None:
+        for option in details_without_check(request):
+            if option.startswith("--health-startup-"):
+                value = getattr(request, option[2:].replace("-", "_"))
+                raise UsageError(
+                    f"{option} {value}: there is no start-up check that it could be for",
+                    remedy="add --health-startup-cmd COMMAND",
+                )
         return None
     test = parse_test("--health-startup-cmd", request.health_startup_cmd)
     if not test:

@@ -9,7 +9,7 @@ import fcntl
 import os
 
 from rootless.container.idmap import HOST, KEEP_ID, NOMAP, UserNamespace, choose
-from rootless.errors import ContainerStateError, HostError, UsageError
+from rootless.errors import ContainerStateError, HostError, UsageError, of_option
 from rootless.linux import syscalls
 from rootless.linux.procfs import entrance, is_same_process
 from rootless.linux.userns import IdMaps
@@ -31,6 +31,7 @@ CLONE_PARENT = 0x00008000
 # ioctl_ns(2)
 _NS_GET_USERNS = 0xB701
 _FILES = {"network": "net"}
+_OPTIONS = {"user": "userns"}
 _SHM = "/dev/shm"  # noqa: S108 - a mount point in a container
 
 
@@ -52,7 +53,11 @@ def wanted_joins(host: "Host", request: "ContainerRequest") -> dict[str, str]:
             continue
         if mode == PATH and not name.startswith("/"):
             raise UsageError(f"--{kind} {text}: ns: wants an absolute path, as /proc/1234/ns/...")
-        result[kind] = f"{CONTAINER}:{find_id(host.layout, name)}" if mode == CONTAINER else text
+        if mode == PATH:
+            result[kind] = text
+            continue
+        with of_option(f"--{_OPTIONS.get(kind, kind)} {text}"):
+            result[kind] = f"{CONTAINER}:{find_id(host.layout, name)}"
     return result
 
 

@@ -302,12 +302,13 @@ def collect(
     with of_option("--tmpfs"):
         mounts += [parse_tmpfs(text) for text in request.tmpfs]
     targets: set[str] = set()
-    for mount in mounts:
+    for position, mount in enumerate(mounts):
         if mount.target in targets:
             raise UsageError(f"{mount.target}: duplicate mount destination")
         targets.add(mount.target)
         if mount.kind == BIND and not os.path.exists(mount.source) and not is_optional(mount):
-            _explain_missing(mount.source)
+            with of_option("--volume" if position < len(request.volume) else "--mount"):
+                _explain_missing(mount.source)
     for mount in inherited:
         if mount.target not in targets:
             mounts.append(mount)

@@ -37,9 +37,9 @@ def parse_security_options(request: ContainerRequest) -> SecurityOptions:
             case "seccomp":
                 seccomp = value if value == SECCOMP_OFF else _profile_path(value)
             case "mask":
-                mask += value.split(":")
+                mask += _paths(text, value)
             case "unmask":
-                unmask += value.split(":") if value.upper() != "ALL" else ["ALL"]
+                unmask += _paths(text, value) if value.upper() != "ALL" else ["ALL"]
             case "systempaths" if value == "unconfined":
                 unmask.append("ALL")
             case "proc-opts":
@@ -87,6 +87,17 @@ def _check_apparmor(value: str) -> None:
             f"--security-opt apparmor={value}: a profile can only be applied by root",
             remedy="leave it out, or use apparmor=unconfined",
         )
+
+
+def _paths(text: str, value: str) -> list[str]:
+    """Return the paths of mask= and unmask=. Raises UsageError."""
+    paths = value.split(":")
+    if not all(path.startswith("/") for path in paths):
+        raise UsageError(
+            f"--security-opt {text}: absolute paths are expected, with colons between them",
+            remedy="--security-opt mask=/proc/kcore:/sys/firmware",
+        )
+    return paths
 
 
 def masked_and_readonly(

@@ -24,7 +24,11 @@ BAD = (
     "--tz=Foo/Bar", "--uidmap=1", "--gidmap=a:b:c", "--hostuser=nobody9", "--user=nobody9",
     "--cgroups=foo", "--env==x", "--label==x", "--pod=nope", "--cidfile=/nope/x",
     "--pidfile=/nope/x", "--blkio-weight=5", "--cpuset-cpus=x", "--device-read-bps=x",
-    "--attach=foo", "--creds=nocolon",
+    "--attach=foo", "--creds=nocolon", "--passwd-entry=garbage", "--group-entry=a:b",
+    "--dns-search=-x", "--dns-search=a..b", "--security-opt=mask=", "--security-opt=mask=rel",
+    "--security-opt=unmask=", "--health-startup-interval=1s", "--health-startup-retries=3",
+    "--network=container:nope", "--pid=container:nope", "--userns=container:nope",
+    "--volume=/nope:/x",
 )  # fmt: skip
 
 
@@ -39,6 +43,12 @@ def test_bad_value_is_refused_before_anything_is_made(rpod: Command, image: str,
     if option not in ("--creds", "--ip", "--mac-address"):  # a password; refused whatever they say
         assert value.partition("=")[0].split(":")[0][:4] in line
     assert rpod("ps", "-aq").out == ""
+
+
+def test_missing_source_is_told_with_its_option(rpod: Command, image: str) -> None:
+    done = rpod("create", "--mount=type=bind,src=/nope,dst=/x", image, check=False)
+    assert done.code == 125
+    assert done.err.startswith("Error: --mount: mount /nope: no such file")
 
 
 @pytest.mark.parametrize("option", ["--env==x", "--user=nobody9", "--env-file=/nope"])
