@@ -14,6 +14,12 @@ _SIGNING = "rpod neither makes nor removes signatures"
 # By the first word of the command, or by the whole of it.
 COMMANDS = {
     "build": _NOT_YET,
+    "compose alpha": "what docker compose tries out is not here",
+    "compose bridge": "charts of Kubernetes are not written; see `rpod kube generate`",
+    "compose commit": "use `rpod commit` with the name of the container",
+    "compose export": "use `rpod export` with the name of the container",
+    "compose publish": "compose files are not kept in registries",
+    "compose watch": "files are not copied when they change; mount the directory",
     "container checkpoint": f"{_ROOT} (CRIU)",
     "container cleanup": "there is nothing to clean up: mounts and networks end with the container",
     "container restore": f"{_ROOT} (CRIU)",
@@ -54,6 +60,8 @@ OPTIONS = {
     " where you trust it: cpp -E -traditional -undef -P FILE | rpod build -f - CONTEXT",
     "decryption-key": "encrypted images cannot be read yet",
     "device-cgroup-rule": _ROOT,
+    "dry-run": "`rpod compose config` shows what is understood",
+    "menu": "there is no menu; ctrl-c stops the services",
     "disable-compression": "layers are stored as they are pushed, compressed",
     "hooks-dir": "a hook would run a program of the host for every container",
     "include-volumes": _NOT_YET,

@@ -61,6 +61,7 @@ class Session:
             profiles=self._texts("compose_profile"),
             env_files=self._texts("compose_env_file"),
             interpolate=interpolate,
+            all_resources=self.settings.get("compose_all_resources") is True,
         )
 
     def _texts(self, name: str) -> tuple[str, ...]:

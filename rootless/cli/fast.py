@@ -35,6 +35,8 @@ def parse(argv: "Sequence[str]") -> Invocation | None:
             if between := table.group_options(name):
                 own, rest = _split(between, rest, interspersed=False)
                 settings |= own
+                if settings.pop(f"{name}_version", False):
+                    rest = ["version"]
             if not rest:
                 return None
             name = f"{name} {rest.pop(0)}"

@@ -21,13 +21,18 @@ def main() -> None:
     """Run this process's command line and end the process."""
     _open_closed_streams()
     _undo_inherited_signals()
-    code = run(sys.argv[1:])
+    code = run(_words(sys.argv))
     try:
         sys.stderr.flush()
     except OSError:
         pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
     # Everything is written: taking the interpreter apart would only cost milliseconds.
     os._exit(code)
+
+
+def _words(argv: "Sequence[str]") -> "Sequence[str]":
+    """Return the command line; a link named docker-compose stands for `rpod compose`."""
+    return ["compose", *argv[1:]] if argv[0].endswith("-compose") else argv[1:]
 
 
 def run(argv: "Sequence[str]") -> int:

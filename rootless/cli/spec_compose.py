@@ -37,6 +37,7 @@ GROUP_OPTIONS = tuple(map(_of_group, (
          choices=("never", "always", "auto")),
     text("progress", "How progress is shown", default="auto",
          choices=("auto", "tty", "plain", "json", "quiet")),
+    flag("version", "Print the version", short="v"),
     flag("all-resources", "Take networks and volumes that no service uses, too"),
 )))  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Bring a project's containers to what its file says, and start them."""
 
+import os
 import time
 
 from rootless.compose import identity, replicas, resources
@@ -8,7 +9,10 @@ from rootless.compose.errors import ComposeError
 from rootless.compose.hooks import run_hooks
 from rootless.compose.identity import Member, members
 from rootless.compose.jobs import Job, run_jobs
+from rootless.compose.parts import Part
 from rootless.container import ending
+from rootless.errors import RootlessError
+from storage.errors import StorageError
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -55,16 +59,47 @@ def create_all(host: "Host", project: "Project", options: UpOptions, tell: "Tell
         resources.make_volumes(host, project, tell)
         contents = resources.keep_contents(host, project, list(project.services))
         care_for_orphans(host, project, options, tell)
-        jobs = [
-            Job(
-                name,
-                _creation(host, project, name, options, contents),
-                tuple(one for one in project.services[name].part("depends_on")),
-            )
-            for name in project.order()
-        ]
+        jobs = []
+        there = members(host, project.name)
+        for name in project.order():
+            own = [one for one in there if one.service == name]
+            if _is_as_wanted(host, project, name, options, own):
+                for one in own:
+                    if one.is_running:
+                        tell("Container", one.name, "Running")
+                continue
+            needs = tuple(project.services[name].part("depends_on"))
+            jobs.append(Job(name, _creation(host, project, name, options, contents), needs))
         results = run_jobs(host, jobs, tell, at_once=options.at_once)
     return [name for name, recreated in results.items() if recreated]
+
+
+def _is_as_wanted(
+    host: "Host", project: "Project", name: str, options: UpOptions, own: list[Member]
+) -> bool:
+    """Whether nothing is to be made or removed of a service: no child has to be forked for it."""
+    service = project.services[name]
+    if _policy(name, options) == ALWAYS or _shares_namespaces(service):
+        return False
+    count = replicas.wanted_count(service, options.scale.get(name))
+    numbers = range(1, count + 1)
+    names = [identity.container_name(project.name, name, service, number) for number in numbers]
+    if sorted(names) != sorted(one.name for one in own):
+        return False
+    if _policy(name, options) == NEVER:
+        return True
+    expected = identity.config_hash(project, name)
+    return not any(_differs(host, project, one, expected) for one in own)
+
+
+def _policy(name: str, options: UpOptions) -> str:
+    """Return when containers of a service are made anew."""
+    is_target = not options.targets or name in options.targets
+    return options.recreate if is_target else options.recreate_dependencies
+
+
+def _shares_namespaces(service: Part) -> bool:
+    return any(service.text(key).startswith("service:") for key in ("network_mode", "pid", "ipc"))
 
 
 def _check_scale(project: "Project", name: str, count: int) -> None:
@@ -83,6 +118,8 @@ def care_for_orphans(host: "Host", project: "Project", options: UpOptions, tell:
     if not orphans:
         return
     if not options.remove_orphans:
+        if project.variables.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
+            return
         names = " ".join(one.name for one in orphans)
         host.note(
             f"found orphan containers ([{names}]) for this project; if you removed or renamed this"
@@ -119,8 +156,7 @@ def _converge(
     """Bring the containers of one service to their number and their form; true if one was anew."""
     found = replicas.settle(host, project, name)
     wanted = replicas.wanted_count(project.services[name], options.scale.get(name))
-    is_target = not options.targets or name in options.targets
-    policy = options.recreate if is_target else options.recreate_dependencies
+    policy = _policy(name, options)
     kept, surplus = _select(found, wanted)
     for one in surplus:
         tell("Container", one.name, "Removing")
@@ -176,12 +212,12 @@ def _differs(host: "Host", project: "Project", one: Member, expected: str) -> bo
             return True
     except ImageNotFound:
         return False
+    if not _shares_namespaces(project.services[one.service]):
+        return False
     # A namespace that it shares may be that of a container which is not there any more.
     ids = {member.id for member in members(host, project.name)}
-    service = project.services[one.service]
-    shares = any(service.text(key).startswith("service:") for key in ("network_mode", "pid", "ipc"))
     joined = [text.partition(":")[2] for text in record.joins.values() if ":" in text]
-    return shares and any(container_id not in ids for container_id in joined)
+    return any(container_id not in ids for container_id in joined)
 
 
 def start_all(
@@ -197,6 +233,7 @@ def start_all(
     Raises ComposeError and what a start raises.
     """
     changed = set(recreated or ())
+    there = members(host, project.name)
     jobs = [
         Job(
             name,
@@ -204,8 +241,19 @@ def start_all(
             tuple(project.services[name].part("depends_on")),
         )
         for name in project.order()
+        if not _runs(project, name, changed, [one for one in there if one.service == name])
     ]
     run_jobs(host, jobs, tell, at_once=options.at_once)
+
+
+def _runs(project: "Project", name: str, changed: set[str], own: list[Member]) -> bool:
+    """Whether nothing is to be started or waited for."""
+    needs = project.services[name].part("depends_on")
+    return all(one.view.status == "running" for one in own) and not any(
+        how.text("condition", "service_started") != "service_started"
+        or (needed in changed and how.flag("restart"))
+        for needed, how in needs.each()
+    )
 
 
 def _starting(
@@ -228,7 +276,12 @@ def _starting(
                 tell("Container", one.name, "Restarting")
                 ending.stop(host, one.id)
             tell("Container", one.name, "Starting")
-            replicas.start(host, one.id)
+            try:
+                replicas.start(host, one.id)
+            except (RootlessError, StorageError):
+                if os.path.exists(one.view.paths.record):
+                    raise
+                continue  # another command has made it anew meanwhile, and starts that one
             tell("Container", one.name, "Started")
             run_hooks(host, one, service, "post_start")
         return None

@@ -32,6 +32,22 @@ class Project(NamedTuple):
     secrets: dict[str, Part]
     configs: dict[str, Part]
     variables: dict[str, str]
+    all_resources: bool = False
+
+    def used_networks(self) -> list[str]:
+        """Return the keys of the networks that the services use, or of all that were asked for."""
+        used = {key for one in self.services.values() for key in one.part("networks")}
+        return sorted(self.networks if self.all_resources else used)
+
+    def used_volumes(self) -> list[str]:
+        """Return the keys of the volumes that the services use, or of all that were asked for."""
+        used = {
+            one.text("source")
+            for service in self.services.values()
+            for one in service.parts("volumes")
+            if one.text("type") == "volume" and "source" in one
+        }
+        return sorted(self.volumes if self.all_resources else used)
 
     def every(self) -> dict[str, Part]:
         """Return all services, whether their profiles are active or not."""
@@ -123,6 +139,7 @@ def _make(name: str, model: Part, settings: "Settings") -> Project:
         secrets=_named(model.part("secrets"), name),
         configs=_named(model.part("configs"), name),
         variables=settings.variables,
+        all_resources=settings.all_resources,
     )
     if "default" not in project.networks:
         project.networks["default"] = Part({"name": f"{name}_default"})

@@ -25,8 +25,7 @@ _OWN_DRIVERS = ("", "bridge", "default")
 
 def make_networks(host: "Host", project: "Project", tell: "Tell") -> None:
     """Make the networks that the services use. Raises ComposeError, InvalidNetwork."""
-    used = {key for service in project.services.values() for key in service.part("networks")}
-    for key in sorted(used):
+    for key in project.used_networks():
         wanted = project.networks[key]
         name = wanted.text("name")
         try:
@@ -85,13 +84,7 @@ def _check_owner(
 
 def make_volumes(host: "Host", project: "Project", tell: "Tell") -> None:
     """Make the volumes that the services use. Raises ComposeError, StorageError."""
-    used = {
-        one.text("source")
-        for service in project.services.values()
-        for one in service.parts("volumes")
-        if one.text("type") == "volume" and "source" in one
-    }
-    for key in sorted(used):
+    for key in project.used_volumes():
         wanted = project.volumes[key]
         name = wanted.text("name")
         try:

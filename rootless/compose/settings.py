@@ -35,6 +35,7 @@ class Options(NamedTuple):
     profiles: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     interpolate: bool = True
+    all_resources: bool = False
 
 
 class Settings(NamedTuple):
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     profiles: tuple[str, ...]
     variables: dict[str, str]
     interpolate: bool
+    all_resources: bool = False
 
 
 def find_settings(
@@ -67,7 +69,13 @@ def find_settings(
     given = variables.get("COMPOSE_PROFILES", "").split(",")
     profiles = options.profiles or tuple(one.strip() for one in given if one.strip())
     return Settings(
-        files, os.path.normpath(directory), named, profiles, variables, options.interpolate
+        files=files,
+        directory=os.path.normpath(directory),
+        named=named,
+        profiles=profiles,
+        variables=variables,
+        interpolate=options.interpolate,
+        all_resources=options.all_resources,
     )
 
 

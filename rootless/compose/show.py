@@ -37,14 +37,13 @@ class _Dumper(yaml.SafeDumper):
 
 def document(project: "Project") -> dict[str, object]:
     """Return the project as a compose file has it."""
-    used = {key for one in project.services.values() for key in one.part("networks")}
     result: dict[str, object] = {
         "name": project.name,
         "services": {name: _service(one) for name, one in sorted(project.services.items())},
     }
     sections = {
-        "networks": {key: one for key, one in project.networks.items() if key in used},
-        "volumes": project.volumes,
+        "networks": {key: project.networks[key] for key in project.used_networks()},
+        "volumes": {key: project.volumes[key] for key in project.used_volumes()},
         "secrets": project.secrets,
         "configs": project.configs,
     }

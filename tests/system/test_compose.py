@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,6 +220,14 @@ def test_config_shows_what_is_understood(compose: Compose) -> None:
     assert compose("config", "--services").lines == ["db", "setup", "web"]
     compose.write(compose("config", env={"KEY": "k", "GREETING": "$x"}).out)
     assert json.loads(compose("config", "--format", "json").out) == read
+
+
+def test_link_named_docker_compose(compose: Compose, account_dir: str) -> None:
+    link = f"{account_dir}/docker-compose"
+    os.symlink(compose.command.prefix[-1], link)
+    argv = [*compose.command.dropping(), link, "--version"]
+    done = subprocess.run(argv, capture_output=True, check=True, env=compose.command.environment)
+    assert done.stdout.startswith(b"rpod compose version ")
 
 
 def test_wrong_file_makes_nothing(compose: Compose, rpod: Command) -> None:

@@ -86,7 +86,8 @@ def up_options(session: Session, project: "Project") -> UpOptions:
         scale=scales(invocation.texts("scale")),
         timeout_s=session.timeout_s() if is_up else None,
         fresh_volumes=is_up and invocation.flag("renew_anon_volumes"),
-        remove_orphans=invocation.flag("remove_orphans"),
+        remove_orphans=invocation.flag("remove_orphans")
+        or project.variables.get("COMPOSE_REMOVE_ORPHANS", "").lower() in ("1", "true"),
         at_once=session.at_once,
     )
 

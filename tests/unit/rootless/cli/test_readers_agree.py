@@ -66,7 +66,8 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         mixed = draw(st.permutations(mixed))
     before = draw(st.lists(option_words(table.PERSISTENT), max_size=2))
     noun, _, verb = name.rpartition(" ")
-    options = table.group_options(noun)
+    # --version is a command by itself there.
+    options = tuple(one for one in table.group_options(noun) if one.name != "version")
     between = draw(st.lists(option_words(options), max_size=2)) if options else []
     nouns = noun.split()
     return [*sum(before, []), *nouns, *sum(between, []), verb, *sum(mixed, [])]  # noqa: RUF017 - short lists
