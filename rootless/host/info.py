@@ -118,7 +118,7 @@ def _host(host: Host) -> dict[str, object]:
         "os": "linux",
         "pasta": _program(host, "pasta"),
         "rungs": _section("rungs", lambda: described(host)),
-        "remoteSocket": {"exists": False},
+        "remoteSocket": _socket(f"{host.layout.run_root}/rpod.sock"),
         "security": _security(host),
         "serviceIsRemote": False,
         "slirp4netns": _program(host, "slirp4netns"),
@@ -127,6 +127,10 @@ def _host(host: Host) -> dict[str, object]:
         "uptime": _uptime(),
         "notes": list(host.notes),
     }
+
+
+def _socket(path: str) -> dict[str, object]:
+    return {"exists": os.path.exists(path), "path": f"unix://{path}"}
 
 
 def _map(ranges: "tuple[IdRange, ...]") -> list[dict[str, int]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _URLS = ("http://", "https://", "git://", "git@", "ssh://")
 _SHORT = 12
+# How often to look whether the client still wants the result.
+_LOOK_S = 1.0
 
 
 def build(exchange: Exchange) -> None:
@@ -32,7 +34,9 @@ def build(exchange: Exchange) -> None:
             body.check_whole()
         show = _Show(progress, is_quiet=exchange.flag("q"))
         try:
-            done = build_image(workplace, request, opened, show.event, progress.event)
+            done = build_image(
+                workplace, request, opened, show.event, progress.event, tick_s=_LOOK_S
+            )
         finally:
             opened.context.close()
         pairs = list(zip(done.built, done.base_layers, strict=True))
@@ -115,6 +119,7 @@ class _Show:
 
     def event(self, event: "Event") -> None:
         kind = event["kind"]
+        self._progress.check()
         if self._is_quiet:
             return
         if kind == "start":

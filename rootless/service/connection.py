@@ -5,7 +5,14 @@ import socket
 import sys
 import time
 
-from rootless.errors import ContainerStateError, RootlessError, UnknownUser, UsageError
+from rootless.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    ContainerStateError,
+    RootlessError,
+    UnknownUser,
+    UsageError,
+)
 from rootless.service.exchange import API_VERSION, LEAST_API_VERSION, Exchange
 from rootless.service.http import ClientGone, Connection, HttpError, Request, decode_path
 from rootless.service.routes import ROUTES, absent
@@ -47,6 +54,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidArchive, 400),
     (UnknownUser, 400),
     (UsageError, 400),
+    (CommandNotFound, 400),
+    (CommandNotExecutable, 400),
     (InvalidPort, 400),
     (InvalidNetwork, 400),
 )
@@ -193,6 +202,13 @@ def _handler(route: "Route") -> "Callable[[Exchange], None]":
     return function
 
 
+def _words_for_clients(error: BaseException) -> str:
+    """Return what docker's clients look for: the exit codes 126 and 127 of `docker run`."""
+    if isinstance(error, CommandNotFound):
+        return ": executable file not found in $PATH"
+    return ": permission denied" if isinstance(error, CommandNotExecutable) else ""
+
+
 def failure(error: BaseException) -> tuple[int, str, bool]:
     """Return the status of the answer, its words, and whether the connection ends."""
     if isinstance(error, HttpError):
@@ -201,7 +217,7 @@ def failure(error: BaseException) -> tuple[int, str, bool]:
         if isinstance(error, kind):
             # docker's client libraries look for these words.
             words = "No such image: " if isinstance(error, ImageNotFound) else ""
-            return status, words + describe(error), False
+            return status, words + describe(error) + _words_for_clients(error), False
     if isinstance(error, RootlessError | StorageError | SlirpError):
         return 500, describe(error), False
     return 500, f"{type(error).__name__}: {error}", False

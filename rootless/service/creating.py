@@ -61,8 +61,6 @@ def _warnings(body: Fields) -> list[str]:
     found = []
     if config.text("Runtime") not in ("", "rpod"):
         found.append("Runtime has no effect: rpod runs containers itself")
-    if body.part("Healthcheck").number("StartInterval"):
-        found.append("Healthcheck.StartInterval has no effect: Interval is used from the start")
     return found
 
 

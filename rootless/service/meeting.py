@@ -121,6 +121,23 @@ def call(host: "Host", container_id: str, kind: str) -> list[socket.socket]:
     return found
 
 
+def sweep(host: "Host") -> None:
+    """Remove what requests that were killed have left."""
+    top = f"{host.layout.run_root}/service"
+    try:
+        names = os.listdir(top)
+    except FileNotFoundError:
+        return
+    for name in names:
+        for kind in (ATTACH, WAIT):
+            for end in call(host, name, kind):
+                end.close()
+        try:
+            os.rmdir(f"{top}/{name}")
+        except OSError:
+            continue  # somebody listens there
+
+
 def tell(listeners: list[socket.socket], fd: int = -1) -> None:
     """Tell that the container has been started; the first one gets the descriptor."""
     for end in listeners:

@@ -54,8 +54,6 @@ def mounts(host: "Host", config: Fields) -> tuple[str, ...]:
 
 def _mount(host: "Host", mount: Fields) -> str:
     kind, source, target = mount.text("Type"), mount.text("Source"), mount.text("Target")
-    if "," in source + target:
-        raise HttpError(400, f"{mount.where}: a comma in a path cannot be told from a separator")
     words = [f"type={kind}", f"dst={target}"]
     if mount.flag("ReadOnly"):
         words.append("ro")
@@ -76,6 +74,8 @@ def _mount(host: "Host", mount: Fields) -> str:
                 words.append(f"subpath={path}")
         case _:
             raise HttpError(400, f"{mount.where}.Type: mount type unknown: {kind!r:.80}")
+    if any("," in word for word in words):
+        raise HttpError(400, f"{mount.where}: a comma cannot be told from a separator")
     return ",".join(words)
 
 
@@ -104,8 +104,6 @@ def _volume(host: "Host", mount: Fields, source: str) -> list[str]:
     if options.flag("NoCopy"):
         words.append("nocopy")
     if path := options.text("Subpath"):
-        if "," in path:
-            raise HttpError(400, f"{mount.where}: a comma in a path")
         words.append(f"subpath={path}")
     driver = options.part("DriverConfig")
     if driver.text("Name") not in ("", "local"):

@@ -15,7 +15,7 @@ from rootless.errors import RootlessError
 from rootless.images import PullSettings
 from rootless.service.exchange import Exchange, Stream, parse_json
 from rootless.service.fields import Fields
-from rootless.service.http import HttpError
+from rootless.service.http import ClientGone, HttpError
 from storage import events
 from storage.errors import ImageNotFound, StorageError
 from storage.images import ImageRecord, find_image
@@ -72,9 +72,13 @@ class Progress:
             self._stream = self._stack.enter_context(self._exchange.stream(_JSON))
         self._stream.write_json(value)
 
+    def check(self) -> None:
+        """Raises ClientGone when nobody waits any more."""
+        if self._exchange.connection.is_gone():
+            raise ClientGone
+
     def event(self, event: "Event") -> None:
-        if self._stream is not None:
-            self._stream.check()
+        self.check()
         if event.kind in (events.NOTE, events.RETRY):
             self.line({"status": event.text})
             return
@@ -252,19 +256,26 @@ def _host_of(address: str) -> str:
 
 
 def distribution(exchange: Exchange) -> None:
-    """Tell what a registry has under a name, from what the store knows of it after a look there."""
-    settings = PullSettings(pull="newer", creds=credentials(exchange))
-    record = images.obtain(exchange.host, exchange.names["name"], settings)
+    """Tell what a registry has under a name; nothing is fetched but the document itself."""
+    from rootless.registries import load_registries
+    from storage.reference import parse_reference
+    from storage.registry.fetch_list import fetch_document
+    from storage.registry.registries import find_sources
+
+    reference = parse_reference(exchange.names["name"])
+    source = find_sources(load_registries(exchange.host.environ), reference)[-1]
+    settings = PullSettings(creds=credentials(exchange))
+    options = images.options_for(source, images.pull_options(settings))
+    document = fetch_document(source.reference, options=options, environment=exchange.host.environ)
+    entries = Fields(parse_json(document.data, "manifest")).parts("manifests")
     exchange.send(
         {
             "Descriptor": {
-                "mediaType": record.media_type,
-                "digest": record.manifest_digest,
-                "size": 0,
+                "mediaType": document.media_type,
+                "digest": document.digest,
+                "size": len(document.data),
             },
-            "Platforms": [
-                {"architecture": record.architecture, "os": record.os, "variant": record.variant}
-            ],
+            "Platforms": [entry.part("platform").raw for entry in entries],
         }
     )
 

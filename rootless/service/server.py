@@ -6,6 +6,7 @@ belong to their monitors, as with any command: nothing of them is in these proce
 """
 
 import errno
+import importlib
 import os
 import select
 import socket
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_CONNECTIONS = 256
 _BACKLOG = 1024
-_PATH_LIMIT = 4096
+# Loaded once, and not by each connection; the rest when it is asked for.
+_OFTEN_USED = ("containers", "creating", "starting", "streams", "system", "waiting")
 # Of the service alone: a container must not take them for its own.
 _OWN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET")
 
@@ -317,4 +319,6 @@ def serve(
     for name in _OWN_VARIABLES:
         os.environ.pop(name, None)
     os.chdir("/")
+    for name in _OFTEN_USED:
+        importlib.import_module(f"rootless.service.{name}")
     Server(places, idle_s, handle).serve()

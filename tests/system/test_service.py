@@ -198,6 +198,20 @@ def test_code_of_a_container_that_removes_itself_is_told(service: Service, image
     assert b'{"StatusCode":7,' in received
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("nosuch", "executable file not found in $PATH"), ("/etc", "permission denied")],
+)
+def test_start_that_fails_has_the_words_for_its_exit_code(
+    service: Service, rpod: Command, image: str, command: str, words: str
+) -> None:
+    """docker's client tells 127 and 126 by them."""
+    rpod("create", "--name", "box", image, command)
+    answer = service.ask("POST", "/containers/box/start")
+    assert answer.status == 400
+    assert words in json.loads(answer.body)["message"]
+
+
 def test_types_are_those_of_dockers_documents(service: Service, rpod: Command, image: str) -> None:
     """A client in Go refuses the whole document for one field of another type."""
     rpod("run", "-d", "--name", "box", image, "sleep", "100")

@@ -2,6 +2,8 @@
 
 import sys
 
+from rootless.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.invocation import Invocation
@@ -14,6 +16,7 @@ def service(invocation: "Invocation") -> int:
 
     from rootless.cli.invocation import Invocation as NewInvocation
     from rootless.service.connection import serve_connection
+    from rootless.service.meeting import sweep
     from rootless.service.server import serve
 
     host = invocation.host()
@@ -30,5 +33,9 @@ def service(invocation: "Invocation") -> int:
         sys.stderr.write(f"Warning: {text}\n")
         sys.stderr.flush()
 
-    serve(uri, float(invocation.number("time") or 0), handle, tell)
+    idle_s = float(invocation.number("time") or 0)
+    if idle_s < 0:
+        raise UsageError("--time: a number of seconds, or 0 for ever")
+    sweep(host)
+    serve(uri, idle_s, handle, tell)
     return 0
