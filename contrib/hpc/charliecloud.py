@@ -3,8 +3,9 @@
 
     contrib/hpc/charliecloud.py [RPOD]
 
-Both run a static busybox: a first and later start, eight ranks of a step that share their
-namespaces, look-ups of paths at a start (needs strace), an owner that is changed and looked at. charliecloud runs a directory, rpod its image. Prints medians.
+Both run a static busybox: a first and a later start, eight ranks of a step that share their
+namespaces, look-ups of paths at a start (needs strace), an owner that is changed and looked at.
+charliecloud runs a directory, rpod its image. Prints medians.
 """
 
 import os

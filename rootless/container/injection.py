@@ -7,6 +7,7 @@ image's C library, so what they need of it is compared before anything is made.
 
 import glob
 import os
+import stat
 
 from rootless.config import config_files, load_toml
 from rootless.container.edits import Injection
@@ -33,6 +34,8 @@ _WORDS: dict[type[object], str] = {
 _LIBC = ("/lib/{0}-linux-gnu/libc.so.6", "/lib64/libc.so.6", "/usr/lib/{0}-linux-gnu/libc.so.6",
          "/usr/lib64/libc.so.6", "/usr/lib/libc.so.6", "/lib/libc.so.6")  # fmt: skip
 _LIBC_BYTES = 1 << 24
+# Each takes a descriptor at the start, of which a process has 1024.
+_MAX_BINDS = 500
 
 
 def inject(
@@ -91,6 +94,7 @@ def _load(host: "Host", name: str) -> dict[str, object]:
     for directory in reversed(directories):
         path = f"{directory}/{name}.toml"
         if os.path.exists(path):
+            _check_place(path)
             table = load_toml(path)
             _check(table, path)
             return table
@@ -101,6 +105,15 @@ def _load(host: "Host", name: str) -> dict[str, object]:
         f"inject {name}: no {name}.toml in {' or '.join(directories)}",
         remedy=f"known: {', '.join(known)}" if known else "none is there yet: rpod.toml(5)",
     )
+
+
+def _check_place(path: str) -> None:
+    """Raises UsageError when anybody may have written what the profile says."""
+    for one in (path, os.path.dirname(path)):
+        if os.stat(one).st_mode & stat.S_IWOTH:
+            raise UsageError(
+                f"{path} is not used: everybody may write to {one}", remedy=f"chmod o-w {one}"
+            )
 
 
 def _check(table: dict[str, object], path: str) -> None:
@@ -115,6 +128,20 @@ def _check(table: dict[str, object], path: str) -> None:
             texts = list(value.values())
         if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
             raise UsageError(f"{path}: {key}: must be {_WORDS[kind]}")
+        names = list(value) if isinstance(value, dict | list) else [value]
+        if "\0" in "".join(map(str, [*names, *texts])):
+            raise UsageError(f"{path}: {key}: has a NUL in it")
+        _check_names(key, [str(name) for name in names], path)
+
+
+def _check_names(key: str, names: list[str], path: str) -> None:
+    for name in names:
+        if key == "env" and (not name or "=" in name):
+            raise UsageError(f"{path}: env: {name!r} is no name of a variable")
+        if key == "links" and (not name.startswith("/") or not name.strip("/")):
+            raise UsageError(f"{path}: links: {name!r} is no absolute path in the container")
+        if key == "library-path" and (not name.startswith("/") or ":" in name):
+            raise UsageError(f"{path}: library-path: {name!r} is no absolute path")
 
 
 def _texts(table: dict[str, object], key: str) -> list[str]:
@@ -139,6 +166,12 @@ def _read_profile(host: "Host", name: str, table: dict[str, object]) -> Injectio
     for text in _texts(table, "devices"):
         paths = sorted(glob.glob(text))
         result.devices += [(path, path) for path in paths]
+        for path in paths:
+            mode = os.stat(path).st_mode if os.path.exists(path) else 0
+            if not stat.S_ISCHR(mode) and not stat.S_ISBLK(mode):
+                raise UsageError(
+                    f"{result.name}: devices: {path} is no device", remedy="binds are for files"
+                )
         if not paths:
             result.notes.append(f"{result.name}: {text} is left out: there is no such device here")
     return result
@@ -153,10 +186,18 @@ def _add_bind(result: Injection, text: str) -> None:
         raise UsageError(
             f"{result.name}: binds: {text!r}", remedy="use /PATTERN[:/TARGET[:OPTIONS]]"
         )
-    paths = sorted(glob.glob(pattern))
+    is_pattern = glob.has_magic(pattern)
+    if target and os.path.normpath(target).lstrip("/") == "" and not is_pattern:
+        raise UsageError(f"{result.name}: binds: {text!r}: nothing can be put over /")
+    paths = [path for path in sorted(glob.glob(pattern)) if os.path.exists(path)]
+    if len(paths) + len(result.mounts) > _MAX_BINDS:
+        raise UsageError(
+            f"{result.name}: binds: {text!r} is {len(paths)} files: more than {_MAX_BINDS} in a"
+            " profile",
+            remedy="bind the directory",
+        )
     if not paths:
         result.notes.append(f"{result.name}: {pattern} is left out: it is not on this host")
-    is_pattern = glob.has_magic(pattern)
     words = tuple(options.split(",")) if options else ("ro",)
     for path in paths:
         place = target or path

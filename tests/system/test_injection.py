@@ -166,3 +166,43 @@ def test_a_library_that_the_images_glibc_can_load(rpod: Command, described: dict
         "shell", "--rootfs", "/", "--inject", "glibc", "ls", "/opt/host/libm.so.6", env=described
     )
     assert done.lines == ["/opt/host/libm.so.6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('binds = ["/etc:/"]', "nothing can be put over /"),
+        ('binds = ["/usr/share/zoneinfo/*/*:/y"]', "more than 500 in a profile"),
+        ('binds = ["etc:/x"]', "use /PATTERN"),
+        ('devices = ["/etc/passwd"]', "devices: /etc/passwd is no device"),
+        ('links = { a = "b" }', "links: 'a' is no absolute path"),
+        ('links = { "/a\\u0000" = "b" }', "links: has a NUL in it"),
+        ('env = { "A=B" = "c" }', "env: 'A=B' is no name of a variable"),
+        ('library-path = ["/a:/b"]', "library-path: '/a:/b' is no absolute path"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_told_by_its_name(
+    rpod: Command, image: str, account_dir: str, text: str, said: str
+) -> None:
+    directory = f"{account_dir}/rpod/inject.d"
+    os.makedirs(directory)
+    with open(f"{directory}/bad.toml", "w", encoding="utf-8") as file:
+        file.write(text)
+    done = rpod("run", "--rm", "--inject", "bad", image, "true", check=False,
+                env={"XDG_CONFIG_HOME": account_dir})  # fmt: skip
+    assert done.code == 125
+    assert said in done.err and ("bad.toml: " in done.err or "profile bad: " in done.err)
+
+
+def test_a_profile_that_everybody_may_write_is_not_used(
+    rpod: Command, image: str, account_dir: str
+) -> None:
+    directory = f"{account_dir}/rpod/inject.d"
+    os.makedirs(directory)
+    os.chmod(directory, 0o777)
+    with open(f"{directory}/open.toml", "w", encoding="utf-8") as file:
+        file.write('env = { A = "1" }')
+    done = rpod("run", "--rm", "--inject", "open", image, "true", check=False,
+                env={"XDG_CONFIG_HOME": account_dir})  # fmt: skip
+    assert done.code == 125
+    assert f"open.toml is not used: everybody may write to {directory}" in done.err
