@@ -109,13 +109,18 @@ def forget_steps(
     return gone
 
 
-def take_gone_steps(layout: Layout) -> list[CachedStep]:
-    """Return the steps that have been forgotten, and remove the last trace of them."""
+def take_gone_steps(layout: Layout, in_use: frozenset[str] = frozenset()) -> list[CachedStep]:
+    """Return the steps that have been forgotten, and remove the last trace of them.
+
+    Those with a layer that is `in_use` (hex digests) wait.
+    """
     gone = []
     for name in listdir(layout.build_steps_dir):
         if name.endswith(_GONE):
             path = f"{layout.build_steps_dir}/{name}"
             step = _read(path, name.removesuffix(_GONE))
+            if step is not None and step.digest.removeprefix("sha256:") in in_use:
+                continue
             if step is not None:
                 gone.append(step)
             os.unlink(path)

@@ -10,6 +10,7 @@ import os
 import time
 
 from storage.build_cache import list_steps, take_gone_steps
+from storage.build_needs import needed_by_builds
 from storage.containers import read_record
 from storage.errors import ContainerNotFound, InvalidDocument, from_os_error
 from storage.files import Lock
@@ -35,12 +36,16 @@ class CollectResult(NamedTuple):
 
 
 class _Needs(NamedTuple):
-    """What must stay: blobs by file name, layers by chain (all maps) and by (map key, chain)."""
+    """What must stay: blobs by file name, layers by chain (all maps) and by (map key, chain).
+
+    What running `builds` need is among the blobs and the chains.
+    """
 
     blobs: frozenset[str]
     chains: frozenset[str]
     layers: frozenset[tuple[str, str]]
     is_certain: bool
+    builds: frozenset[str]
 
 
 def collect(
@@ -59,6 +64,7 @@ def collect(
     """
     now_s = time.time() if now_s is None else now_s
     limit_s = now_s - STRAY_AGE_S
+    sweep(layout)
     result = CollectResult(0, 0, 0)
     try:
         # Trees are removed when the stack unwinds, after the lock has been released.
@@ -66,7 +72,8 @@ def collect(
             with Lock(layout.lock("images")):
                 needs = _find_needs(layout)
                 if needs.is_certain:
-                    condemned = _condemned(take_gone(layout)) | _condemned_steps(layout)
+                    condemned = _condemned(take_gone(layout, needs.builds))
+                    condemned |= _condemned_steps(layout, needs.builds)
                     condemned |= frozenset(map(_hex, left))
                     blobs, freed_bytes = _remove_blobs(layout, needs, condemned, limit_s)
                     paths = _unneeded_layers(layout, needs, condemned, limit_s)
@@ -80,7 +87,6 @@ def collect(
             _remove_locks(layout)
     except OSError as error:
         raise from_os_error(f"collect garbage in {layout.store}", error) from error
-    sweep(layout)
     return result
 
 
@@ -98,10 +104,10 @@ def _condemned(gone: list[ImageRecord]) -> frozenset[str]:
     )
 
 
-def _condemned_steps(layout: Layout) -> frozenset[str]:
+def _condemned_steps(layout: Layout, in_use: frozenset[str]) -> frozenset[str]:
     return frozenset(
         _hex(digest)
-        for step in take_gone_steps(layout)
+        for step in take_gone_steps(layout, in_use)
         for digest in (step.digest, step.chain_id)
         if digest
     )
@@ -131,7 +137,8 @@ def _find_needs(layout: Layout) -> _Needs:
             continue
         for chain in (*container.chain_ids, *container.image_mounts):
             layers.add((container.map_key, _hex(chain)))
-    return _Needs(frozenset(blobs), frozenset(chains), frozenset(layers), is_certain)
+    builds = needed_by_builds(layout)
+    return _Needs(builds.union(blobs), builds.union(chains), frozenset(layers), is_certain, builds)
 
 
 def remove_published(layout: Layout) -> None:
@@ -143,7 +150,9 @@ def remove_published(layout: Layout) -> None:
         with Lock(layout.lock("images")):
             needs = _find_needs(Layout(layout.store, ""))
             condemned = frozenset(
-                _hex(digest) for record in take_gone(layout) for digest in all_digests(record)
+                _hex(digest)
+                for record in take_gone(layout, needs.builds)
+                for digest in all_digests(record)
             )
             _remove_blobs(layout, needs, condemned, 0.0)
     except OSError as error:

@@ -51,14 +51,27 @@ def _condemn_at_once(path: str) -> tuple[str, ...]:
     return (*all_digests(record), *record.chain_ids)
 
 
-def take_gone(layout: Layout) -> list[ImageRecord]:
-    """Return the records of removed images and forget them; to be held: `images`, exclusively."""
+def has_gone(layout: Layout) -> bool:
+    """Tell whether removed images, or steps of builds, wait for a collection."""
+    places = (layout.images_dir, layout.build_steps_dir)
+    return any(name.endswith(".gone") for place in places for name in listdir(place))
+
+
+def take_gone(layout: Layout, in_use: frozenset[str]) -> list[ImageRecord]:
+    """Return the records of removed images and forget them; to be held: `images`, exclusively.
+
+    Those that have a blob which is `in_use` (hex digests) wait for a later collection.
+    """
     records = []
     for entry in listdir(layout.images_dir):
         if entry.endswith(".gone"):
             path = f"{layout.images_dir}/{entry}"
             try:
-                records.append(ImageRecord.from_json(json.loads(read_file(path)), path))
+                record = ImageRecord.from_json(json.loads(read_file(path)), path)
+                needed = {digest.removeprefix("sha256:") for digest in all_digests(record)}
+                if needed & in_use:
+                    continue
+                records.append(record)
             except (OSError, ValueError, InvalidDocument):
                 # Unreadable: what it needed is found by its age, a day later.
                 pass

@@ -10,8 +10,9 @@ from rootless.build.result import Result, diff_ids
 from rootless.build.workplace import Workplace
 from rootless.errors import UsageError
 from storage.blobs import blob_size
+from storage.errors import BlobMissing
 from storage.events import ignore
-from storage.images import ImageRecord, image_config
+from storage.images import ImageRecord, all_digests, image_config
 from storage.layers import chain_ids, has_layer
 from storage.unpacking import unpack_stored
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _IMAGE = "docker-image://"
 _LAYOUT = "oci-layout://"
+_ATTEMPTS = 5
 
 
 class Sources:
@@ -104,7 +106,18 @@ class Sources:
             retries=request.retries,
             retry_delay_s=request.retry_delay_s,
         )
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._obtain(name, platform, settings)
+            except BlobMissing:
+                continue  # somebody has just removed it
+        return self._obtain(name, platform, settings)
+
+    def _obtain(self, name: str, platform: str, settings: images.PullSettings) -> ImageRecord:
+        """Get an image that stays until the build ends. Raises BlobMissing: it has just gone."""
         found = images.obtain(self._workplace.host, name, settings, self._on_event)
+        blobs = () if found.store else all_digests(found)
+        self._workplace.need((*blobs, *found.chain_ids), blobs)
         self._records[name, platform] = found
         return found
 

@@ -15,7 +15,7 @@ from rootless.build.sources import Sources
 from rootless.build.workplace import Workplace
 from rootless.errors import RootlessError
 from storage.build_cache import CachedStep
-from storage.errors import StorageError
+from storage.errors import BlobMissing, StorageError
 from storage.layers import chain_ids
 from storage.record import NamedTuple
 
@@ -191,19 +191,34 @@ class StageBuilder:
         options = self.build.request.layer_options
         if options.latest_s is not None:
             inputs["times"] = f"{options.latest_s} {options.exact}"
-        found = self.cache.find(inputs)
+        found = self._find(inputs)
         place = self.cache.place(self.build.parsed.file.name, where.first, self.build.platform)
         why = "" if found is not None else self.cache.explain(place, inputs)
         if found is None:
             self._tell_miss(why)
             layer = execute()
             self.executed += 1
+            if layer is not None:
+                self._need(layer.digest, self.chain_with(layer))
             found = self.cache.keep(inputs, text, layer, self.chain_with(layer))
         else:
             why = f"found, made {_ago(time.time() - found.created_s)}"
         self.cache.remember(place, inputs)
         self._add(found, text)
         self._tell_end(why)
+
+    def _find(self, inputs: dict[str, str]) -> CachedStep | None:
+        """Look into the cache; what is found stays until the build ends."""
+        found = self.cache.find(inputs)
+        if found is not None and found.digest:
+            try:
+                self._need(found.digest, found.chain_id)
+            except BlobMissing:
+                return None
+        return found
+
+    def _need(self, digest: str, chain_id: str) -> None:
+        self.build.workplace.need((digest, chain_id), (digest,))
 
     def chain_with(self, layer: Layer | None) -> str:
         """Return the chain id of a layer on top of those that are there."""

@@ -4,9 +4,11 @@ import os
 
 from rootless.container.query import remove_abandoned
 from rootless.host.probe import storage_driver
-from rootless.images import default_key
+from rootless.images import collect, default_key
 from rootless.linux.userns import UserNamespace
+from storage.build_needs import need
 from storage.files import make_store
+from storage.gone import has_gone
 from storage.layout import Layout
 from storage.remove import remove_tree
 from storage.scratch import Scratch
@@ -63,6 +65,13 @@ class Workplace:
         """Whether files on disk cannot have the owners that an image gives them."""
         return self.host.id_maps().is_single
 
+    def need(self, digests: tuple[str, ...], blobs: tuple[str, ...]) -> None:
+        """Keep blobs and layers until the build ends, whatever is removed beside it.
+
+        Raises BlobMissing for one of `blobs` that has gone, StoreUnusable, DiskFull.
+        """
+        need(self.layout, self._scratch.path, digests, blobs)
+
     def fresh_directory(self) -> str:
         """Return a new empty directory that lasts as long as the build."""
         self._count += 1
@@ -88,13 +97,15 @@ class Workplace:
             if self._namespace is not None:
                 self._namespace.close()
             self._scratch.__exit__(kind, value, trace)
+        if has_gone(self.layout):
+            collect(self.host)
 
     def _empty(self) -> None:
         """Remove what an interrupted step has left: files of other ids of the namespace."""
         left = [
             f"{self._scratch.path}/{name}"
             for name in os.listdir(self._scratch.path)
-            if name != "lock"
+            if name not in ("lock", "needs")
         ]
 
         def remove(_: object) -> None:

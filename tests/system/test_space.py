@@ -159,6 +159,47 @@ def test_system_prune_leaves_a_running_build_alone(
     assert fresh_rpod("run", "--rm", "--network=none", "made", "cat", "/a").out == "a\n"
 
 
+@pytest.mark.parametrize(
+    "words", ["rmi -af", "image prune -af", "system prune -af", "builder prune -af"]
+)
+@pytest.mark.rpod_only
+def test_what_a_running_build_needs_stays_until_it_ends(
+    fresh_rpod: Command, account_dir: str, words: str
+) -> None:
+    base = images.tar(images.busybox_files())
+    for number in ("1", "2"):
+        layers = [base, images.tar([File(f"own/{number}", number.encode())])]
+        archive = images.docker_archive(layers, {"Cmd": ["sh"]}, f"localhost/base:{number}")
+        fresh_rpod("load", "-q", input=archive)
+    recipe = """FROM localhost/base:1 AS one
+        RUN echo a >/a
+        RUN touch /b; sleep 3; cat /own/1 /a
+        FROM localhost/base:2
+        COPY --from=one /a /c
+        RUN cat /own/2 /c >/d
+    """
+    fresh_rpod.shell(f"mkdir {account_dir}/recipe")
+    with open(f"{account_dir}/recipe/Containerfile", "w", encoding="utf-8") as out:
+        out.write(recipe)
+    build = fresh_rpod.spawn(
+        "build", "--jobs=1", "-t", "made", f"{account_dir}/recipe", stderr=subprocess.STDOUT
+    )
+    steps = "ls $XDG_DATA_HOME/rpod/build-cache/steps 2>/dev/null | wc -l"
+    end_s = time.monotonic() + 30
+    while int(fresh_rpod.shell(steps).out) < 1 and time.monotonic() < end_s:
+        time.sleep(0.1)
+    fresh_rpod(*words.split())
+    assert build.poll() is None
+    said, _ = build.communicate()
+    assert build.returncode == 0, said
+    assert fresh_rpod("run", "--rm", "--network=none", "made", "cat", "/d").out == "2a\n"
+    assert fresh_rpod("system", "check").out == ""
+    fresh_rpod("rmi", "-af")
+    fresh_rpod("builder", "prune", "-af")
+    left = "cd $XDG_DATA_HOME/rpod; find blobs/sha256 images tmp layers/* -mindepth 1"
+    assert fresh_rpod.shell(left).out == ""
+
+
 def test_system_prune_asks(rpod: Command, image: str) -> None:
     done = rpod("system", "prune", input=b"n\n")
     assert "Are you sure you want to continue? [y/N]" in done.out
