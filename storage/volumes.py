@@ -174,11 +174,23 @@ def read_volume(layout: Layout, name: str) -> VolumeRecord:
     try:
         return VolumeRecord.from_json(json.loads(read_file(path)), path)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.isdir(layout.volume_data(name)):
+            raise _damaged(path, name, "no such file") from error
         raise VolumeNotFound(f"no volume with name {name!r} found: no such volume") from error
     except ValueError as error:
-        raise InvalidDocument(f"{path}: not JSON ({error})") from error
+        raise _damaged(path, name, f"not JSON ({error})") from error
+    except InvalidDocument as error:
+        raise _damaged(path, name, str(error).removeprefix(f"{path}: ")) from error
     except OSError as error:
         raise from_os_error(f"read {path}", error) from error
+
+
+def _damaged(path: str, name: str, why: str) -> InvalidDocument:
+    return InvalidDocument(
+        f"read {path}: {why}",
+        remedy=f"what is in {os.path.dirname(path)}/{_DATA} may be saved;"
+        f" then rpod volume rm {name}",
+    )
 
 
 def find_volume(layout: Layout, text: str) -> VolumeRecord:
@@ -201,14 +213,19 @@ def find_volume(layout: Layout, text: str) -> VolumeRecord:
     return read_volume(layout, matches[0])
 
 
-def list_volumes(layout: Layout) -> list[VolumeRecord]:
-    """Return all volumes in the order of their names."""
+def list_volumes(
+    layout: Layout, damaged: "list[InvalidDocument] | None" = None
+) -> list[VolumeRecord]:
+    """Return all volumes in the order of their names; the errors of others go to `damaged`."""
     records = []
     for name in sorted(_names(layout)):
         try:
             records.append(read_volume(layout, name))
         except VolumeNotFound:
             continue  # removed while we were looking
+        except InvalidDocument as error:
+            if damaged is not None:
+                damaged.append(error)
     return records
 
 
@@ -264,7 +281,10 @@ def remove_volume(
         from storage.remove import remove_tree as as_caller
 
         remove_tree = as_caller
-    read_volume(layout, name)
+    try:
+        read_volume(layout, name)
+    except InvalidDocument:
+        pass  # a damaged one goes like any other
     with _departure(layout) as gone:
         aside = gone.place(_DATA)
         with Lock(layout.lock("volumes")):
@@ -276,6 +296,8 @@ def remove_volume(
             except OSError as error:
                 raise from_os_error(f"remove volume {name}", error) from error
         try:
+            # The record goes last: until then it is a volume that can be removed once more.
+            remove_tree(f"{aside}/{_DATA}")
             remove_tree(aside)
         except PermissionError:
             _put_back(layout, name, aside)

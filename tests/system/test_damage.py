@@ -75,3 +75,22 @@ def test_exec_that_cannot_enter_the_cgroup_ends(rpod: Command, image: str) -> No
     assert done.code == 125
     assert "enter the cgroup /sys/fs/cgroup/gone" in done.err, done.told
     assert len(rpod("top", "box", "pid").lines) == 2
+
+
+@pytest.mark.parametrize("damage", [spoil, os.unlink], ids=["broken", "missing"])
+def test_damaged_volume_is_told_and_removed(
+    rpod: Command, image: str, damage: Callable[[str], None]
+) -> None:
+    rpod("volume", "create", "good")
+    rpod("run", "--rm", "-v", "bad:/v", image, "sh", "-c", "echo kept >/v/file; chown 5:5 /v")
+    directory = os.path.dirname(rpod("volume", "inspect", "-f", "{{.Mountpoint}}", "bad").lines[0])
+    record = next(name for name in os.listdir(directory) if name != "_data")
+    damage(f"{directory}/{record}")
+    done = rpod("volume", "ls", "-q")
+    assert done.out == "good\n"
+    assert record in done.err
+    used = rpod("run", "--rm", "-v", "bad:/v", image, "true", check=False)
+    assert (used.code, record in used.err) == (125, True), used.told
+    assert rpod("volume", "rm", "bad").out == "bad\n"
+    assert rpod("volume", "ls", "-q").err == ""
+    assert rpod("run", "--rm", "-v", "bad:/v", image, "ls", "/v").out == ""

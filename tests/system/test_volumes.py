@@ -181,3 +181,10 @@ def test_mount_says_where_a_volume_is(rpod: Command, image: str) -> None:
     assert rpod.shell("$RPOD unshare $RPOD volume mount data").out == where
     assert rpod("volume", "unmount", "data").out == "data\n"
     assert rpod.shell("$RPOD unshare $RPOD volume mount absent", check=False).code == 125
+
+
+def test_volume_that_belongs_to_another_user_is_removed(rpod: Command, image: str) -> None:
+    for name in ("v1", "v2", "v3", "v4"):  # whatever order a directory is read in
+        rpod("run", "--rm", "-v", f"{name}:/v", image, "sh", "-c", "touch /v/f; chown -R 5:5 /v")
+    assert rpod("volume", "rm", "v1", "v2", "v3", "v4").lines == ["v1", "v2", "v3", "v4"]
+    assert rpod("volume", "ls", "-q").out == ""

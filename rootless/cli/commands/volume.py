@@ -9,7 +9,7 @@ from rootless.cli.pairs import key_values
 from rootless.errors import UsageError
 from rootless.filters import matches_label, passes
 from storage import event_log
-from storage.errors import VolumeNotFound
+from storage.errors import InvalidDocument, VolumeNotFound
 from storage.volumes import (
     create_volume,
     find_volume,
@@ -56,7 +56,10 @@ def create(invocation: "Invocation") -> int:
 def list_(invocation: "Invocation") -> int:
     """List volumes."""
     host = invocation.host()
-    records = list_volumes(host.layout)
+    damaged: list[InvalidDocument] = []
+    records = list_volumes(host.layout, damaged)
+    for error in damaged:
+        host.note(f"{error.message}; {error.remedy}")
     pairs = split_filters(invocation.texts("filter"), _FILTERS, "volume")
     text = invocation.text("format")
     users = volume_users(host.layout) if pairs or text else {}
@@ -155,6 +158,8 @@ def remove(invocation: "Invocation") -> int:
     def remove_one(text: str) -> None:
         try:
             name = find_volume(host.layout, text).name
+        except InvalidDocument:
+            name = text
         except VolumeNotFound:
             if force:
                 return
