@@ -28,7 +28,7 @@ COMMANDS = {
     "image sign": _SIGNING,
     "image trust": "policy.json is obeyed; edit it with an editor",
     "machine": "rpod runs on Linux itself, without a virtual machine",
-    "system connection": "rpod has no remote service to connect to",
+    "system connection": "rpod works on this machine; elsewhere use ssh HOST rpod",
     "system migrate": "every older record can be read: there is nothing to migrate",
     "system renumber": "locks have no numbers: there is nothing to renumber",
     "volume": _NOT_YET,
