@@ -62,6 +62,7 @@ class Session:
             env_files=self._texts("compose_env_file"),
             interpolate=interpolate,
             all_resources=self.settings.get("compose_all_resources") is True,
+            limits=str(self.settings.get("compose_limits", "strict")),
         )
 
     def _texts(self, name: str) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ GROUP_OPTIONS = tuple(map(_of_group, (
          choices=("never", "always", "auto")),
     text("progress", "How progress is shown", default="auto",
          choices=("auto", "tty", "plain", "json", "quiet")),
+    text("limits", "strict: a limit that cannot be enforced is an error; best-effort",
+         default="strict", choices=("strict", "best-effort")),
     flag("version", "Print the version", short="v"),
     flag("all-resources", "Take networks and volumes that no service uses, too"),
 )))  # fmt: skip

@@ -13,7 +13,7 @@ from rootless.compose.interpolate import Variables
 from rootless.compose.merge import merge, without
 from rootless.compose.project_values import PROJECT
 from rootless.compose.readers import At
-from rootless.compose.settings import variables_of
+from rootless.compose.settings import name_of_directory, variables_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,16 +27,33 @@ _LIMIT_FILES = 200
 
 
 def load_model(settings: "Settings", warn: "Callable[[str], None]") -> Model:
-    """Return the model that the files make together. Raises InvalidFile, NoFile, ComposeError."""
+    """Return the model that the files make together; it has the project's name.
+
+    Raises InvalidFile, NoFile, ComposeError.
+    """
     loader = _Loader(warn, interpolate=settings.interpolate)
-    return loader.files(settings.files, settings.directory, settings.variables, ())
+    name = settings.named or loader.name(settings.files, settings.variables)
+    name = name or name_of_directory(settings.directory)
+    variables = {**settings.variables, "COMPOSE_PROJECT_NAME": name}
+    model = loader.files(settings.files, settings.directory, variables, ())
+    return {**model, "name": name}
 
 
 class _Loader:
     def __init__(self, warn: "Callable[[str], None]", *, interpolate: bool) -> None:
         self._warn = warn
         self._interpolate = interpolate
-        self._read = 0
+        self._known: dict[str, list[Document]] = {}
+
+    def name(self, paths: tuple[str, ...], variables: dict[str, str]) -> str:
+        """Return the name that the last file with one gives: values may refer to it."""
+        found = ""
+        for path in paths:
+            for document in self._documents(path):
+                raw = document.value.get("name") if isinstance(document.value, dict) else None
+                if isinstance(raw, str):
+                    found = Variables(variables).expand(raw, "name") if self._interpolate else raw
+        return found
 
     def files(
         self,
@@ -64,10 +81,12 @@ class _Loader:
         return model
 
     def _documents(self, path: str) -> list[Document]:
-        self._read += 1
-        if self._read > _LIMIT_FILES:
-            raise InvalidFile(f"read {path}: more than {_LIMIT_FILES} files belong together")
-        return read_documents(read_file(path), "standard input" if path == "-" else path)
+        if path not in self._known:
+            if len(self._known) >= _LIMIT_FILES:
+                raise InvalidFile(f"read {path}: more than {_LIMIT_FILES} files belong together")
+            where = "standard input" if path == "-" else path
+            self._known[path] = read_documents(read_file(path), where)
+        return self._known[path]
 
     def _document(self, document: Document, path: str, directory: str, known: Variables) -> Model:
         """Return the canonical form of one document, `extends` followed."""

@@ -7,7 +7,7 @@ from rootless.compose.errors import ComposeError, InvalidFile, NoFile
 from rootless.compose.load import load_model
 from rootless.compose.merge import merge
 from rootless.compose.parts import Part
-from rootless.compose.settings import check_project_name, find_settings, name_of_directory
+from rootless.compose.settings import check_project_name, find_settings
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ class Project(NamedTuple):
     configs: dict[str, Part]
     variables: dict[str, str]
     all_resources: bool = False
+    limits: str = "strict"
 
     def used_networks(self) -> list[str]:
         """Return the keys of the networks that the services use, or of all that were asked for."""
@@ -109,13 +110,10 @@ def load_project(
     """Load, merge and check. Raises InvalidFile, NoFile, ComposeError."""
     tell = warn or (lambda text: None)
     settings = find_settings(options, environ, cwd, tell)
-    known = settings.named or name_of_directory(settings.directory)
-    variables = {**settings.variables, "COMPOSE_PROJECT_NAME": known}
-    model = Part(load_model(settings._replace(variables=variables), tell))
-    name = settings.named or model.text("name")
-    if name:
-        check_project_name(name)
-    return _make(name or known, model, settings)
+    model = Part(load_model(settings, tell))
+    name = model.text("name")
+    check_project_name(name)
+    return _make(name, model, settings)
 
 
 def _make(name: str, model: Part, settings: "Settings") -> Project:
@@ -140,6 +138,7 @@ def _make(name: str, model: Part, settings: "Settings") -> Project:
         configs=_named(model.part("configs"), name),
         variables=settings.variables,
         all_resources=settings.all_resources,
+        limits=settings.limits,
     )
     if "default" not in project.networks:
         project.networks["default"] = Part({"name": f"{name}_default"})

@@ -36,6 +36,7 @@ class Options(NamedTuple):
     env_files: tuple[str, ...] = ()
     interpolate: bool = True
     all_resources: bool = False
+    limits: str = "strict"
 
 
 class Settings(NamedTuple):
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
     variables: dict[str, str]
     interpolate: bool
     all_resources: bool = False
+    limits: str = "strict"
 
 
 def find_settings(
@@ -76,6 +78,7 @@ def find_settings(
         variables=variables,
         interpolate=options.interpolate,
         all_resources=options.all_resources,
+        limits=options.limits,
     )
 
 

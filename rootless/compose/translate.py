@@ -63,6 +63,7 @@ def make_request(
         "stop_signal": fields.text("stop_signal") or None,
         "restart": restart_policy(fields),
         "detach": True,
+        "limits": project.limits,
         **_command(fields),
         **_namespaces(fields, where, given),
         **_logging(fields, where),
@@ -173,8 +174,10 @@ def _health(fields: Part, where: str) -> dict[str, object]:
     if test:
         values["health_cmd"] = json.dumps(list(test))
     for key in ("interval", "timeout", "start_period", "start_interval"):
-        if key in health:
-            values[f"health_{key}"] = health.text(key)
+        # docker's 0 is the default, and a second is the least that a check is given here.
+        if seconds := parse_duration(health.text(key, "0s")):
+            is_short = key == "timeout" and seconds < 1
+            values[f"health_{key}"] = "1s" if is_short else health.text(key)
     retries = health.number("retries")
     if retries:
         values["health_retries"] = retries

@@ -228,6 +228,11 @@ def test_bad_project_name(tmp_path: Path, name: str) -> None:
         load_project(Options(project_name=name), {}, str(tmp_path))
 
 
+def test_values_may_refer_to_the_name(tmp_path: Path) -> None:
+    text = "name: own${X}\nservices: {web: {image: '${COMPOSE_PROJECT_NAME}:1'}}"
+    assert load(tmp_path, text, X="ed").services["web"].text("image") == "owned:1"
+
+
 def test_names_of_networks_and_volumes(tmp_path: Path) -> None:
     text = """
 name: app

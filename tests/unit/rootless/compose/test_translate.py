@@ -41,6 +41,8 @@ def request(directory: Path, text: str, more: str = "", given: Given = NOTHING) 
         ("healthcheck: {disable: true}", "no_healthcheck", True),
         ("healthcheck: {test: [NONE]}", "no_healthcheck", True),
         ("healthcheck: {start_interval: 1s}", "health_start_interval", "1s"),
+        ("healthcheck: {timeout: 10ms}", "health_timeout", "1s"),
+        ("healthcheck: {interval: 0s}", "health_interval", None),
         ("mem_limit: 1g", "memory", "1073741824"),
         ("deploy: {resources: {limits: {memory: 1.5k, cpus: 0.5, pids: 9}}}", "memory", "1536"),
         ("deploy: {resources: {limits: {memory: 1.5k, cpus: 0.5, pids: 9}}}", "cpus", "0.5"),
