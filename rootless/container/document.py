@@ -4,6 +4,7 @@ import json
 
 from rootless.container.document_limits import devices, limits, ulimits
 from rootless.container.limits import signal_name
+from rootless.container.owner import network_owner
 from rootless.container.request import ContainerRequest
 from rootless.host.paths import Host
 from slirp.errors import InvalidPort
@@ -52,7 +53,7 @@ def make_document(found: ContainerView, host: Host) -> dict[str, object]:
         "GraphDriver": _graph_driver(found, host),
         "Mounts": list(record.mounts),
         "Dependencies": _dependencies(record.joins),
-        "NetworkSettings": _network(found, host, ports),
+        "NetworkSettings": _network(network_owner(host, found), host, found, ports),
         "Namespace": "",
         "IsInfra": record.is_infra,
         "IsService": False,
@@ -138,8 +139,14 @@ def _graph_driver(found: ContainerView, host: Host) -> dict[str, object]:
 
 
 def _network(
-    found: ContainerView, host: Host, ports: dict[str, list[dict[str, str]] | None]
+    found: ContainerView,
+    host: Host,
+    shown: ContainerView,
+    ports: dict[str, list[dict[str, str]] | None],
 ) -> dict[str, object]:
+    """Return the network of `found`, who may be another than the container that is shown."""
+    if found.record.id != shown.record.id:
+        ports = _ports(found, host, read_request(found.record.request))
     if found.record.network == "bridge":
         from rootless.container.networks_document import network_settings
 

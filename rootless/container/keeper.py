@@ -166,9 +166,14 @@ def _pursue_policies(view: ContainerView, code: int, *, asked_to_stop: bool) -> 
 def _publish(monitor: Monitor, view: ContainerView, payload: bytes) -> bytes:
     from rootless.container.published_changes import handler
 
+    published = monitor.container.published
+    before = [mapping.to_json() for mapping, _ in published.ports] if published else []
+
     def save(ports: list[dict[str, object]]) -> None:
         state = read_state(view.paths)
-        write_state(view.paths, state._replace(ports=tuple(ports)), sync=False)
+        # Those that slirp4netns forwards itself stay.
+        others = [entry for entry in state.ports if entry not in before]
+        write_state(view.paths, state._replace(ports=(*others, *ports)), sync=False)
 
     return handler(monitor, view.record.network, save)(payload)
 

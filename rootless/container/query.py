@@ -91,8 +91,15 @@ def sweep_dead(host: Host, container_id: str) -> None:
         _sweep(host, found)
 
 
-def ports_text(found: ContainerView) -> str:
-    """Return the PORTS column: 0.0.0.0:8080->80/tcp, ...; neighbours are one range."""
+def ports_text(found: ContainerView, host: Host | None = None) -> str:
+    """Return the PORTS column: 0.0.0.0:8080->80/tcp, ...; neighbours are one range.
+
+    With `host`, a container that has joined another's network shows what that one publishes.
+    """
+    if host is not None and found.record.joins:
+        from rootless.container.owner import network_owner
+
+        found = network_owner(host, found)
     entries = found.state.ports if found.status in RUNNING else found.record.ports
     if not entries:
         return ""

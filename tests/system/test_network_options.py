@@ -172,6 +172,18 @@ def test_network_whose_way_out_is_pasta(rpod: Command, image: str) -> None:
 # --- published ports
 
 
+def test_ports_of_both_kinds_are_listed(rpod: Command, image: str) -> None:
+    first, second = free_port(), free_port()
+    network = "--network=slirp4netns:port_handler=slirp4netns"
+    rpod("run", "-d", "--name", "c", network, "-p", f"{first}:80", image, "sleep", "1000")
+    rpod("port", "add", "c", f"{second}:81")
+    assert rpod("port", "c").lines == [
+        f"80/tcp -> 0.0.0.0:{first}", f"81/tcp -> 0.0.0.0:{second}"
+    ]  # fmt: skip
+    rpod("port", "rm", "c", "81")
+    assert rpod("port", "c").lines == [f"80/tcp -> 0.0.0.0:{first}"]
+
+
 def udp_server(port: int, where: str = "::") -> Callable[[Callable[[], None]], None]:
     """Return the body of a server that repeats what it gets and says from whom."""
 

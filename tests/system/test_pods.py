@@ -39,6 +39,12 @@ def test_members_share_network_ipc_and_host_name(pods: Command, image: str) -> N
     script = "echo shared >/dev/shm/note; while :; do echo served | nc -l -p 8080; done"
     pods("run", "-d", "--pod", "app", "--name", "server", image, "sh", "-c", script)
     assert talk(port) == b"served\n"
+    # What the members publish is what the pod does.
+    assert pods("port", "server").out == f"8080/tcp -> 0.0.0.0:{port}\n"
+    shown = pods("ps", "--filter", "name=server", "--format", "{{.Ports}}").out
+    assert shown == f"0.0.0.0:{port}->8080/tcp\n"
+    form = "{{range .NetworkSettings.Ports}}{{range .}}{{.HostPort}}{{end}}{{end}}"
+    assert pods("inspect", "-f", form, "server").out == f"{port}\n"
     look = "hostname; cat /dev/shm/note; nc -w 2 127.0.0.1 8080 </dev/null; ps | grep -c nc"
     done = pods("run", "--rm", "--pod", "app", image, "sh", "-c", look)
     assert done.lines[:3] == ["app", "shared", "served"]

@@ -242,6 +242,7 @@ def healthcheck(invocation: "Invocation") -> int:
 
 def port(invocation: "Invocation") -> int:
     """List published ports, or the host's address for one of them."""
+    from rootless.container.owner import network_owner
     from rootless.container.query import find_view, list_views
 
     host = invocation.host()
@@ -252,7 +253,7 @@ def port(invocation: "Invocation") -> int:
         if words:
             raise UsageError("--all and names of containers do not go together")
         for view in list_views(host):
-            for inside, outside in _port_lines(view):
+            for inside, outside in _port_lines(network_owner(host, view)):
                 _say(f"{view.record.id[:12]}\t{inside} -> {outside}")
         return 0
     name = latest(host) if invocation.flag("latest") else words.pop(0) if words else ""
@@ -260,7 +261,7 @@ def port(invocation: "Invocation") -> int:
         raise UsageError("you must supply a running container name or id")
     if len(words) > 1:
         raise UsageError("`port` takes a container and at most one port")
-    lines = _port_lines(find_view(host, name))
+    lines = _port_lines(network_owner(host, find_view(host, name)))
     if not words:
         for inside, outside in lines:
             _say(f"{inside} -> {outside}")

@@ -117,7 +117,7 @@ def _show_table(
 ) -> None:
     full = invocation.flag("no_trunc")
     columns = list(_TABLE.columns)
-    lines = [_cells(view, now_s, full=full) for view in views]
+    lines = [_cells(host, view, now_s, full=full) for view in views]
     if invocation.flag("ns"):
         from rootless.cli.commands.ps_columns import NAMESPACE_COLUMNS, namespaces
 
@@ -161,7 +161,7 @@ def _id(view: "ContainerView", *, full: bool) -> str:
     return view.record.id if full else view.record.id[:_SHORT_ID]
 
 
-def _cells(view: "ContainerView", now_s: float, *, full: bool) -> tuple[str, ...]:
+def _cells(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> tuple[str, ...]:
     record = view.record
     return (
         _id(view, full=full),
@@ -169,7 +169,7 @@ def _cells(view: "ContainerView", now_s: float, *, full: bool) -> tuple[str, ...
         _command(view, full=full),
         ago_text(record.created_at, now_s),
         status_text(view, now_s),
-        ports_text(view),
+        ports_text(view, host),
         record.name,
     )
 
@@ -245,7 +245,7 @@ def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Ro
         "Pid": view.pid,
         "Pod": _pod_id(view, full=full),
         "PodName": _pod_name(host, view),
-        "Ports": ports_text(view),
+        "Ports": ports_text(view, host),
         "RunningFor": created,
         "StartedAt": unix_time(view.state.started_at),
         "State": view.status,
@@ -253,13 +253,18 @@ def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Ro
         "Namespaces": {},
         **dict.fromkeys(_ON_REQUEST, ""),
     }
-    return Row(fields, _document(view, fields, mounts))
+    owner = view
+    if record.joins:
+        from rootless.container.owner import network_owner
+
+        owner = network_owner(host, view)
+    return Row(fields, _document(view, owner, fields, mounts))
 
 
 def _document(
-    view: "ContainerView", fields: dict[str, object], mounts: list[str]
+    view: "ContainerView", owner: "ContainerView", fields: dict[str, object], mounts: list[str]
 ) -> dict[str, object]:
-    """Return podman's object for one container in `ps --format json`."""
+    """Return podman's object for one container in `ps --format json`; `owner` has its network."""
     record = view.record
     return {
         "AutoRemove": record.auto_remove,
@@ -288,7 +293,7 @@ def _document(
                 "range": 1,
                 "protocol": port.get("protocol") or "tcp",
             }
-            for port in (view.state.ports or record.ports)
+            for port in (owner.state.ports or owner.record.ports)
         ]
         or None,
         "Size": None,
