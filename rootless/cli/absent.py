@@ -4,7 +4,6 @@ Only looked at when a command line names something that is not in the table of c
 of something that rpod has got meanwhile does no harm.
 """
 
-_NOT_YET = "not there yet"
 _ROOT = "it takes privilege over the host that a regular user does not have"
 _ATTESTATION = "rpod makes no attestations: what an image is made of is in its history"
 _POD_LIMIT = "each container has a cgroup of its own: give the limit to the containers"
@@ -13,7 +12,6 @@ _SIGNING = "rpod neither makes nor removes signatures"
 
 # By the first word of the command, or by the whole of it.
 COMMANDS = {
-    "build": _NOT_YET,
     "compose alpha": "what docker compose tries out is not here",
     "compose bridge": "charts of Kubernetes are not written; see `rpod kube generate`",
     "compose commit": "use `rpod commit` with the name of the container",
@@ -24,29 +22,19 @@ COMMANDS = {
     "container cleanup": "there is nothing to clean up: mounts and networks end with the container",
     "container restore": f"{_ROOT} (CRIU)",
     "container runlabel": "an image should not choose the command line of the host",
-    "generate": _NOT_YET,
+    "generate": "only units of systemd and documents of Kubernetes are generated",
+    "generate spec": "a specgen is podman's own input, which nothing else reads: `rpod inspect` has"
+    " what was asked for, `rpod container clone` repeats it",
     "image sign": _SIGNING,
     "image trust": "policy.json is obeyed; edit it with an editor",
     "machine": "rpod runs on Linux itself, without a virtual machine",
     "system connection": "rpod works on this machine; elsewhere use ssh HOST rpod",
     "system migrate": "every older record can be read: there is nothing to migrate",
     "system renumber": "locks have no numbers: there is nothing to renumber",
-    "volume": _NOT_YET,
     "volume reload": "there are no volume plugins whose volumes could have changed",
 }
 
-# Only looked at for commands that have no such option: other commands have limits.
 OPTIONS = {
-    "blkio-weight": _POD_LIMIT,
-    "blkio-weight-device": _POD_LIMIT,
-    "cpu-shares": _POD_LIMIT,
-    "cpus": _POD_LIMIT,
-    "cpuset-cpus": _POD_LIMIT,
-    "cpuset-mems": _POD_LIMIT,
-    "device-read-bps": _POD_LIMIT,
-    "device-write-bps": _POD_LIMIT,
-    "memory": _POD_LIMIT,
-    "memory-swap": _POD_LIMIT,
     "all-platforms": "name the platforms with --platform",
     "attest": _ATTESTATION,
     "builder": "there is one builder, which needs no daemon",
@@ -56,6 +44,7 @@ OPTIONS = {
     "created-annotation": "the time of an image is in its configuration; use --annotation",
     "cw": "an encrypted virtual machine needs hardware, and rights, that rpod does not ask for",
     "conmon-pidfile": "there is no conmon; --pidfile writes the id of the container's process",
+    "cors": "the socket is for programs of its user, and no web page",
     "cpp-flag": "a preprocessor lets a Containerfile include any file that you may read;"
     " where you trust it: cpp -E -traditional -undef -P FILE | rpod build -f - CONTEXT",
     "decryption-key": "encrypted images cannot be read yet",
@@ -64,7 +53,6 @@ OPTIONS = {
     "menu": "there is no menu; ctrl-c stops the services",
     "disable-compression": "layers are stored as they are pushed, compressed",
     "hooks-dir": "a hook would run a program of the host for every container",
-    "include-volumes": _NOT_YET,
     "inherit-annotations": "annotations of a base image are never taken over; use --annotation",
     "init-path": "rpod's own init is used",
     "logsplit": "--logfile has the platforms one after the other",
@@ -95,6 +83,20 @@ OPTIONS = {
     "userns-uid-map-user": _BUILD_IDS,
 }
 
+# Options of commands on pods.
+_POD_LIMITS = (
+    "blkio-weight",
+    "blkio-weight-device",
+    "cpu-shares",
+    "cpus",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "device-read-bps",
+    "device-write-bps",
+    "memory",
+    "memory-swap",
+)
+
 
 def why_no_command(name: str) -> str:
     """Return why there is no such command, "" when podman has none of this name either."""
@@ -105,6 +107,9 @@ def why_no_command(name: str) -> str:
     return ""
 
 
-def why_no_option(name: str) -> str:
-    """Return why there is no such option, "not there yet" for those without a better reason."""
-    return OPTIONS.get(name.removeprefix("--"), "")
+def why_no_option(name: str, command: str = "") -> str:
+    """Return why a command has no such option, "" when podman has none of this name either."""
+    name = name.removeprefix("--")
+    if command.startswith("pod ") and name in _POD_LIMITS:
+        return _POD_LIMIT
+    return OPTIONS.get(name, "")

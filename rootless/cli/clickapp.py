@@ -58,7 +58,8 @@ def _print_usage_error(error: click.UsageError) -> None:
     if isinstance(error, click.NoSuchOption):
         # Each release of click has its own words for this one.
         message = f"No such option '{error.option_name}'.{_hint(error.possibilities or ())}"
-        if reason := why_no_option(error.option_name):
+        command = error.ctx.command_path.partition(" ")[2] if error.ctx is not None else ""
+        if reason := why_no_option(error.option_name, command):
             message = f"No option '{error.option_name}': {reason}."
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{message}\n")

@@ -158,6 +158,11 @@ COMMANDS = (
             text("hostname", "Host name of all containers", short="h"),
             text("infra-name", "Name of the infra container"),
             text(
+                "infra-command",
+                "Command of the infra container, where it has an image",
+                metavar="COMMAND",
+            ),
+            text(
                 "infra-conmon-pidfile",
                 "Accepted; there is no conmon",
                 metavar="FILE",

@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 class PodChanges:
     """What of a pod's copy is to be another: fields of requests, as `pod create` has them."""
 
-    __slots__ = ("hostname", "infra", "infra_name", "labels", "members")
+    __slots__ = ("hostname", "infra", "infra_command", "infra_name", "labels", "members")
 
     def __init__(
         self,
         *,
         hostname: str = "",
         infra_name: str = "",
+        infra_command: str = "",
         labels: "dict[str, str] | None" = None,
         infra: "dict[str, object] | None" = None,
         members: "dict[str, tuple[str, ...]] | None" = None,
     ) -> None:
         self.hostname = hostname
         self.infra_name = infra_name
+        self.infra_command = infra_command
         self.labels = labels or {}
         self.infra = infra or {}
         self.members = members or {}
@@ -86,6 +88,8 @@ def _copy(host: "Host", pod: PodRecord, name: str, changes: PodChanges) -> PodRe
         infra["name"] = own or f"{pod_id[:SHORT_ID]}-infra"
         if "hostname" in infra:
             infra["hostname"] = changes.hostname or pod.hostname or name
+    if changes.infra_command:
+        infra["command"] = _command(pod, changes.infra_command)
     members = dict(pod.members)
     for field, value in changes.members.items():
         known = members.get(field, ())
@@ -102,6 +106,16 @@ def _copy(host: "Host", pod: PodRecord, name: str, changes: PodChanges) -> PodRe
         create_command=(),
         volumes=(),
     )
+
+
+def _command(pod: PodRecord, text: str) -> tuple[str, ...]:
+    import shlex
+
+    if not pod.infra.get("image"):
+        raise UsageError(
+            "--infra-command needs an infra image: the infra container has no other program"
+        )
+    return tuple(shlex.split(text))
 
 
 def _free_name(host: "Host", base: str) -> str:

@@ -135,3 +135,17 @@ def test_doctor_names_each_rung_and_what_would_raise_it(
     assert single["rung-identity"]["found"] == "one id"
     assert "usermod --add-subuids" in single["rung-identity"]["fix"]
     assert single["rung-emulation"]["found"].startswith("a supervisor answers")
+
+
+@pytest.mark.rpod_only
+def test_called_docker_it_has_the_fields_of_docker(rpod: Command, account_dir: str) -> None:
+    rpod.shell(f"ln -s $RPOD {account_dir}/docker")
+    fields = "{{.Server.Version}} {{.Client.Version}} {{.Server.Os}}/{{.Server.Arch}}"
+    words = rpod.shell(f"{account_dir}/docker version --format '{fields}'").out.split()
+    assert words[0] == words[1]
+    assert words[0].split(".")[0].isdecimal()
+    assert words[2].startswith("linux/")
+    fields = "{{.ServerVersion}} {{.OSType}} {{.NCPU}} {{.host.arch}}"
+    words = rpod.shell(f"{account_dir}/docker info --format '{fields}'").out.split()
+    assert words[1] == "linux" and int(words[2]) > 0
+    assert rpod("info", "--format", "{{.ServerVersion}}", check=False).code == 125

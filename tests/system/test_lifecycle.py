@@ -1,5 +1,6 @@
 """Containers that stay: detached, started again, stopped, killed, removed, waited for."""
 
+import os
 import signal
 import socket
 import time
@@ -256,3 +257,32 @@ def _answer(port: int) -> bytes:
             return client.recv(100)
     except OSError:
         return b""
+
+
+def test_top_of_what_only_a_container_has(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "one", "--cap-drop=ALL", "--cap-add=CHOWN", image, "sleep", "99")
+    words = ("ruser", "rgroup", "capeff", "capinh", "capamb", "seccomp", "label", "huser", "hpid")
+    heading, row = rpod("top", "one", *words).lines
+    assert heading.split()[:2] == ["RUSER", "RGROUP"]
+    assert row.split()[:6] == ["root", "root", "CHOWN", "none", "none", "filter"]
+    assert row.split()[7] == str(rpod.account.uid)
+    assert os.path.exists(f"/proc/{row.split()[8]}")
+    assert rpod("top", "one", "%p", "%a").lines[1].split() == ["1", "sleep", "99"]
+    assert rpod("top", "one", "stime").lines[1].endswith("UTC")
+
+
+def test_top_with_options_of_ps(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "one", image, "sleep", "99")
+    assert "sleep" in rpod("top", "one", "-eo", "pid,comm").out
+    assert rpod("top", "one", "-o", check=False).code == 125
+
+
+@pytest.mark.rpod_only  # podman 4.3 knows only the container's
+def test_top_by_the_hosts_ps_where_the_container_has_none(rpod: Command, image: str) -> None:
+    rpod("run", "-d", "--name", "one", image, "sh", "-c", "rm -f /bin/ps /usr/bin/ps; sleep 99")
+    rpod("run", "-d", "--name", "two", image, "sleep", "98")
+    rpod("exec", "one", "sh", "-c", "until [ ! -e /bin/ps ]; do sleep 0.02; done")
+    told = rpod("top", "one", "-eo", "pid,args").out
+    assert "sleep 99" in told and "sleep 98" not in told
+    done = rpod("top", "one", "-eo", "args", check=False)
+    assert done.code == 125 and "PID" in done.err

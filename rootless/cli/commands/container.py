@@ -344,6 +344,12 @@ def top(invocation: "Invocation") -> int:
     name = latest(host) if invocation.flag("latest") else words.pop(0) if words else ""
     if not name:
         raise UsageError("you must provide the name or id of a running container")
+    from rootless.container.top import is_for_ps
+
+    if words and is_for_ps(words):
+        from rootless.container.top_ps import show
+
+        return show(host, name, words)
     write(format_table(lifecycle.top(host, name, words)))
     return 0
 

@@ -106,6 +106,7 @@ def clone(invocation: "Invocation") -> int:
         infra_name=invocation.text("infra_name"),
         labels=labels_of(labels),
         infra={field: given[field] for field in _OF_INFRA if field in given},
+        infra_command=invocation.text("infra_command"),
         members={field: invocation.texts(field) for field in _CLONED if field in given},
     )
     with Reporter() as on_event:

@@ -40,7 +40,12 @@ def version(invocation: "Invocation") -> int:
     client = gather_version(_called())
     sections: dict[str, object] = {"Client": client}
     if _called() == "docker":
-        sections["Server"] = client
+        from rootless.service.system import engine_version
+
+        engine = engine_version()
+        named = {"Arch": engine["Arch"], "APIVersion": engine["ApiVersion"], "GitCommit": ""}
+        client = {**client, **named, "ApiVersion": engine["ApiVersion"]}
+        sections = {"Client": client, "Server": {**client, **engine}}
     text = invocation.text("format")
     if text == "json":
         import json
@@ -67,6 +72,11 @@ def info(invocation: "Invocation") -> int:
 
     document = gather(invocation.host(prepare=False))
     text = invocation.text("format")
+    if text and _called() == "docker":
+        from rootless.service.system import engine_info
+
+        # Scripts of docker's ask for its fields; podman's are there as well.
+        document = {**document, **engine_info(invocation.host())}
     if text == "json":
         write_json(document, indent=2)
     elif text:
