@@ -84,6 +84,9 @@ def _make(
     host: "Host", name: str, request: ContainerRequest, on_event: "OnEvent | None"
 ) -> ContainerView:
     label = f"{LABEL}={request.image}"
+    if request.user == "0:0" and request.root_emulation == "auto" and host.id_maps().is_single:
+        # Kept for what root installs in it: `rootless.container.owned_homes`.
+        request = request._replace(root_emulation="full")
     made = request._replace(
         name=name, command=_WAIT, tty=False, rm=False, label=(*request.label, label)
     )

@@ -195,7 +195,9 @@ def test_somebody_elses_project_is_refused(
 
 def test_a_kept_shell_keeps(person: tuple[Command, str]) -> None:
     rpod, image = person
-    rpod("shell", "--keep", "box", "--as-root", image, "sh", "-c", "echo one > /kept")
+    script = "echo one > /kept; chown 5:6 /kept; stat -c %u:%g /kept"
+    done = rpod("shell", "--keep", "box", "--as-root", image, "sh", "-c", script)
+    assert done.lines == ["5:6"]  # packages are installed there, with a single id too
     assert rpod("ps", "-q").lines == []  # nothing runs when nobody is in it
     assert rpod("shell", "--keep", "box", ".", "cat", "/kept").lines == ["one"]
     first = rpod.spawn(
