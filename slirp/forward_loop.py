@@ -15,7 +15,7 @@ import select
 import time
 
 from slirp import forward_routes as routes
-from slirp.forward_target import Target
+from slirp.forward_target import Attempt, Target, attempts
 from slirp.forward_tcp import Connection, Pipes, TcpPort
 from slirp.forward_traffic import Traffic
 from slirp.forward_udp import UdpPort
@@ -68,6 +68,10 @@ class Loop:
         self.pipes = Pipes(self.limit // 2)
         control.setblocking(False)
         self.watch(control.fileno(), self._command, select.EPOLLIN)
+        # Before it is read what is there, so that nothing is missed.
+        self._addresses = routes.watch_addresses()
+        self.watch(self._addresses.fileno(), self._see_networks, select.EPOLLIN)
+        self._see_networks(0)
 
     def watch(self, fd: int, handler: "Callable[[int], None]", events: int) -> None:
         self.handlers[fd] = handler
@@ -93,6 +97,11 @@ class Loop:
             self.epoll.modify(listener, 0)
             self._resume_s = self.now_s + _RETRY_S
 
+    def attempts(self, client: str) -> "list[Attempt]":
+        """Return the ways to reach the server for the address of a client, the best first."""
+        plain = client.removeprefix("::ffff:") if "." in client else client
+        return attempts(self.target, client, is_near=routes.is_near(self.near, plain))
+
     def resume(self) -> None:
         while self._paused:
             self.epoll.modify(self._paused.pop(), select.EPOLLIN)
@@ -102,9 +111,18 @@ class Loop:
         if family in self._prepared:
             return
         prepare_routes(self.target, family)
+        add_near(self.target, family, self.near)
         for protocol, port in set(self.rules.values()):
             routes.add_rule(family, protocol, port)
         self._prepared.add(family)
+
+    def _see_networks(self, _events: int) -> None:
+        """Learn what the interfaces lead to: at the start, and when one comes or goes."""
+        routes.drain(self._addresses)
+        families = (_socket.AF_INET, _socket.AF_INET6)
+        self.near = [subnet for family in families for subnet in routes.connected(family)]
+        for family in self._prepared:
+            add_near(self.target, family, self.near)
 
     # --- commands
 
@@ -128,6 +146,7 @@ class Loop:
         elif words[0] == "routes":
             for family in self._prepared:
                 prepare_routes(self.target, family)
+            self._see_networks(0)
 
     def _add(self, key: str, protocol: str, port: int, sock: _socket.socket) -> None:
         for family in self._prepared:
@@ -239,6 +258,17 @@ def prepare_routes(target: Target, family: int) -> None:
     if not target.address6:
         routes.add_address(target.lazy6)
     routes.add_route(family, target.address6 or target.lazy6)
+
+
+def add_near(target: Target, family: int, near: "list[routes.Subnet]") -> None:
+    """Let the container answer its neighbours directly. Raises OSError."""
+    if family == _socket.AF_INET:
+        gateway, own = target.gateway, target.address
+    else:
+        gateway, own = target.gateway6, target.address6 or target.lazy6
+    size = 4 if family == _socket.AF_INET else 16
+    subnets = [subnet for subnet in near if len(subnet[0]) == size]
+    routes.add_near(family, subnets, gateway, own)
 
 
 def probe(target: Target) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import select
 
-from slirp.forward_target import Attempt, attempts, transparent_socket
+from slirp.forward_target import Attempt, transparent_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Connection:
         self.port = port
         self.client = client
         self.number = number
-        self.todo = attempts(port.loop.target, address)
+        self.todo = port.loop.attempts(address)
         self.server: _socket.socket | None = None
         self.ways: tuple[_Way, ...] = ()
         self.loop.connections.add(self)

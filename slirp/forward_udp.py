@@ -7,7 +7,7 @@ are forgotten first; their number has a limit, so a flood costs no more than tha
 import _socket
 import select
 
-from slirp.forward_target import Attempt, attempts, transparent_socket
+from slirp.forward_target import Attempt, transparent_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Flow:
         self.info = info
         self.replied = False
         self.last_s = port.loop.now_s
-        self.ways = attempts(port.loop.target, client[0])
+        self.ways = port.loop.attempts(client[0])
         self.server = port.connect(client[1], self.ways)
 
     def send(self, size: int) -> None:

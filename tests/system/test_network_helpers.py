@@ -1,7 +1,9 @@
 """The helper of a user-defined network: how long it lives, what kills it, what it keeps out."""
 
 import contextlib
+import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -361,3 +363,68 @@ def test_published_port_keeps_the_clients_address(net: Command, image: str) -> N
     net("network", "connect", "back", "web")
     net("network", "disconnect", "app", "web")
     until(lambda: f"{seen}:" in ask(), "the port did not follow")
+
+
+def echo(ready: Callable[[], None]) -> None:
+    """Answer every datagram, and every connection, on port 99 with the sender's address."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("", 99))
+    with socket.create_server(("", 99)) as tcp:
+        ready()
+        while True:
+            for one in select.select([udp, tcp], [], [])[0]:
+                if one is tcp:
+                    connection, peer = tcp.accept()
+                    connection.sendall(peer[0].encode())
+                    connection.close()
+                else:
+                    peer = udp.recvfrom(100)[1]
+                    udp.sendto(peer[0].encode(), peer)
+
+
+def answers(where: tuple[str, int]) -> list[str]:
+    """Return what a client of both protocols is told."""
+    with socket.create_connection(where, timeout=5) as tcp:
+        found = [tcp.recv(100).decode()]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(5)
+        udp.sendto(b"who", where)
+        return [*found, udp.recv(100).decode()]
+
+
+def test_neighbours_reach_a_port_that_is_published_and_in_use(net: Command, image: str) -> None:
+    """In every network of the container, in one that comes later, too."""
+    for name in ("one", "two", "three"):
+        net("network", "create", name)
+    ports = ("-p", "127.0.0.1::99", "-p", "127.0.0.1::99/udp")
+    start(net, image, "web", "--network=one", "--network=two", *ports)
+    for name in ("one", "two", "three"):
+        start(net, image, f"of-{name}", f"--network={name}")
+    tcp, udp = (int(net("port", "web", text).out.rpartition(":")[2]) for text in ("99", "99/udp"))
+
+    def told_of(name: str) -> list[str]:
+        where = (address(net, "web", name), 99)
+        reader, writer = os.pipe()
+
+        def ask(ready: Callable[[], None]) -> None:
+            os.write(writer, json.dumps(answers(where)).encode())
+            ready()
+            signal.pause()
+
+        with inside(net, f"of-{name}", ask), os.fdopen(reader, "rb", buffering=0) as file:
+            os.close(writer)
+            return [str(word) for word in json.loads(file.read(1000))]
+
+    with inside(net, "web", echo):
+        with socket.create_connection(("127.0.0.1", tcp), timeout=5) as connection:
+            gateway = connection.recv(100).decode()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(b"who", ("127.0.0.1", udp))
+            assert client.recv(100).decode() == gateway
+        for name in ("one", "two"):
+            assert told_of(name) == [address(net, f"of-{name}", name)] * 2
+        net("network", "connect", "three", "web")
+        assert told_of("three") == [address(net, "of-three", "three")] * 2
+        with socket.create_connection(("127.0.0.1", tcp), timeout=5) as connection:
+            assert connection.recv(100).decode() == gateway
