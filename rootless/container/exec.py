@@ -306,7 +306,7 @@ class _ExecSession:
                             self._leave()
                             self.goes_on = True
                             return DETACHED
-                    elif fd == self._stdin:
+                    elif fd == self._stdin and fd >= 0:
                         self._feed()
                     elif ended:
                         # A child of the command keeps the streams open; the command is over.

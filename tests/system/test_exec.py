@@ -113,3 +113,12 @@ def test_exec_as_an_id_that_is_not_mapped_is_refused(rpod: Command, target: str)
     done = rpod("exec", "-u", "99999999", target, "true", check=False)
     assert done.code in (125, 126), done.told
     assert "99999999" in done.err
+
+
+@pytest.mark.rpod_only  # podman waits for whoever has the streams
+def test_exec_ends_with_its_command_though_a_child_has_the_streams(
+    rpod: Command, target: str
+) -> None:
+    began_s = time.monotonic()
+    assert rpod("exec", target, "sh", "-c", "sleep 30 & echo out; exit 3", check=False).code == 3
+    assert time.monotonic() - began_s < 15
