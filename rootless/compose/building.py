@@ -4,12 +4,16 @@ from rootless.build.request import BuildRequest
 from rootless.compose import identity
 from rootless.compose.errors import ComposeError
 from rootless.compose.parts import Part
+from rootless.compose.resources import content_of
 from rootless.container.request import ContainerRequest
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.compose.project import Project
+
+_INLINE = "Dockerfile"
+_SECRET = "secret."  # noqa: S105 - the beginning of a name
 
 
 class BuildOptions(NamedTuple):
@@ -21,10 +25,27 @@ class BuildOptions(NamedTuple):
     ssh: tuple[str, ...] = ()
 
 
+def written_files(project: "Project", service: str) -> dict[str, bytes]:
+    """Return what a build wants as files and has not: `dockerfile_inline`, secrets of variables.
+
+    The names are those that `make_build_request` expects in its `directory`. Raises ComposeError.
+    """
+    build = project.every()[service].part("build")
+    found = {}
+    if inline := build.text("dockerfile_inline"):
+        found[_INLINE] = inline.encode()
+    for one in build.parts("secrets"):
+        source = one.text("source")
+        if "environment" in project.secrets[source]:
+            data = content_of(project, "secrets", source, project.secrets[source])
+            found[f"{_SECRET}{source}"] = data
+    return found
+
+
 def make_build_request(
-    project: "Project", service: str, options: BuildOptions, inline_file: str = ""
+    project: "Project", service: str, options: BuildOptions, directory: str = ""
 ) -> BuildRequest:
-    """Return the request for the image of a service; `inline_file` has its `dockerfile_inline`.
+    """Return the request for the image of a service; `directory` has its `written_files`.
 
     Raises ComposeError.
     """
@@ -32,7 +53,8 @@ def make_build_request(
     build = fields.part("build")
     where = f"services.{service}.build"
     context = build.text("context")
-    dockerfile = inline_file or build.text("dockerfile")
+    inline = f"{directory}/{_INLINE}" if "dockerfile_inline" in build else ""
+    dockerfile = inline or build.text("dockerfile")
     is_remote = "://" in context or context.startswith("git@")
     if dockerfile and not is_remote and not dockerfile.startswith("/"):
         dockerfile = f"{context}/{dockerfile}"
@@ -53,7 +75,7 @@ def make_build_request(
         build_contexts=_contexts(project, build),
         platforms=platforms,
         labels=tuple(f"{key}={value}" for key, value in _labels(project, service, build).items()),
-        secrets=tuple(_secret(project, one, where) for one in build.parts("secrets")),
+        secrets=tuple(_secret(project, one, where, directory) for one in build.parts("secrets")),
         ssh=options.ssh or build.texts("ssh"),
         no_cache=options.no_cache or build.flag("no_cache"),
         no_cache_filter=build.texts("no_cache_filter"),
@@ -84,14 +106,14 @@ def _contexts(project: "Project", build: Part) -> dict[str, str]:
     return found
 
 
-def _secret(project: "Project", one: Part, where: str) -> str:
+def _secret(project: "Project", one: Part, where: str, directory: str) -> str:
     source = one.text("source")
     defined = project.secrets[source]
     identity_text = f"id={one.text('target') or source}"
     if path := defined.text("file"):
         return f"{identity_text},src={path}"
-    if name := defined.text("environment"):
-        return f"{identity_text},env={name}"
+    if "environment" in defined:
+        return f"{identity_text},src={directory}/{_SECRET}{source}"
     raise ComposeError(f"{where}.secrets: {source} has neither a file nor a variable")
 
 

@@ -301,6 +301,28 @@ def test_built_service_and_what_is_done_to_it(compose: Compose, rpod: Command) -
     assert rpod("ps", "-aq").lines == []
 
 
+def test_build_with_secrets_and_changed_files(compose: Compose) -> None:
+    compose.write("FROM IMAGE\nCOPY file /\nRUN --mount=type=secret,id=s cp /run/secrets/s /s\n",
+                  "Dockerfile")  # fmt: skip
+    compose.write("one\n", "file")
+    compose.write("WORD=hidden\n", ".env")
+    compose.write("""
+services: {a: {build: {context: ., secrets: [s]}, command: sleep 1000, init: true}}
+secrets: {s: {environment: WORD}}
+""")
+    compose("up", "-d", "--quiet-build")
+    before = compose.ids()
+    assert compose("exec", "a", "cat", "/file").lines == ["one"]
+    assert compose("exec", "a", "cat", "/s").out == "hidden"
+    compose.write("two\n", "file")
+    compose("up", "-d")
+    assert compose.ids() == before
+    compose("up", "-d", "--build", "--quiet-build")
+    assert compose.ids() != before
+    assert compose("exec", "a", "cat", "/file").lines == ["two"]
+    compose("down", "-t", "0", "--rmi", "all")
+
+
 def test_failed_build_and_fetch_have_docker_composes_codes(compose: Compose) -> None:
     compose.write('services: {a: {build: {dockerfile_inline: "FROM IMAGE\\nRUN false"}}}')
     done = compose("build", check=False)

@@ -10,7 +10,12 @@ from rootless.build.workplace import Workplace
 from rootless.cli.commands.build import make_progress
 from rootless.cli.compose_session import Session, run
 from rootless.cli.progress import Reporter
-from rootless.compose.building import BuildOptions, build_order, make_build_request
+from rootless.compose.building import (
+    BuildOptions,
+    build_order,
+    make_build_request,
+    written_files,
+)
 from rootless.compose.errors import BuildFailed
 from rootless.errors import RootlessError, UsageError
 from storage.errors import StorageError
@@ -39,18 +44,12 @@ def build_services(
 ) -> None:
     """Build the images of services, one after the other. Raises BuildFailed, ComposeError."""
     for name in build_order(project, list(names)):
-        inline = project.every()[name].part("build").text("dockerfile_inline")
         try:
-            if not inline:
-                _build(host, make_build_request(project, name, options), progress)
-            else:
-                with tempfile.NamedTemporaryFile(
-                    "w", suffix=".Dockerfile", encoding="utf-8"
-                ) as file:
-                    file.write(inline)
-                    file.flush()
-                    request = make_build_request(project, name, options, file.name)
-                    _build(host, request, progress)
+            with tempfile.TemporaryDirectory(prefix="rpod-compose-") as directory:
+                for file_name, data in written_files(project, name).items():
+                    with open(f"{directory}/{file_name}", "xb") as file:
+                        file.write(data)
+                _build(host, make_build_request(project, name, options, directory), progress)
         except (RootlessError, StorageError) as error:
             raise BuildFailed(
                 f"failed to build service {name}: {error.message}", remedy=error.remedy

@@ -50,7 +50,13 @@ def listed(options: tuple[table.Option, ...]) -> dict[frozenset[str], str]:
 
 def test_there_is_one_page_for_each_command() -> None:
     pages = {name for name in os.listdir(MAN) if name.endswith(".1.md")}
-    assert pages == {page_name(command) for command in COMMANDS} | {"rpod.1.md"}
+    groups = {f"rpod-{noun}.1.md" for noun in table.GROUPS if table.group_options(noun)}
+    assert pages == {page_name(command) for command in COMMANDS} | groups | {"rpod.1.md"}
+
+
+def test_page_of_a_group_has_its_options() -> None:
+    options = table.group_options("compose")
+    assert described(read("rpod-compose.1.md")) == listed(options)
 
 
 @by_command

@@ -179,14 +179,14 @@ services:
 secrets: {s: {file: ./s}, e: {environment: E}}
 """
     project = load(tmp_path, text, FROM_ENV="env")
-    found = make_build_request(project, "web", BuildOptions(arguments={"B": "2"}))
+    found = make_build_request(project, "web", BuildOptions(arguments={"B": "2"}), "/made")
     assert found.context == f"{tmp_path}/app"
     assert found.files == (f"{tmp_path}/app/sub/Dockerfile",)
     assert found.build_args == {"A": "1", "FROM_ENV": "env", "B": "2"}
     assert found.tags == ("p-web", "extra:1")
     assert "l=m" in found.labels
     assert found.build_contexts == {"base": "docker-image://p-base", "dir": f"{tmp_path}/d"}
-    assert found.secrets == (f"id=s,src={tmp_path}/s", "id=named,env=E")
+    assert found.secrets == (f"id=s,src={tmp_path}/s", "id=named,src=/made/secret.e")
     assert (found.target, found.platforms) == ("t", ("linux/amd64",))
     assert build_order(project, ["web", "base"]) == ["base", "web"]
 
