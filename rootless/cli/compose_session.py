@@ -3,9 +3,10 @@
 import os
 import sys
 
+from rootless.cli.output import printable
 from rootless.compose.errors import ComposeError
 from rootless.compose.project import Project, load_project
-from rootless.compose.settings import Options
+from rootless.compose.settings import Options, check_project_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Session:
         except ComposeError as error:
             if not name or error.exit_code != 14 or self.options().files:
                 raise
+            check_project_name(name)
             return name, None
 
     def chosen(self, *, dependencies: bool = True) -> Project:
@@ -95,7 +97,7 @@ class Session:
         else:
             line = f" {kind} {name}  {what} "
         try:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{printable(line)}\n")
             sys.stderr.flush()
         except OSError:
             pass  # EPIPE, EIO, ENOSPC: nobody is left to be told
@@ -118,7 +120,7 @@ class Session:
 
 def warn(text: str) -> None:
     """Tell a person at once."""
-    sys.stderr.write(f"Warning: {text}\n")
+    sys.stderr.write(f"Warning: {printable(text)}\n")
 
 
 def run(invocation: "Invocation", handler: "Handler") -> int:

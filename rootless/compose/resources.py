@@ -3,6 +3,7 @@
 Each is looked for by its name, and made with the project's labels when it is not there.
 """
 
+import hashlib
 import os
 
 from rootless.compose import identity
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rootless.compose.project import Project
     from rootless.host.paths import Host
 
+# storage.secrets: names end with a letter or digit.
+_NAME_LETTERS, _DIGEST_DIGITS = 64, 16
 _OWN_DRIVERS = ("", "bridge", "default")
 
 
@@ -140,7 +143,10 @@ def _keep(host: "Host", project: "Project", kind: str, key: str, defined: Part) 
                 remedy=f"make it first: rpod secret create {name} FILE",
             ) from error
     data = content_of(project, kind, key, defined)
-    name = f"{project.name}_{kind}_{key}"[-60:].strip("_.-")
+    name = f"{project.name}_{kind}_{key}"
+    if len(name) > _NAME_LETTERS or not name[-1].isalnum():
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_DIGITS]
+        name = f"{name[: _NAME_LETTERS - _DIGEST_DIGITS - 1]}-{digest}"
     labels = {**identity.project_labels(project.name), identity.CONTENT: f"{kind}.{key}"}
     try:
         record = stored_secrets.find_secret(host.layout, name)

@@ -230,6 +230,13 @@ def test_link_named_docker_compose(compose: Compose, account_dir: str) -> None:
     assert done.stdout.startswith(b"rpod compose version ")
 
 
+def test_name_of_a_project_leads_nowhere(rpod: Command) -> None:
+    for name in ("../../x", "a/b", "A", "-a"):
+        done = rpod("compose", f"--project-name={name}", "down", check=False, cwd="/")
+        assert done.code == 1
+        assert "invalid project name" in done.err
+
+
 def test_wrong_file_makes_nothing(compose: Compose, rpod: Command) -> None:
     assert compose("up", "-d", check=False).code == 14
     compose.write("services: {web: {image: IMAGE, foo: 1}}")
