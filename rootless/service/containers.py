@@ -206,6 +206,7 @@ def docker_document(host: "Host", found: ContainerView) -> dict[str, object]:
     }
     policy = _part(host_config, "RestartPolicy")
     policy["Name"] = policy.get("Name") or "no"
+    host_config["Ulimits"] = _asked_ulimits(found)
     host_config["PortBindings"] = _asked_ports(found)
     settings = _part(document, "NetworkSettings")
     bound = settings.get("Ports")
@@ -275,6 +276,19 @@ def _image(host: "Host", found: ContainerView) -> "ImageConfig | None":
         return image_config(host.layout, find_image(host.layout, found.record.image_id))
     except StorageError:
         return None  # it was removed by force, or there is none
+
+
+def _asked_ulimits(found: ContainerView) -> list[dict[str, object]]:
+    """Return what was asked for; podman's document has what the kernel was told."""
+    from rootless.container.document import read_request
+
+    result: list[dict[str, object]] = []
+    for text in read_request(found.record.request).ulimit:
+        name, _, values = text.partition("=")
+        soft, _, hard = values.partition(":")
+        if soft.lstrip("-").isdecimal():
+            result.append({"Name": name, "Soft": int(soft), "Hard": int(hard or soft)})
+    return result
 
 
 def _asked_ports(found: ContainerView) -> dict[str, list[dict[str, str]]]:

@@ -55,11 +55,14 @@ def inspect(exchange: Exchange) -> None:
         "User": "", "ExposedPorts": None, "Env": None, "Entrypoint": None, "Cmd": None,
         "Volumes": None, "WorkingDir": "", "Labels": None, "OnBuild": None,
     }  # fmt: skip
+    config = {**zero, **config}
     exchange.send(
         {
             **document,
             "Id": f"sha256:{record.image_id}",
-            "Config": {**zero, **config},
+            "Config": config,
+            # docker-compose 1 reads it, of any version, when it makes a container anew.
+            "ContainerConfig": config,
             "DockerVersion": document["Version"],
             "Descriptor": {"mediaType": record.media_type, "digest": record.manifest_digest},
             "Metadata": {"LastTagTime": record.added_at},

@@ -214,9 +214,12 @@ def test_start_that_fails_has_the_words_for_its_exit_code(
 
 def test_types_are_those_of_dockers_documents(service: Service, rpod: Command, image: str) -> None:
     """A client in Go refuses the whole document for one field of another type."""
-    rpod("run", "-d", "--name", "box", image, "sleep", "100")
+    rpod("run", "-d", "--name", "box", "--ulimit", "nofile=100", image, "sleep", "100")
     document = json.loads(service.ask("GET", "/containers/box/json").body)
     assert document["Config"]["StopSignal"] == "SIGTERM"
+    assert document["HostConfig"]["Ulimits"] == [{"Name": "nofile", "Soft": 100, "Hard": 100}]
+    made = json.loads(service.ask("GET", f"/images/{image}/json").body)
+    assert made["ContainerConfig"] == made["Config"]  # docker-compose 1
     listed = json.loads(service.ask("GET", "/containers/json").body)[0]
     for networks in (
         document["NetworkSettings"]["Networks"],
