@@ -27,6 +27,7 @@ _MOST_CONNECTIONS = 256
 _BACKLOG = 1024
 # Loaded once, and not by each connection; the rest when it is asked for.
 _OFTEN_USED = ("containers", "creating", "starting", "streams", "system", "waiting")
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Of the service alone: a container must not take them for its own.
 _OWN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET")
 
@@ -171,26 +172,39 @@ def _refuse_address(address: str) -> UsageError:
     )
 
 
+def watch_signals() -> tuple[int, int]:
+    """Have children's ends, and requests to end, written to a pipe; return its two ends."""
+    wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writer)
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+    return wakeup, writer
+
+
 class Server:
     """Accept until `idle_s` seconds have gone by without a connection; 0 is for ever."""
 
     def __init__(
-        self, places: list[Place], idle_s: float, handle: "Callable[[socket.socket], None]"
+        self,
+        places: list[Place],
+        idle_s: float,
+        handle: "Callable[[socket.socket], None]",
+        fds: tuple[int, int],
     ) -> None:
+        """`fds` are the ends of the pipe of `watch_signals`."""
         self._places = places
         self._idle_s = idle_s
         self._handle = handle
+        self._fds = fds
         self._children: set[int] = set()
         self._is_ending = False
 
     def serve(self) -> None:
         """Return at the end; connections that are open go on in their own processes."""
-        wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(writer)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, frame: None)
         try:
-            self._loop(wakeup, writer)
+            for name in _OFTEN_USED:
+                importlib.import_module(f"rootless.service.{name}")
+            self._loop(self._fds[0])
         finally:
             for place in self._places:
                 place.leave()
@@ -198,8 +212,7 @@ class Server:
         while not self._is_ending and self._accept_all():
             continue
 
-    def _loop(self, wakeup: int, writer: int) -> None:
-        self._fds = (wakeup, writer)
+    def _loop(self, wakeup: int) -> None:
         last_s = time.monotonic()
         while not self._is_ending:
             poll = select.poll()
@@ -257,7 +270,7 @@ class Server:
             return
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             for place in self._places:
                 place.listener.close()
@@ -311,6 +324,7 @@ def serve(
 
     Raises UsageError, HostError.
     """
+    fds = watch_signals()  # before there is a socket that a signal could leave behind
     places = open_place(uri, os.environ)
     for place in places:
         if place.listener.family != socket.AF_UNIX:
@@ -319,6 +333,4 @@ def serve(
     for name in _OWN_VARIABLES:
         os.environ.pop(name, None)
     os.chdir("/")
-    for name in _OFTEN_USED:
-        importlib.import_module(f"rootless.service.{name}")
-    Server(places, idle_s, handle).serve()
+    Server(places, idle_s, handle, fds).serve()
