@@ -88,14 +88,20 @@ def wake_directly(listener: int) -> None:
 class Notification:
     """One intercepted call. `pid` is the thread's number in the receiver's pid namespace."""
 
-    __slots__ = ("arguments", "id", "number", "pid")
+    __slots__ = ("architecture", "arguments", "id", "number", "pid")
 
     def __init__(
-        self, notification_id: int, pid: int, number: int, arguments: "tuple[int, ...]"
+        self,
+        notification_id: int,
+        pid: int,
+        number: int,
+        architecture: int,
+        arguments: "tuple[int, ...]",
     ) -> None:
         self.id = notification_id
         self.pid = pid
         self.number = number
+        self.architecture = architecture
         self.arguments = arguments
 
 
@@ -104,7 +110,7 @@ def receive(listener: int) -> Notification:
     buffer = bytearray(_NOTIF.size)
     fcntl.ioctl(listener, _NOTIF_RECV, buffer)
     words = _NOTIF.unpack(buffer)
-    return Notification(words[0], words[1], words[3], words[6:])
+    return Notification(words[0], words[1], words[3], words[4], words[6:])
 
 
 def respond(listener: int, notification_id: int, value: int, error: int, flags: int) -> None:

@@ -2,7 +2,8 @@
 
 `auto` takes what changes ids, groups and owners, and asks for them; `full` also what tells about
 files and what makes them. `bpf` has no one to ask: those calls do nothing and succeed. A call that
-is not named here costs nothing but the filter; calls of other architectures are left alone.
+is not named here costs nothing but the filter. 32-bit programs get the same, but for what has
+another form with them (ids of 16 bits, struct stat64), which is left alone.
 """
 
 import os
@@ -31,6 +32,21 @@ _ASK_IDS = ("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", 
 _ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr")
 _STATS = ("stat", "lstat", "fstat", "newfstatat", "statx")
 _MAKERS = ("creat", "mkdir", "mkdirat", "symlink", "symlinkat")
+
+
+# What a kernel runs besides its own programs.
+COMPAT = {"x86_64": "i386", "aarch64": "arm"}
+_OTHER_FORM = ("stat", "lstat", "fstat", "newfstatat")
+
+
+def call_numbers(architecture: str) -> dict[str, int]:
+    """Return the numbers of calls by the names that they have with 64 bits, of those alike."""
+    known = numbers(architecture)
+    if architecture not in COMPAT.values():
+        return known
+    wide = {name[:-2]: number for name, number in known.items() if name.endswith("32")}
+    known = {name: number for name, number in known.items() if name not in _OTHER_FORM}
+    return known | wide
 
 
 def _nodes(action: int) -> dict[str, tuple[Rule, ...]]:
@@ -75,18 +91,21 @@ def make_filter(mode: str, machine: str) -> bytes:
 
     Raises HostError: an architecture without a table.
     """
-    architecture = table_name(machine)
-    known = numbers(architecture)
+    native = table_name(machine)
+    program = bpf.returning(_ALLOW)
+    for architecture in (COMPAT.get(native, ""), native):
+        if architecture:
+            own = _decide(mode, architecture)
+            program = bpf.choose(bpf.EQUAL, AUDIT_ARCH[architecture], own, program)
+    return bpf.assemble([(bpf.LOAD, 0, 0, bpf.ARCHITECTURE_OFFSET), *program])
+
+
+def _decide(mode: str, architecture: str) -> Block:
+    known = call_numbers(architecture)
     outcomes: dict[int, Block] = {
         known[name]: bpf.conditional(list(rules), _ALLOW)
         for name, rules in intercepted(mode).items()
         if name in known
     }
     inner = bpf.decide(outcomes, {0: bpf.returning(_ALLOW)})
-    native = [(bpf.LOAD, 0, 0, bpf.NUMBER_OFFSET), *inner]
-    return bpf.assemble(
-        [
-            (bpf.LOAD, 0, 0, bpf.ARCHITECTURE_OFFSET),
-            *bpf.choose(bpf.EQUAL, AUDIT_ARCH[architecture], native, bpf.returning(_ALLOW)),
-        ]
-    )
+    return [(bpf.LOAD, 0, 0, bpf.NUMBER_OFFSET), *inner]

@@ -15,6 +15,7 @@ import struct
 from rootless.linux import notify
 from rootless.sandbox import credentials, syscall_numbers
 from rootless.sandbox.credentials import KEEP, ROOT, Credentials
+from rootless.sandbox.emulated_calls import COMPAT, call_numbers
 from rootless.sandbox.emulated_files import Files
 from rootless.sandbox.emulated_stat import stat_handlers
 from rootless.sandbox.seccomp_compiler import table_name
@@ -53,9 +54,14 @@ class Emulator:
         self._beginnings: dict[int, Credentials] = {}
         self._table: list[Credentials] = [ROOT]
         self._index: dict[Credentials, int] = {ROOT: 0}
-        known = syscall_numbers.numbers(table_name(machine))
+        native = table_name(machine)
+        by_name = self._by_name()
         self._handlers = {
-            known[name]: handler for name, handler in self._by_name().items() if name in known
+            syscall_numbers.AUDIT_ARCH[architecture]: {
+                known[name]: handler for name, handler in by_name.items() if name in known
+            }
+            for architecture in (native, COMPAT.get(native, native))
+            for known in (call_numbers(architecture),)
         }
 
     def _by_name(self) -> "dict[str, Callable[[Notification], int | None]]":
@@ -97,7 +103,7 @@ class Emulator:
         try:
             if listener in self._beginnings:
                 self._become(call.pid, self._beginnings.pop(listener))
-            value = self._handlers[call.number](call)
+            value = self._handlers[call.architecture][call.number](call)
             if value is None:
                 value, flags = 0, notify.CONTINUE
         except OSError as error:

@@ -26,7 +26,16 @@ def test_what_is_not_emulated_is_not_asked_for(call: str) -> None:
 @pytest.mark.parametrize("call", ["chown", "fchownat", "setuid", "getuid", "setgroups", "setxattr"])
 def test_ids_and_owners_are_asked_for(call: str) -> None:
     assert verdict(AUTO, call) == ASK
-    assert verdict(AUTO, call, architecture="i386") == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [("chown32", ASK), ("fchownat", ASK), ("setresuid32", ASK), ("getuid32", ASK),
+     ("setgroups32", ASK), ("setxattr", ASK), ("statx", ASK), ("chown", ALLOW), ("setuid", ALLOW),
+     ("stat64", ALLOW), ("read", ALLOW)],
+)  # fmt: skip
+def test_a_32_bit_program_is_asked_for_what_is_alike(call: str, expected: int) -> None:
+    assert verdict(FULL, call, architecture="i386") == expected
 
 
 @pytest.mark.parametrize(
