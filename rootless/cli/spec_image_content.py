@@ -28,6 +28,7 @@ COMMANDS = (
             text("output", "File, or directory; standard output by default", short="o",
                  metavar="FILE", objects=FILES),
             flag("quiet", "No progress", short="q"),
+            flag("uncompressed", "Accepted: layers that are stored without compression stay so"),
         ),
         (_IMAGES,),
         aliases=("image save",),

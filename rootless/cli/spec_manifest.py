@@ -100,6 +100,7 @@ COMMANDS = (
             text("format", "Media types of the index and its images", short="f",
                  choices=("oci", "v2s2")),
             flag("quiet", "No progress", short="q"),
+            flag("remove-signatures", "Accepted: no signature is sent along"),
             flag("rm", "Remove the index from the store when it has been sent", short="p",
                  aliases=("purge",)),
             *_REGISTRY,
@@ -107,7 +108,8 @@ COMMANDS = (
         (_LIST, Argument("destination", 0, 1, "[DESTINATION]")),
         description="With --format or a compression the images get other digests, and so does "
         "the index that is sent; what is in the store stays. DESTINATION is HOST/NAME[:TAG], also "
-        "after docker://, or oci-archive:PATH[:NAME] or oci:PATH[:NAME].",
+        "after docker://, oci-archive:PATH[:NAME], oci:PATH[:NAME] or "
+        "dir:PATH.",
         examples=("rpod manifest push localhost/app:1 docker://registry.example.org/app:1",),
     ),
     Command(

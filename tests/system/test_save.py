@@ -178,3 +178,17 @@ def test_compress_is_for_directories(fresh_rpod: Command, docker_archive: str) -
     assert fresh_rpod.shell(f"skopeo inspect dir:{home}/dir.gzip").code == 0
     failed = fresh_rpod("save", "--compress", "-o", f"{home}/x.tar", images.NAME, check=False)
     assert failed.code == 125
+
+
+@pytest.mark.rpod_only
+def test_push_compresses_into_a_directory(fresh_rpod: Command, docker_archive: str) -> None:
+    fresh_rpod("load", "-q", "-i", docker_archive)
+    home = fresh_rpod.environment["HOME"]
+    fresh_rpod("push", "-q", "--compress", "--remove-signatures", images.NAME, f"dir:{home}/p")
+    manifest = json.loads(fresh_rpod.shell(f"cat {home}/p/manifest.json").out)
+    assert all(layer["mediaType"].endswith("gzip") for layer in manifest["layers"])
+    fresh_rpod("rmi", "-af")
+    fresh_rpod("run", "--rm", "--network=none", f"dir:{home}/p", "true")
+    failed = fresh_rpod("push", "--compress", images.NAME, f"oci:{home}/o", check=False)
+    assert failed.code == 125
+    assert "dir:" in failed.err

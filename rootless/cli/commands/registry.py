@@ -24,6 +24,13 @@ def push(invocation: "Invocation") -> int:
     from rootless.pushing import push as send
 
     destination = _checked(invocation.text("destination"))
+    wanted = wanted_form(invocation)
+    if invocation.flag("compress"):
+        from storage.convert import GZIP
+
+        if not destination.startswith("dir:"):
+            raise UsageError("--compress can be set only when the destination is dir:PATH")
+        wanted = wanted._replace(compression=wanted.compression or GZIP)
     settings = registry_settings(invocation)
     with Reporter(quiet=invocation.flag("quiet")) as on_event:
         digest = send(
@@ -32,7 +39,7 @@ def push(invocation: "Invocation") -> int:
             destination or None,
             settings,
             on_event,
-            wanted=wanted_form(invocation),
+            wanted=wanted,
         )
     path = invocation.text("digestfile")
     if path:
