@@ -364,8 +364,7 @@ def _check(host: Host, request: ContainerRequest) -> None:
         from rootless.container.emulate import check_mode
 
         check_mode(request.root_emulation)
-    if request.timeout < 0:
-        raise UsageError(f"--timeout {request.timeout}: must not be negative")
+    _check_values(request)
     if request.secret:
         from rootless.container.secrets import parse_secrets
 
@@ -382,6 +381,19 @@ def _check(host: Host, request: ContainerRequest) -> None:
         raise UsageError(
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"',
             remedy="leave one of the two out",
+        )
+
+
+def _check_values(request: ContainerRequest) -> None:
+    if request.timeout < 0:
+        raise UsageError(f"--timeout {request.timeout}: must not be negative")
+    if request.stop_timeout < -1:
+        raise UsageError(
+            f"--stop-timeout {request.stop_timeout}: must not be negative", remedy="-1 is for ever"
+        )
+    if request.hostname and request.uts != "private":
+        raise UsageError(
+            f"--hostname and --uts={request.uts} do not go together", remedy="leave one out"
         )
 
 

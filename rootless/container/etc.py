@@ -30,7 +30,19 @@ def hostname_of(runtime_config: dict[str, object]) -> str:
 
 
 def check_network_files(request: "ContainerRequest") -> None:
-    """Raise InvalidNetwork for a wrong --add-host, --dns, --dns-search or --dns-option."""
+    """Refuse a wrong --add-host, --dns, --dns-search or --dns-option, and one without effect.
+
+    Raises InvalidNetwork, UsageError.
+    """
+    given = request.add_host or request.dns or request.dns_search or request.dns_option
+    if given and any(mode.startswith("container:") for mode in request.network):
+        from rootless.errors import UsageError
+
+        raise UsageError(
+            f"--network {request.network[0]} goes with none of --add-host, --dns, --dns-search and"
+            " --dns-option: the files are those of the container that owns the network",
+            remedy="give them to that container",
+        )
     if request.add_host:
         from slirp.hosts import find_host_address, parse_add_host
 

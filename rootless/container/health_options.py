@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _DEFAULT_S, _DEFAULT_RETRIES = 30.0, 3
 _ACTIONS = ("none", "kill", "restart", "stop")
 _NANOSECOND = 1e-9
+_STARTUP_INTERVAL = "--health-startup-interval"
 # Options that say how to check, and mean nothing when nothing says what to check.
 _DETAILS = (
     "health_interval", "health_timeout", "health_retries", "health_start_period",
@@ -40,7 +41,7 @@ def make_health(request: "ContainerRequest", image: "ImageConfig") -> dict[str, 
         "on_failure": _action(request.health_on_failure),
         "log_count": request.health_max_log_count,
         "log_size_bytes": request.health_max_log_size,
-        "startup": _startup(request),
+        "startup": _startup(request, has_check=bool(base)),
     }
     test = base.get("test")
     return {"test": test, **settings} if test else None
@@ -97,9 +98,11 @@ def _from_image(raw: dict[str, object]) -> dict[str, object]:
     return found
 
 
-def _startup(request: "ContainerRequest") -> dict[str, object] | None:
+def _startup(request: "ContainerRequest", *, has_check: bool) -> dict[str, object] | None:
     if request.health_startup_cmd is None:
         for option in details_without_check(request):
+            if has_check and option == _STARTUP_INTERVAL:
+                continue
             if option.startswith("--health-startup-"):
                 value = getattr(request, option[2:].replace("-", "_"))
                 raise UsageError(
@@ -150,6 +153,9 @@ def _period(text: str | None, default: object) -> float:
 def _start_interval(request: "ContainerRequest", default: object) -> float:
     """Return the time between checks in the start period; 0 for that of the others."""
     text = request.health_start_interval
+    if text is None and request.health_startup_cmd is None:
+        # podman-compose writes compose's `start_interval` so.
+        text = request.health_startup_interval
     return _number(default, 0.0) if text is None else _seconds("start-interval", text)
 
 

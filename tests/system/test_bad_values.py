@@ -28,7 +28,8 @@ BAD = (
     "--dns-search=-x", "--dns-search=a..b", "--security-opt=mask=", "--security-opt=mask=rel",
     "--security-opt=unmask=", "--health-startup-interval=1s", "--health-startup-retries=3",
     "--network=container:nope", "--pid=container:nope", "--userns=container:nope",
-    "--volume=/nope:/x",
+    "--volume=/nope:/x", "--volume=/tmp:/x:ro,rw", "--tmpfs=/t:mode=9", "--tmpfs=/t:size=big",
+    "--stop-timeout=-2",
 )  # fmt: skip
 
 
@@ -57,3 +58,21 @@ def test_bad_value_of_exec_is_refused(rpod: Command, image: str, option: str) ->
     done = rpod("exec", option, "x", "true", check=False)
     assert done.code == 125
     assert option.partition("=")[2].lstrip("=") in done.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--hostname=x", "--uts=host"),
+        ("--hostname=x", "--uts=container:other"),
+        ("--dns=1.1.1.1", "--network=container:other"),
+        ("--add-host=a:1.1.1.1", "--network=container:other"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    rpod: Command, image: str, options: tuple[str, str]
+) -> None:
+    rpod("create", "--name", "other", image)
+    done = rpod("create", *options, image, check=False)
+    assert done.code == 125
+    assert all(option.partition("=")[0] in done.err for option in options), done.err

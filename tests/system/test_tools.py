@@ -19,7 +19,8 @@ services:
     image: {image}
     command: ["sh", "-c", "while :; do cat /data/text | nc -l -p 5432; done"]
     volumes: ["data:/data"]
-    healthcheck: {{test: ["CMD-SHELL", "test -e /data/text"], interval: 1s, retries: 30}}
+    healthcheck: {{test: ["CMD-SHELL", "test -e /data/text"], interval: 1s, retries: 30,
+                  start_period: 9s, start_interval: 100ms}}
   fill:
     image: {image}
     command: ["sh", "-c", "echo $$WORDS >/data/text"]
