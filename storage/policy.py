@@ -94,12 +94,23 @@ def _check(
     environment: "Mapping[str, str]",
     system_path: str,
 ) -> tuple[Demand, ...]:
+    path, fields = find_policy(environment, system_path=system_path)
+    return () if fields is None else _apply(fields, transport, scopes, image, path)
+
+
+def find_policy(
+    environment: "Mapping[str, str]", *, system_path: str = _SYSTEM_PATH
+) -> tuple[str, dict[str, object] | None]:
+    """Return the file that holds, the user's or the system's, and what it says; None for none.
+
+    Raises InvalidDocument.
+    """
     home = environment.get("HOME", "")
     for path in (f"{home}/.config/containers/policy.json" if home else "", system_path):
         fields = _load(path) if path else None
         if fields is not None:
-            return _apply(fields, transport, scopes, image, path)
-    return ()
+            return path, fields
+    return "", None
 
 
 def _load(path: str) -> dict[str, object] | None:

@@ -26,7 +26,8 @@ COMMANDS = {
     "generate spec": "a specgen is podman's own input, which nothing else reads: `rpod inspect` has"
     " what was asked for, `rpod container clone` repeats it",
     "image sign": _SIGNING,
-    "image trust": "policy.json is obeyed; edit it with an editor",
+    "image trust set": "policy.json is obeyed; edit it with an editor",
+    "image trust show": "it is `image trust` with an argument",
     "machine": "rpod runs on Linux itself, without a virtual machine",
     "system connection": "rpod works on this machine; elsewhere use ssh HOST rpod",
     "system migrate": "every older record can be read: there is nothing to migrate",

@@ -140,6 +140,21 @@ COMMANDS = (
         examples=("rpod image squash debian:12 debian.sqfs", "rpod run --rm ./debian.sqfs true"),
     ),
     Command(
+        "image trust",
+        "Show which images are accepted, by policy.json",
+        "trust:show",
+        (
+            flag("json", "As json", short="j"),
+            flag("noheading", "No headings", short="n"),
+            flag("raw", "The policy as it is written"),
+        ),
+        (Argument("action", metavar="show"), Argument("registry", 0, 1, "[REGISTRY]")),
+        description="The user's ~/.config/containers/policy.json, else the system's, else "
+        "everything is accepted. ID names the files of keys, STORE where signatures are looked "
+        "for.",
+        examples=("rpod image trust show",),
+    ),
+    Command(
         "image scp",
         "Copy an image to another machine, or from it, over ssh",
         "image_scp:scp",

@@ -298,6 +298,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "image tree": (_CONTENT, "image tree"),
     "image publish": (_CONTENT, "image publish"),
     "image squash": (_CONTENT, "image squash"),
+    "image trust": (_CONTENT, "image trust"),
     "image scp": (_CONTENT, "image scp"),
     "image send": (_CONTENT, "image send"),
     "image receive": (_CONTENT, "image receive"),

@@ -22,6 +22,8 @@ from storage import event_log
 from storage.containers import ContainerView, find_container, iter_views
 
 _KINDS = (OVERLAY, *MOUNTED_FROM_OUTSIDE)
+_ALIVE = ("running", "paused", "stopping")
+_TRIES = 5
 
 
 def mount_container(host: Host, text: str) -> str:
@@ -31,7 +33,19 @@ def mount_container(host: Host, text: str) -> str:
     """
     check_unshared("mount")
     host.one_id_is_enough = True  # the map is that of the session; it is of no use here
-    found = find_container(host.layout, text)
+    for _ in range(_TRIES):
+        found = find_container(host.layout, text)
+        try:
+            return _mount(host, found)
+        except ContainerStateError:
+            if find_container(host.layout, found.record.id).status == found.status:
+                raise
+    raise ContainerStateError(
+        f"mount container {text}: it is started and ends too often", remedy="stop it first"
+    )
+
+
+def _mount(host: Host, found: ContainerView) -> str:
     request = found.record.request
     if request.get("rootfs") and not request.get("rootfs_kind"):
         raise UsageError(
@@ -41,12 +55,12 @@ def mount_container(host: Host, text: str) -> str:
     target = mount_point(found.paths)
     if target in mount_points():
         return target
-    if found.status in ("running", "paused", "stopping"):
+    if found.status in _ALIVE:
         _mount_running(found, target)
     else:
         with Inside(host, found.record.id) as inside:
             found = inside.found
-            if found.status == "running":
+            if found.status in _ALIVE:
                 _mount_running(found, target)
             else:
                 root = make_root(host, found)

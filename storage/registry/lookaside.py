@@ -45,6 +45,19 @@ def find_lookaside(
     return Lookaside(url, section.get("use-sigstore-attachments", "") == "true")
 
 
+def find_scope(scope: str, environment: "Mapping[str, str]", *, system: str = _SYSTEM) -> str:
+    """Return where the signatures of a registry or a part of it are, "" where nothing is said.
+
+    Raises InvalidDocument.
+    """
+    sections, default = _sections(environment, system)
+    names = [scope]
+    while "/" in names[-1]:
+        names.append(names[-1].rpartition("/")[0])
+    section = next((sections[name] for name in names if name in sections), default) or {}
+    return section.get("lookaside") or section.get("sigstore") or ""
+
+
 def _sections(
     environment: "Mapping[str, str]", system: str
 ) -> tuple[dict[str, dict[str, str]], dict[str, str] | None]:
