@@ -63,6 +63,8 @@ class Loop:
         self._prepared: set[int] = set()
         self._resume_s = 0.0
         self._ending = False
+        self._end_s = 0.0
+        self._sweep_s = self.now_s + _SWEEP_S
         self._starved: set[Connection] = set()
         self.limit = _connection_limit()
         self.pipes = Pipes(self.limit // 2)
@@ -161,7 +163,7 @@ class Loop:
             port.close()
 
     def _end(self) -> None:
-        self._ending = True
+        self._ending, self._end_s = True, time.monotonic() + _LINGER_S
         for key in list(self.ports):
             self._remove(key)
         self.forget(self.control.fileno())
@@ -171,9 +173,7 @@ class Loop:
 
     def run(self) -> None:
         """Forward until nobody is there, or the monitor lets go and the last bytes are out."""
-        end_s = 0.0
-        sweep_s = self.now_s + _SWEEP_S
-        while not (self._ending and (not self.connections or self.now_s > end_s)):
+        while not (self._ending and (not self.connections or self.now_s > self._end_s)):
             if self._is_idle():
                 break
             ready = self.epoll.poll(self._wait_s(), 256)
@@ -183,21 +183,24 @@ class Loop:
                     handler(events)
             self.now_s = time.monotonic()
             if ready:
-                self._used_s = self.now_s
-                self._last_s, self._is_resting = self.now_s, self._on_rest is None
-            self._rest()
+                self._used_s = self._last_s = self.now_s
+                self._is_resting = self._on_rest is None
+            elif not self._is_resting:
+                self._rest()
             self.traffic.write(self.now_s)
-            self._turns()
+            if self._later or self._starved:
+                self._turns()
             if self._paused and self.now_s >= self._resume_s:
                 self.resume()
-            if self._ending and not end_s:
-                end_s = self.now_s + _LINGER_S
-            if self.now_s > sweep_s:
-                sweep_s = self.now_s + _SWEEP_S
-                for port in self.ports.values():
-                    if isinstance(port, UdpPort):
-                        port.sweep()
+            if self.now_s > self._sweep_s:
+                self._sweep()
         self.traffic.write(self.now_s, at_once=True)
+
+    def _sweep(self) -> None:
+        self._sweep_s = self.now_s + _SWEEP_S
+        for port in self.ports.values():
+            if isinstance(port, UdpPort):
+                port.sweep()
 
     def _turns(self) -> None:
         """Give another turn to those who had more than their share, or no pipe."""
@@ -209,7 +212,7 @@ class Loop:
                 connection.event(0)
 
     def _rest(self) -> None:
-        if not self._is_resting and self.now_s - self._last_s >= _REST_S:
+        if self.now_s - self._last_s >= _REST_S:
             self._is_resting = True
             if self._on_rest is not None:
                 self._on_rest()

@@ -102,17 +102,15 @@ class _Way:
         """
         if self.is_much or self.held or self.ended:
             return False
-        self.pipe = pipes.take()
-        self.is_starved = self.pipe is None
-        if self.pipe is None:
+        # What the sink does not take goes into a pipe: no byte is read when there is none.
+        self.is_starved = self.pipe is None and not pipes.room()
+        if self.is_starved:
             return True
         try:
             count = self.source.recv_into(pipes.page)
         except BlockingIOError:
-            self._release(pipes)
             return True
         if not count:
-            self._release(pipes)
             return False  # `move` sees the end
         try:
             sent = self.sink.send(pipes.page[:count])
@@ -120,9 +118,10 @@ class _Way:
             sent = 0
         self.moved += sent
         if sent < count:
+            self.pipe = self.pipe or pipes.take()
+            assert self.pipe is not None
             self.held = os.write(self.pipe[1], pipes.page[sent:count])
             return True
-        self._release(pipes)
         return count < _PAGE_BYTES
 
     def move(self, pipes: Pipes) -> bool:
@@ -248,26 +247,36 @@ class Connection:
         """Move what this side has sent; the other way only if it waits, or a side may be gone."""
         if events & _GONE or self.ways[1 - index].held:
             self.event(events)
-        else:
-            self._move(self.ways[index : index + 1], events, is_message=True)
+            return
+        way = self.ways[index]
+        try:
+            if not way.move_little(self.loop.pipes):
+                self._move((way,), events)
+                return
+        except OSError:
+            self.abort()
+            return
+        self._count()
+        if way.is_starved:
+            self.loop.starve(self)
 
     def event(self, events: int) -> None:
         """Move what can be moved in both directions."""
         self._move(self.ways, events)
 
-    def _move(self, ways: "tuple[_Way, ...]", events: int, *, is_message: bool = False) -> None:
+    def _move(self, ways: "tuple[_Way, ...]", events: int) -> None:
         again = False
         try:
             for way in ways:
-                if not (is_message and way.move_little(self.loop.pipes)):
-                    again = way.move(self.loop.pipes) or again
+                again = way.move(self.loop.pipes) or again
         except OSError:
             self.abort()
             return
         self._count()
-        if any(way.is_starved for way in self.ways):
+        there, back = self.ways
+        if there.is_starved or back.is_starved:
             self.loop.starve(self)
-        if all(way.ended and not way.held for way in self.ways):
+        if there.ended and back.ended and not (there.held or back.held):
             self.close()
         elif events & select.EPOLLERR and not again:
             self.abort()  # reset, while the other side does not read
