@@ -246,10 +246,10 @@ class _Watch:
             return
         self._told.add(key)
         self._follower.copy_one(one.id)
-        sys.stdout.write(
-            f"{self._follower.short(one.name)} exited with code {one.view.exit_code}\n"
-        )
-        sys.stdout.flush()
+        if self._follower.shows(one):
+            name = self._follower.short(one.name)
+            sys.stdout.write(f"{name} exited with code {one.view.exit_code}\n")
+            sys.stdout.flush()
         wants = self._abort or (self._abort_on_failure and one.view.exit_code)
         if not wants:
             return

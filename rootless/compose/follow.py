@@ -71,6 +71,10 @@ class Follower:
         """Return a container's name without the project's."""
         return name.removeprefix(f"{self._project}-")
 
+    def shows(self, one: Member) -> bool:
+        """Whether a container is one of those that are shown."""
+        return self._is_wanted(one)
+
     def _ends(self, one: Member) -> tuple[bytes, bytes]:
         if not self._looks.prefix:
             return b"", b"\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, Done, is_podman
-from tests.support.registry import free_port
+from tests.support.registry import Registry, free_port
 from tests.system.test_network import talk
 
 pytestmark = pytest.mark.skipif(is_podman(), reason="podman calls another program")
@@ -339,6 +339,41 @@ def test_failed_build_and_fetch_have_docker_composes_codes(compose: Compose) -> 
     done = compose("pull", check=False)
     assert done.code == 18
     assert "Error: service a: " in done.err
+
+
+def test_images_go_to_a_registry_and_come_back(
+    compose: Compose, rpod: Command, registry: Registry, account_dir: str
+) -> None:
+    Path(account_dir, "registries.conf").write_text(
+        f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n'
+    )
+    env = {"CONTAINERS_REGISTRIES_CONF": f"{account_dir}/registries.conf"}
+    text = "services: {a: {image: NAME, command: sleep 1000, init: true, build: {context: .}}}"
+    name = f"{registry.host}/of-compose:1"
+    compose.write("FROM IMAGE\nRUN echo made >/made\n", "Dockerfile")
+    compose.write(text.replace("NAME", name))
+    compose("build", "--quiet", env=env)
+    compose("push", "--quiet", env=env)
+    rpod("rmi", name)
+    compose.write(text.replace("NAME", name).replace(", build: {context: .}", ""))
+    done = compose("up", "-d", env=env)
+    assert f"Image {name}  Pulled" in done.err
+    assert compose("exec", "a", "cat", "/made").lines == ["made"]
+    compose("down", "-t", "0", "--rmi", "all", env=env)
+
+
+def test_attach_shows_some_services(compose: Compose) -> None:
+    compose.write("""
+services:
+  a: {image: IMAGE, command: echo from a}
+  b: {image: IMAGE, command: echo from b}
+""")
+    done = compose("up", "--attach", "a", "--no-log-prefix")
+    assert done.lines == ["from a", "a-1 exited with code 0"]
+    lines = compose("logs", "--no-log-prefix").lines
+    assert sorted(lines) == ["from a", "from b"]
+    assert compose("wait", "b").lines == ["0"]
+    compose("down")
 
 
 def test_namespaces_of_another_service(compose: Compose) -> None:
