@@ -172,7 +172,13 @@ def read_volume(layout: Layout, name: str) -> VolumeRecord:
     if "/" in name or name in ("", ".", "..") or len(name) > _MAX_NAME:
         raise VolumeNotFound(f"no volume with name {name!r} found: no such volume")
     try:
-        return VolumeRecord.from_json(json.loads(read_file(path)), path)
+        try:
+            data = read_file(path)
+        except FileNotFoundError:
+            if not os.path.isdir(layout.volume_data(name)):
+                raise
+            data = read_file(path)  # it has appeared between the two looks, or it is damaged
+        return VolumeRecord.from_json(json.loads(data), path)
     except (FileNotFoundError, NotADirectoryError) as error:
         if os.path.isdir(layout.volume_data(name)):
             raise _damaged(path, name, "no such file") from error
