@@ -287,6 +287,13 @@ def test_odd_files_of_a_context(build: Builder) -> None:
 
 
 @pytest.mark.rpod_only
+def test_a_directory_is_no_containerfile(build: Builder) -> None:
+    done = build.rpod("build", "-f", build.context, build.context, check=False)
+    assert done.code == 125
+    assert f"read {build.context}: it is a directory" in done.err
+
+
+@pytest.mark.rpod_only
 def test_unreadable_file_is_named(build: Builder) -> None:
     path = f"{build.context}/secret"
     build.add({"secret": "x"})
