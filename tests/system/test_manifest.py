@@ -47,6 +47,8 @@ def test_list_exists_until_it_is_removed(two: Command) -> None:
     assert two("manifest", "exists", "localhost/l:1").code == 0
     assert two("image", "exists", "localhost/l:1").code == 0
     assert two("manifest", "exists", "localhost/a:1", check=False).code == 1
+    assert two("manifest", "rm", "localhost/none:1", check=False).code == 1
+    assert two("manifest", "rm", "localhost/a:1", check=False).code == 125
     again = two("manifest", "create", "localhost/l:1", check=False)
     assert again.code == 125
     assert "already in use" in again.err

@@ -71,12 +71,13 @@ def remove_entry(invocation: "Invocation") -> int:
 def remove(invocation: "Invocation") -> int:
     """Remove indexes."""
     from rootless import images, naming
-    from storage.lists import find_list
+    from storage.images import find_entry
 
     host = invocation.host()
 
     def remove_one(name: str) -> None:
-        find_list(host.layout, name)
+        if not find_entry(host.layout, name).is_index:
+            raise UsageError(f"{name}: image is not a manifest list", remedy=f"rpod rmi {name}")
         result = naming.remove(host, name, force=True)
         write("".join(f"Untagged: {one}\n" for one in result.untagged))
         write("".join(f"Deleted: {one}\n" for one in result.deleted))
