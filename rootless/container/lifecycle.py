@@ -130,8 +130,17 @@ def start_connected(host: "Host", text: str) -> int:
 
             kill_left_over(found)
         start_required(host, found.record)
-        connection = monitor.launch(host, found, StartOptions(attach=True))
-        return -1 if connection is None else os.dup(connection.fileno())
+        connection = None
+        if found.status != "initialized":
+            connection = monitor.launch(host, found, StartOptions(attach=True))
+        if connection is None:
+            now = view(host.layout, found.record)
+            if now.status != "initialized":
+                return -1
+            from rootless.container.prepared import let_run
+
+            connection = let_run(now, attach=True)
+        return os.dup(connection.fileno())
 
 
 def restart(host: "Host", text: str, *, timeout_s: int | None = None) -> None:

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 
+from rootless.build.errors import BuildError
 from rootless.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -54,6 +55,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidArchive, 400),
     (UnknownUser, 400),
     (UsageError, 400),
+    (BuildError, 400),
     (CommandNotFound, 400),
     (CommandNotExecutable, 400),
     (InvalidPort, 400),

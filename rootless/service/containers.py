@@ -79,9 +79,14 @@ def _has_port(view: ContainerView, key: str, value: str) -> bool:
     )
 
 
+def state_word(view: ContainerView) -> str:
+    """Return docker's word for the state: it has none for what podman calls initialized."""
+    return {"initialized": "created", "stopping": "running"}.get(view.status, view.status)
+
+
 def status_text(view: ContainerView, now_s: float) -> str:
     """Return docker's words: Up 3 minutes (healthy), Exited (137) 2 hours ago, Created."""
-    if view.status == "created":
+    if state_word(view) == "created":
         return "Created"
     if view.status == "exited":
         return f"Exited ({view.exit_code}) {ago_text(view.state.finished_at, now_s)}".rstrip()
@@ -108,7 +113,7 @@ def _entry(host: "Host", view: ContainerView, now_s: float) -> dict[str, object]
         "Created": unix_time(record.created_at),
         "Ports": _ports(view),
         "Labels": record.labels,
-        "State": view.status,
+        "State": state_word(view),
         "Status": status_text(view, now_s),
         "HostConfig": {"NetworkMode": network_mode(view)},
         "NetworkSettings": {"Networks": _networks(host, view)},
@@ -191,6 +196,7 @@ def docker_document(host: "Host", found: ContainerView) -> dict[str, object]:
     if record.health is None:
         state.pop("Health", None)
     state.pop("Healthcheck", None)
+    state["Status"] = state_word(found)
     config, host_config = _part(document, "Config"), _part(document, "HostConfig")
     config |= _command(host, found) | _image_parts(host, found)
     config["Labels"] = record.labels

@@ -44,5 +44,5 @@ def _wait_started(fd: int) -> list[str]:
         payload = end.recv(length, socket.MSG_WAITALL) if length else b""
     if kind == frames.FAILED:
         raise revive(json.loads(payload))
-    notes: list[str] = json.loads(payload)["notes"] if kind == frames.STARTED else []
+    notes: list[str] = json.loads(payload).get("notes", []) if kind == frames.STARTED else []
     return notes

@@ -7,7 +7,7 @@ import time
 from rootless.container.events import Event, read_events
 from rootless.container.stats import Stats, look
 from rootless.human import unix_time
-from rootless.service.containers import image_id, mount_document, status_text
+from rootless.service.containers import image_id, mount_document, state_word, status_text
 from rootless.service.exchange import Exchange
 from rootless.service.http import HttpError
 from rootless.service.lifecycle import RUNNING
@@ -258,7 +258,7 @@ def df(exchange: Exchange) -> None:
                     "Command": " ".join(one.record.command),
                     "Created": unix_time(one.record.created_at),
                     "SizeRw": space.size_bytes if space else 0,
-                    "State": one.status,
+                    "State": state_word(one),
                     "Status": status_text(one, now_s),
                     "Labels": one.record.labels,
                     "Mounts": [mount_document(entry) for entry in one.record.mounts],

@@ -309,6 +309,33 @@ def test_events_stats_and_space_are_told(service: Service, image: str) -> None:
     assert found == [["create", "start", "die", "destroy"], "3", 1, True]
 
 
+# --- attached before the start
+
+
+def _start_attached(url: str) -> list[object]:
+    with client_of(url) as client:
+        box = client.containers.get("box")
+        stream = box.attach_socket(params={"stdout": 1, "stream": 1})
+        status = box.status
+        box.start()
+        received = b""
+        while part := stream._sock.recv(4096):
+            received += part
+        stream.close()
+        return [status, received, box.wait()["StatusCode"]]
+
+
+@pytest.mark.parametrize("is_prepared", [False, True], ids=["created", "initialized"])
+def test_start_hands_the_output_to_who_has_attached(
+    service: Service, rpod: Command, image: str, *, is_prepared: bool
+) -> None:
+    rpod("create", "--name", "box", image, "sh", "-c", "echo hello; exit 3")
+    if is_prepared:
+        rpod("init", "box")
+    found = service.as_account(_start_attached, service.url)
+    assert found == ["created", b"\1\0\0\0\0\0\0\6hello\n", 3]
+
+
 # --- clients that go away
 
 
