@@ -166,6 +166,7 @@ def test_pod_restart_policy_is_for_those_without_one(pods: Command, image: str) 
     pods("run", "-d", "--pod", "app", "--name", "one", image, "false")
     pods("run", "-d", "--pod", "app", "--name", "two", "--restart", "no", image, "false")
     wait_for(lambda: pods("inspect", "-f", "{{.RestartCount}}", "one").out == "1\n")
+    assert pods("ps", "-a", "--filter", "name=one", "--format", "{{.Restarts}}").out == "1\n"
     assert pods("inspect", "-f", "{{.RestartCount}}", "two").out == "0\n"
 
 

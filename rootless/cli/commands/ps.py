@@ -39,8 +39,8 @@ _ON_REQUEST = ("Size", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS"
 FIELDS = (
     "AutoRemove", "Command", "Created", "CreatedAt", "CreatedHuman", "ExitCode", "Exited",
     "ExitedAt", "ID", "Image", "ImageID", "Label", "Labels", "Mounts", "Names", "Networks", "Pid",
-    "IsInfra", "Pod", "PodName", "Ports", "RunningFor", "StartedAt", "State", "Status",
-    "Namespaces", *_ON_REQUEST,
+    "IsInfra", "Pod", "PodName", "Ports", "Restarts", "RunningFor", "StartedAt", "State",
+    "Status",    "Namespaces", *_ON_REQUEST,
 )  # fmt: skip
 _SHORT_ID = 12
 _COMMAND_LETTERS = 20
@@ -246,6 +246,7 @@ def _row(host: "Host", view: "ContainerView", now_s: float, *, full: bool) -> Ro
         "Pod": _pod_id(view, full=full),
         "PodName": _pod_name(host, view),
         "Ports": ports_text(view, host),
+        "Restarts": view.state.restart_count,
         "RunningFor": created,
         "StartedAt": unix_time(view.state.started_at),
         "State": view.status,
@@ -296,6 +297,7 @@ def _document(
             for port in (owner.state.ports or owner.record.ports)
         ]
         or None,
+        "Restarts": view.state.restart_count,
         "Size": None,
         "StartedAt": fields["StartedAt"],
         "State": view.status,
