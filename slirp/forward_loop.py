@@ -15,7 +15,7 @@ import select
 import time
 
 from slirp import forward_routes as routes
-from slirp.forward_target import Attempt, Target, attempts
+from slirp.forward_target import Attempt, Target
 from slirp.forward_tcp import Connection, Pipes, TcpPort
 from slirp.forward_traffic import Traffic
 from slirp.forward_udp import UdpPort
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SWEEP_S = 10.0
+# How long an address stays known after its last connection: for segments that are sent again.
+_CLIENT_S = 60.0
+_CLIENT_LIMIT = 4096
 _LINGER_S = 5.0
 _IDLE_S = 30.0
 _RETRY_S = 0.05
@@ -70,10 +73,9 @@ class Loop:
         self.pipes = Pipes(self.limit // 2)
         control.setblocking(False)
         self.watch(control.fileno(), self._command, select.EPOLLIN)
-        # Before it is read what is there, so that nothing is missed.
-        self._addresses = routes.watch_addresses()
-        self.watch(self._addresses.fileno(), self._see_networks, select.EPOLLIN)
-        self._see_networks(0)
+        self._clients: dict[routes.Client, float] = {}
+        for client in routes.clients():
+            routes.remove_client(*client)
 
     def watch(self, fd: int, handler: "Callable[[int], None]", events: int) -> None:
         self.handlers[fd] = handler
@@ -99,11 +101,6 @@ class Loop:
             self.epoll.modify(listener, 0)
             self._resume_s = self.now_s + _RETRY_S
 
-    def attempts(self, client: str) -> "list[Attempt]":
-        """Return the ways to reach the server for the address of a client, the best first."""
-        plain = client.removeprefix("::ffff:") if "." in client else client
-        return attempts(self.target, client, is_near=routes.is_near(self.near, plain))
-
     def resume(self) -> None:
         while self._paused:
             self.epoll.modify(self._paused.pop(), select.EPOLLIN)
@@ -113,18 +110,30 @@ class Loop:
         if family in self._prepared:
             return
         prepare_routes(self.target, family)
-        add_near(self.target, family, self.near)
         for protocol, port in set(self.rules.values()):
             routes.add_rule(family, protocol, port)
         self._prepared.add(family)
 
-    def _see_networks(self, _events: int) -> None:
-        """Learn what the interfaces lead to: at the start, and when one comes or goes."""
-        routes.drain(self._addresses)
-        families = (_socket.AF_INET, _socket.AF_INET6)
-        self.near = [subnet for family in families for subnet in routes.connected(family)]
-        for family in self._prepared:
-            add_near(self.target, family, self.near)
+    def expect(self, attempt: Attempt) -> None:
+        """Let what the server answers to the source of an attempt come here. Raises OSError."""
+        self.prepare(attempt.family)
+        client = (attempt.family, attempt.source)
+        if client not in self._clients:
+            if len(self._clients) >= _CLIENT_LIMIT:
+                self._forget_clients(0.0)
+            routes.add_client(*client, own_address(self.target, attempt.family))
+        self._clients[client] = self.now_s
+
+    def _forget_clients(self, after_s: float) -> None:
+        """Take away the routes of those who have not been there for a while."""
+        used = {connection.source for connection in self.connections}
+        for port in self.ports.values():
+            if isinstance(port, UdpPort):
+                used.update(flow.source for flow in port.flows.values())
+        for client, last_s in list(self._clients.items()):
+            if client not in used and self.now_s - last_s >= after_s:
+                routes.remove_client(*client)
+                del self._clients[client]
 
     # --- commands
 
@@ -148,7 +157,8 @@ class Loop:
         elif words[0] == "routes":
             for family in self._prepared:
                 prepare_routes(self.target, family)
-            self._see_networks(0)
+            for client in self._clients:
+                routes.add_client(*client, own_address(self.target, client[0]))
 
     def _add(self, key: str, protocol: str, port: int, sock: _socket.socket) -> None:
         for family in self._prepared:
@@ -254,24 +264,14 @@ def _connection_limit() -> int:
 
 
 def prepare_routes(target: Target, family: int) -> None:
-    """Make the table of one family in this network namespace. Raises OSError."""
-    if family == _socket.AF_INET:
-        routes.add_route(family, target.address)
-        return
-    if not target.address6:
+    """Have an address of the family in this network namespace. Raises OSError."""
+    if family == _socket.AF_INET6 and not target.address6:
         routes.add_address(target.lazy6)
-    routes.add_route(family, target.address6 or target.lazy6)
 
 
-def add_near(target: Target, family: int, near: "list[routes.Subnet]") -> None:
-    """Let the container answer its neighbours directly. Raises OSError."""
-    if family == _socket.AF_INET:
-        gateway, own = target.gateway, target.address
-    else:
-        gateway, own = target.gateway6, target.address6 or target.lazy6
-    size = 4 if family == _socket.AF_INET else 16
-    subnets = [subnet for subnet in near if len(subnet[0]) == size]
-    routes.add_near(family, subnets, gateway, own)
+def own_address(target: Target, family: int) -> str:
+    """Return the container's address."""
+    return target.address if family == _socket.AF_INET else target.address6 or target.lazy6
 
 
 def probe(target: Target) -> None:
@@ -284,4 +284,6 @@ def probe(target: Target) -> None:
     routes.remove_rule(family, "tcp", 1)
     foreign = "198.51.100.1" if target.address else "2001:db8::1"  # RFC 5737, RFC 3849
     own = target.address or target.address6
+    routes.add_client(family, foreign, own)
+    routes.remove_client(family, foreign)
     transparent_socket(Attempt(family, foreign, own), _socket.SOCK_STREAM, 0).close()

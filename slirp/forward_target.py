@@ -45,15 +45,12 @@ class Attempt(NamedTuple):
     destination: str
 
 
-def attempts(target: Target, client: str, *, is_near: bool = False) -> list[Attempt]:
-    """Return the ways to reach the server for a client, the best first.
-
-    `is_near`: its address is one of the container's own networks, where the reply would go.
-    """
+def attempts(target: Target, client: str) -> list[Attempt]:
+    """Return the ways to reach the server for a client, the best first."""
     client = client.removeprefix(_MAPPED) if "." in client else client
     is_six = ":" in client
     own = (target.address, target.address6, target.lazy6)
-    is_hidden = is_near or client in own or client == "::1" or client.startswith("127.")
+    is_hidden = client in own or client == "::1" or client.startswith("127.")
     is_hidden = is_hidden or client.startswith("0.") or "%" in client
     is_hidden = is_hidden or client.lower().startswith("fe80:")
     result = []

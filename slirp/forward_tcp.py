@@ -13,7 +13,7 @@ import fcntl
 import os
 import select
 
-from slirp.forward_target import Attempt, transparent_socket
+from slirp.forward_target import Attempt, attempts, transparent_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,8 +193,9 @@ class Connection:
         self.port = port
         self.client = client
         self.number = number
-        self.todo = port.loop.attempts(address)
+        self.todo = attempts(port.loop.target, address)
         self.server: _socket.socket | None = None
+        self.source = (0, "")
         self.ways: tuple[_Way, ...] = ()
         self.loop.connections.add(self)
         self._try_next()
@@ -205,7 +206,7 @@ class Connection:
         while self.todo:
             attempt: Attempt = self.todo.pop(0)
             try:
-                self.loop.prepare(attempt.family)
+                self.loop.expect(attempt)
                 sock = transparent_socket(attempt, _socket.SOCK_STREAM, self.number)
             except OSError:
                 continue
@@ -220,6 +221,7 @@ class Connection:
                 sock.close()
                 continue
             self.server = sock
+            self.source = (attempt.family, attempt.source)
             self.loop.watch(sock.fileno(), self._connected, _EVENTS)
             return
         self.abort()

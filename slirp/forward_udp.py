@@ -7,7 +7,7 @@ are forgotten first; their number has a limit, so a flood costs no more than tha
 import _socket
 import select
 
-from slirp.forward_target import Attempt, transparent_socket
+from slirp.forward_target import Attempt, attempts, transparent_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _LOOKED_AT = 32
 class _Flow:
     """One client of one port; `info` makes an answer leave by the address it wrote to."""
 
-    __slots__ = ("client", "info", "key", "last_s", "port", "replied", "server", "ways")
+    __slots__ = ("client", "info", "key", "last_s", "port", "replied", "server", "source",
+                 "ways")  # fmt: skip
 
     def __init__(self, port: "UdpPort", key: "_Key", client: "_Address", info: "_Info") -> None:
         self.port = port
@@ -34,8 +35,8 @@ class _Flow:
         self.info = info
         self.replied = False
         self.last_s = port.loop.now_s
-        self.ways = port.loop.attempts(client[0])
-        self.server = port.connect(client[1], self.ways)
+        self.ways = attempts(port.loop.target, client[0])
+        self.server, self.source = port.connect(client[1], self.ways)
 
     def send(self, size: int) -> None:
         """Pass a datagram of the buffer on; where nobody listens try the next way."""
@@ -55,7 +56,7 @@ class _Flow:
 
     def _take_next_way(self) -> None:
         try:
-            server = self.port.connect(self.client[1], self.ways)
+            server, self.source = self.port.connect(self.client[1], self.ways)
         except OSError:
             return
         loop = self.port.loop
@@ -96,15 +97,19 @@ class UdpPort:
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._receive, select.EPOLLIN)
 
-    def connect(self, client_port: int, ways: list[Attempt]) -> _socket.socket:
+    def connect(
+        self, client_port: int, ways: list[Attempt]
+    ) -> "tuple[_socket.socket, tuple[int, str]]":
         """Return a socket to the server, by the first of `ways` (they are used up) that can be.
+
+        With it comes its source: family, address.
 
         Raises OSError when none is left.
         """
         while ways:
             attempt = ways.pop(0)
             try:
-                self.loop.prepare(attempt.family)
+                self.loop.expect(attempt)
                 sock = transparent_socket(attempt, _socket.SOCK_DGRAM, client_port)
             except OSError:
                 continue
@@ -113,7 +118,7 @@ class UdpPort:
             except OSError:
                 sock.close()
                 continue
-            return sock
+            return sock, (attempt.family, attempt.source)
         raise OSError("no way to the server")
 
     def _receive(self, events: int) -> None:
