@@ -32,8 +32,8 @@ COMMANDS = (
                  objects=DIRECTORIES),
             many("configmap", "Take config maps out of another file", metavar="FILE", kind=COMMAS,
                  objects=FILES),
-            text("context-dir", "Directory with a directory for each image to build; by default "
-                 "the one of FILE", metavar="DIR", objects=DIRECTORIES),
+            text("context-dir", "With --build: directory with a directory for each image to build; "
+                 "by default the working directory", metavar="DIR", objects=DIRECTORIES),
             text("creds", "Credentials for the registry", metavar="USER:PASSWORD"),
             flag("down", "Take the pods down instead; as kube down"),
             flag("force", "With --down: remove volumes, too"),

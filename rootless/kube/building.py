@@ -1,4 +1,4 @@
-"""`kube play --build`: images of a file are built from the directories beside it."""
+"""`kube play --build`: images of a file are built from directories with their names."""
 
 import os
 

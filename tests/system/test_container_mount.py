@@ -32,9 +32,10 @@ def test_outside_a_session_mount_is_refused_and_unmount_has_nothing_to_do(
     assert rpod("umount", "absent", check=False).code == 125
 
 
+@pytest.mark.rpod_only  # podman's is mounted by others of its commands, too
 def test_what_is_changed_in_a_created_container_stays(rpod: Command, image: str) -> None:
     rpod("create", "--name", "one", image, "sh", "-c", "cat /new; stat -c %u:%g /new")
-    script = """set -e; at=$($RPOD mount one); [ "$at" = "$($RPOD container mount one)" ]
+    script = """set -e; at=$($RPOD container mount one)
     ls $at/etc/passwd >/dev/null; echo text >$at/new; chown 7:8 $at/new
     $RPOD umount one; ls -A $at"""
     assert in_session(rpod, script) == ["one"]
@@ -56,6 +57,7 @@ def _at(rpod: Command, name: str) -> str:
     return in_session(rpod, f"echo $($RPOD mount one)/{name}")[0]
 
 
+@pytest.mark.rpod_only  # podman counts how often a container was mounted
 def test_lists_and_choices(rpod: Command, image: str) -> None:
     ids = [rpod("create", "--name", name, image).out.strip() for name in ("one", "two")]
     script = """$RPOD mount one >/dev/null; $RPOD mount; $RPOD mount --no-trunc; echo ---

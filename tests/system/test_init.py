@@ -70,6 +70,7 @@ def test_what_a_prepared_container_refuses(
     assert status(rpod, "one") == "Initialized"
 
 
+@pytest.mark.rpod_only  # podman waits for the grace time
 def test_stop_ends_it_and_rm_needs_no_force(rpod: Command, image: str) -> None:
     for name in ("one", "two"):
         rpod("create", "--name", name, image, "sleep", "99")

@@ -263,18 +263,19 @@ spec:
 """
 
 
+@rpod_only  # podman 4.3 finds the directories of some names only
 @pytest.mark.parametrize("name", ["localhost/own", "own"])
-def test_images_are_built_from_directories_beside_the_file(
+def test_images_are_built_from_directories_with_their_names(
     kube: Command, image: str, account_dir: str, name: str
 ) -> None:
-    base = name if is_podman() else "own"
+    base = "own"
     text = BUILT.replace("NAME", name)
     kube.shell(f"mkdir -p {account_dir}/{base}; cat >{account_dir}/pod.yaml <<'A'\n{text}\nA")
 
     def logs(made: str, *words: str) -> str:
         file = f"FROM {image}\\nRUN echo {made} >/made\\n"
         kube.shell(f"printf '{file}' >{account_dir}/{base}/Containerfile")
-        kube("kube", "play", "-q", "--replace", *words, f"{account_dir}/pod.yaml")
+        kube("kube", "play", "-q", "--replace", *words, "pod.yaml", cwd=account_dir)
         kube("wait", "built-a")
         return kube("logs", "built-a").out.strip()
 
@@ -286,22 +287,25 @@ def test_images_are_built_from_directories_beside_the_file(
             f"mkdir {account_dir}/elsewhere; mv {account_dir}/{base} {account_dir}/elsewhere"
         )
         context = ("--build", "--context-dir", f"{account_dir}/elsewhere")
-        kube.shell(f"mkdir {account_dir}/{base}")
         kube("kube", "play", "-q", "--replace", *context, f"{account_dir}/pod.yaml")
+        done = kube("kube", "play", *context[1:], f"{account_dir}/pod.yaml", check=False)
+        assert done.code == 125 and "--build must be specified" in done.err
     finally:
         kube("kube", "down", f"{account_dir}/pod.yaml")
         kube("rmi", "-f", "localhost/own")
 
 
+@rpod_only  # podman leaves the pod
 def test_no_image_is_built_unasked_or_from_elsewhere(kube: Command, account_dir: str) -> None:
     text = BUILT.replace("NAME", "localhost/../own")
     kube.shell(f"mkdir {account_dir}/own; cat >{account_dir}/pod.yaml <<'A'\n{text}\nA")
     kube.shell(f"echo FROM scratch >{account_dir}/own/Containerfile")
-    assert kube("kube", "play", "--build", f"{account_dir}/pod.yaml", check=False).code == 125
+    assert kube("kube", "play", "--build", "pod.yaml", check=False, cwd=account_dir).code == 125
     kube.shell(f"sed -i 's|localhost/../own|localhost/own|' {account_dir}/pod.yaml")
-    done = kube("kube", "play", "--build=false", f"{account_dir}/pod.yaml", check=False)
+    done = kube("kube", "play", "--build=false", "pod.yaml", check=False, cwd=account_dir)
     assert done.code == 125 and "STEP" not in done.out
-    done = kube("kube", "play", "--context-dir", "/absent", f"{account_dir}/pod.yaml", check=False)
+    absent = ("--build", "--context-dir", "/absent")
+    done = kube("kube", "play", *absent, f"{account_dir}/pod.yaml", check=False)
     assert done.code == 125
     assert kube("pod", "ps", "-q").out == ""
 

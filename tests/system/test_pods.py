@@ -381,6 +381,7 @@ def test_killed_commands_leave_pods_that_can_be_used(
     assert pods("pod", "ps", "-q").out == ""
 
 
+@rpod_only  # podman 4.3 cannot copy a pod with volumes
 def test_clone_has_what_the_other_has(pods: Command, image: str, account_dir: str) -> None:
     shared = ("--share", "ipc,net,uts,pid", "--label", "a=b", "-v", f"{account_dir}:/d")
     pods("pod", "create", "--name", "app", *shared)

@@ -87,19 +87,19 @@ def play(invocation: "Invocation") -> int:
 def _builder(
     invocation: "Invocation",
 ) -> "Callable[[list[PodPlan]], list[PodPlan]] | None":
-    """Return what builds images from the directories beside the file; None for --build=false."""
+    """Return what builds images from directories with their names; None for --build=false."""
     always = invocation.value("build")
+    if invocation.text("context_dir") and always is not True:
+        raise UsageError("--build must be specified when using --context-dir option")
     if always is False:
         return None
     import os
 
     from rootless.kube.building import build_images
 
-    file = invocation.text("file")
-    context = invocation.text("context_dir")
-    if context and not os.path.isdir(context):
+    context = os.path.abspath(invocation.text("context_dir") or ".")
+    if not os.path.isdir(context):
         raise UsageError(f"--context-dir {context}: not a directory")
-    context = context or (os.path.dirname(os.path.abspath(file)) if file != "-" else os.getcwd())
 
     def build_one(directory: str, name: str) -> None:
         from rootless.build.request import BuildRequest
