@@ -115,10 +115,11 @@ def start(
         return _launch_attached(host, monitor, found, options)
 
 
-def start_connected(host: "Host", text: str) -> int:
+def start_connected(host: "Host", text: str, console_size: tuple[int, int] = (0, 0)) -> int:
     """Start a container; return the connection of its first client, of which nothing is read yet.
 
     That is a descriptor for `rootless.container.frames`; -1 when the container runs already.
+    `console_size` is rows and columns of its terminal.
     Raises ContainerNotFound and what keeps it from being started.
     """
     with MonitorProcess(host, attach=True) as monitor:
@@ -132,7 +133,8 @@ def start_connected(host: "Host", text: str) -> int:
         start_required(host, found.record)
         connection = None
         if found.status != "initialized":
-            connection = monitor.launch(host, found, StartOptions(attach=True))
+            options = StartOptions(attach=True, console_size=console_size)
+            connection = monitor.launch(host, found, options)
         if connection is None:
             now = view(host.layout, found.record)
             if now.status != "initialized":

@@ -15,6 +15,7 @@ from rootless.service.http import HttpError
 from rootless.service.limits import limits
 from rootless.service.mounting import mounts, volumes
 from rootless.service.networking import network_fields
+from rootless.service.starting import remember_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def create(exchange: Exchange) -> None:
         name=name.removeprefix("/") or None, platform=exchange.text("platform") or None
     )
     record = create_container(host, request)
+    size = console_size(body.part("HostConfig"))
+    if record.tty and all(size):
+        remember_size(host, record.id, size)
     warnings = [*host.notes, *_warnings(body)]
     host.notes.clear()
     exchange.send({"Id": record.id, "Warnings": warnings}, 201)
@@ -62,6 +66,14 @@ def _warnings(body: Fields) -> list[str]:
     if config.text("Runtime") not in ("", "rpod"):
         found.append("Runtime has no effect: rpod runs containers itself")
     return found
+
+
+def console_size(body: Fields) -> list[int]:
+    """Return rows and columns of the client's terminal, zeros when it tells none."""
+    size = body.raw.get("ConsoleSize")
+    if isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size):
+        return [min(max(number, 0), 0xFFFF) for number in size]
+    return [0, 0]
 
 
 def make_request(host: "Host", body: Fields) -> ContainerRequest:

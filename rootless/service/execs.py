@@ -13,6 +13,7 @@ from rootless.container.exec import exec_in
 from rootless.container.request import ExecRequest
 from rootless.linux.procfs import is_same_process, start_time
 from rootless.linux.terminal import set_window_size
+from rootless.service.creating import console_size
 from rootless.service.exchange import Exchange
 from rootless.service.fields import Fields
 from rootless.service.http import Connection, HttpError
@@ -55,7 +56,7 @@ def create(exchange: Exchange) -> None:
         "user": body.text("User"),
         "workdir": body.text("WorkingDir"),
         "privileged": body.flag("Privileged"),
-        "size": _size(body),
+        "size": console_size(body),
         "pid": 0,
         "pid_start": 0,
         "terminal": "",
@@ -66,13 +67,6 @@ def create(exchange: Exchange) -> None:
     _sweep(exchange.host)
     _write(exchange.host, record)
     exchange.send({"Id": ident}, 201)
-
-
-def _size(body: Fields) -> list[int]:
-    size = body.raw.get("ConsoleSize")
-    if isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size):
-        return [min(max(number, 0), 0xFFFF) for number in size]
-    return [0, 0]
 
 
 def _check_running(found: ContainerView) -> None:
@@ -91,7 +85,7 @@ def start(exchange: Exchange) -> None:
     found = find_container(host.layout, str(record["container"]))
     _check_running(found)
     is_raw = record["tty"] is True
-    size = (body.raw.get("ConsoleSize") and _size(body)) or record["size"]
+    size = (body.raw.get("ConsoleSize") and console_size(body)) or record["size"]
     assert isinstance(size, list)
     request = _request(host, record)
     if body.flag("Detach"):

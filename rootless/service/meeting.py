@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 ATTACH, WAIT = "attach", "wait"
 _LOOK_S = 0.25
+_NAME = 32
 
 
 def directory(host: "Host", container_id: str) -> str:
-    return f"{host.layout.run_root}/service/{container_id[:32]}"
+    return f"{host.layout.run_root}/service/{container_id[:_NAME]}"
 
 
 class Listener:
@@ -129,6 +130,8 @@ def sweep(host: "Host") -> None:
     except FileNotFoundError:
         return
     for name in names:
+        if len(name) != _NAME:
+            continue  # something else than listeners
         for kind in (ATTACH, WAIT):
             for end in call(host, name, kind):
                 end.close()

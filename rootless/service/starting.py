@@ -22,7 +22,7 @@ def start_for_clients(host: "Host", found: ContainerView) -> None:
     if not attached:
         lifecycle.start(host, container_id)
     else:
-        fd = lifecycle.start_connected(host, container_id)
+        fd = lifecycle.start_connected(host, container_id, _take_size(host, container_id))
         try:
             if fd >= 0:
                 for text in _wait_started(fd):
@@ -32,6 +32,35 @@ def start_for_clients(host: "Host", found: ContainerView) -> None:
             if fd >= 0:
                 os.close(fd)
     meeting.tell(meeting.call(host, container_id, meeting.WAIT))
+
+
+def remember_size(host: "Host", container_id: str, size: list[int]) -> None:
+    """Keep the size of the client's terminal from `create` to `start`: no record has it."""
+    directory = f"{host.layout.run_root}/service/sizes"
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    for name in os.listdir(directory):
+        if not os.path.exists(host.layout.container(name).record):
+            _remove(f"{directory}/{name}")  # it was never started
+    with open(f"{directory}/{container_id}", "w", encoding="ascii") as file:
+        file.write(f"{size[0]} {size[1]}")
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _take_size(host: "Host", container_id: str) -> tuple[int, int]:
+    path = f"{host.layout.run_root}/service/sizes/{container_id}"
+    try:
+        with open(path, encoding="ascii") as file:
+            rows, columns = file.read(32).split()
+        _remove(path)
+        return int(rows), int(columns)
+    except (OSError, ValueError):
+        return 0, 0  # none was told
 
 
 def _wait_started(fd: int) -> list[str]:

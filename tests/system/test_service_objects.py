@@ -360,6 +360,24 @@ def test_terminal_is_resized_and_typed_to(service: Service, image: str) -> None:
     assert code == 0
 
 
+def _first_size(url: str, image: str) -> bytes:
+    with client_of(url) as client:
+        config = {"Image": image, "Cmd": ["stty", "size"], "Tty": True,
+                  "HostConfig": {"ConsoleSize": [31, 77]}}  # fmt: skip
+        box = client.containers.get(client.api.create_container_from_config(config)["Id"])
+        stream = box.attach_socket(params={"stdout": 1, "stream": 1})
+        box.start()
+        received = b""
+        while part := stream._sock.recv(4096):
+            received += part
+        stream.close()
+        return received
+
+
+def test_terminal_has_its_size_from_the_start(service: Service, image: str) -> None:
+    assert service.as_account(_first_size, service.url, image) == b"31 77\r\n"
+
+
 def _attach_and_die(url: str, image: str) -> None:
     with client_of(url) as client:
         box = client.containers.run(image, ["sh", "-c", "while :; do echo x; done"], name="box",
