@@ -10,6 +10,7 @@ from rootless.compose.hooks import run_hooks
 from rootless.compose.identity import Member, members
 from rootless.compose.jobs import Job, run_jobs
 from rootless.compose.parts import Part
+from rootless.compose.translate import check_services
 from rootless.container import ending
 from rootless.errors import RootlessError
 from storage.errors import StorageError
@@ -54,6 +55,8 @@ def create_all(host: "Host", project: "Project", options: UpOptions, tell: "Tell
         _check_scale(project, name, count)
     for name, service in project.services.items():
         _check_scale(project, name, replicas.wanted_count(service, options.scale.get(name)))
+    check_services(project)
+    resources.check_external(host, project)
     with identity.project_lock(host, project.name):
         resources.make_networks(host, project, tell)
         resources.make_volumes(host, project, tell)

@@ -17,7 +17,8 @@ class Given(NamedTuple):
 
     `owners` are the ids of the first container of services; `kept` anonymous volumes that a
     container takes over, by target; `contents` names of secrets in the store, by (kind, name).
-    Without `aliases` it is not found by the service's names, without `ports` none is published.
+    Without `aliases` it is not found by the service's names, without `ports` none is published,
+    without `directories` none is made for a bind mount.
     """
 
     owners: dict[str, str]
@@ -25,6 +26,7 @@ class Given(NamedTuple):
     contents: dict[tuple[str, str], str]
     aliases: bool = True
     ports: bool = True
+    directories: bool = True
 
     def container_of(self, service: str, where: str) -> str:
         if service not in self.owners:
@@ -117,7 +119,7 @@ def mounts_of(project: "Project", fields: Part, where: str, given: Given) -> dic
         if kind == "tmpfs":
             tmpfs.append(_tmpfs(one))
         elif kind == "bind":
-            volumes.append(_bind(one, where))
+            volumes.append(_bind(one, where, make=given.directories))
         elif kind == "image":
             mounts.append(_image(one))
         elif one.part("volume").text("subpath"):
@@ -145,11 +147,11 @@ def mounts_of(project: "Project", fields: Part, where: str, given: Given) -> dic
     }
 
 
-def _bind(one: Part, where: str) -> str:
+def _bind(one: Part, where: str, *, make: bool) -> str:
     source, bind = one.text("source"), one.part("bind")
     if ":" in source:
         raise ComposeError(f"{where}.volumes: a path with a colon cannot be mounted: {source}")
-    if not os.path.lexists(source) and bind.flag("create_host_path", default=True):
+    if make and not os.path.lexists(source) and bind.flag("create_host_path", default=True):
         try:
             os.makedirs(source, exist_ok=True)
         except OSError as error:

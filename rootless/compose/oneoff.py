@@ -59,6 +59,7 @@ def make_one_off(
     Raises ComposeError.
     """
     alone = project.only([service])
+    resources.check_external(host, alone)
     resources.make_networks(host, alone, tell)
     resources.make_volumes(host, alone, tell)
     contents = resources.keep_contents(host, alone, [service])

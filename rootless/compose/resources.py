@@ -4,6 +4,7 @@ Each is looked for by its name, and made with the project's labels when it is no
 """
 
 import hashlib
+import json
 import os
 
 from rootless.compose import identity
@@ -37,14 +38,11 @@ def make_networks(host: "Host", project: "Project", tell: "Tell") -> None:
             found = None
         if found is not None and found.name == name:
             _check_owner(project, "network", name, found.labels, wanted)
+            _check_same(host, "network", name, found.labels, wanted)
             continue
-        if wanted.flag("external"):
-            raise ComposeError(
-                f"network {name} declared as external, but could not be found",
-                remedy=f"make it first: rpod network create {name}",
-            )
         tell("Network", name, "Creating")
         labels = {**wanted.words("labels"), **identity.project_labels(project.name)}
+        labels[identity.HASH] = _hash(wanted)
         networks.create_network(host, _network_request(key, wanted, labels))
         tell("Network", name, "Created")
 
@@ -85,6 +83,44 @@ def _check_owner(
     )
 
 
+def _hash(wanted: Part) -> str:
+    """Return the hash of what a network or volume is made with."""
+    return hashlib.sha256(json.dumps(wanted.raw, sort_keys=True).encode()).hexdigest()
+
+
+def _check_same(host: "Host", kind: str, name: str, labels: dict[str, str], wanted: Part) -> None:
+    """Tell when something is there that the file describes otherwise by now: it stays."""
+    if not wanted.flag("external") and labels.get(identity.HASH, _hash(wanted)) != _hash(wanted):
+        how = "rpod compose down --volumes" if kind == "volume" else "rpod compose down"
+        host.note(f"{kind} {name} was made with other settings and stays as it is until: {how}")
+
+
+def check_external(host: "Host", project: "Project") -> None:
+    """Raises ComposeError when something is not there that others should have made."""
+    for key in project.used_networks():
+        name = project.networks[key].text("name")
+        if not project.networks[key].flag("external"):
+            continue
+        try:
+            stored_networks.find_network(host.layout, name)
+        except NetworkNotFound as error:
+            raise ComposeError(
+                f"network {name} declared as external, but could not be found",
+                remedy=f"make it first: rpod network create {name}",
+            ) from error
+    for key in project.used_volumes():
+        name = project.volumes[key].text("name")
+        if not project.volumes[key].flag("external"):
+            continue
+        try:
+            stored_volumes.read_volume(host.layout, name)
+        except VolumeNotFound as error:
+            raise ComposeError(
+                f"external volume {name!r} not found",
+                remedy=f"make it first: rpod volume create {name}",
+            ) from error
+
+
 def make_volumes(host: "Host", project: "Project", tell: "Tell") -> None:
     """Make the volumes that the services use. Raises ComposeError, StorageError."""
     for key in project.used_volumes():
@@ -97,17 +133,13 @@ def make_volumes(host: "Host", project: "Project", tell: "Tell") -> None:
         if found is not None:
             if not wanted.flag("external") and identity.PROJECT not in found.labels:
                 host.note(f"volume {name} was not made by compose; it is used as it is")
+            _check_same(host, "volume", name, found.labels, wanted)
             continue
-        if wanted.flag("external"):
-            raise ComposeError(
-                f"external volume {name!r} not found",
-                remedy=f"make it first: rpod volume create {name}",
-            )
         if wanted.text("driver") not in ("", "local"):
             raise ComposeError(f"volumes.{key}: there is no driver but local")
         tell("Volume", f'"{name}"', "Creating")
         labels = {**wanted.words("labels"), **identity.project_labels(project.name)}
-        labels[identity.VOLUME] = key
+        labels |= {identity.VOLUME: key, identity.HASH: _hash(wanted)}
         options = wanted.words("driver_opts")
         stored_volumes.create_volume(
             host.layout, name, labels=labels, options=options, exist_ok=True

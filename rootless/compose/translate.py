@@ -93,6 +93,16 @@ def _command(fields: Part) -> dict[str, object]:
     return values
 
 
+def check_services(project: "Project") -> None:
+    """Refuse what cannot work of the services before anything is made. Raises ComposeError."""
+    contents = {("secrets", key): "" for key in project.secrets}
+    contents |= {("configs", key): "" for key in project.configs}
+    owners = dict.fromkeys(project.every(), "")
+    given = Given(owners, {}, contents, ports=False, directories=False)
+    for name in project.services:
+        make_request(project, name, given)
+
+
 def restart_policy(fields: Part) -> str:
     """Return the restart policy of a service, "" for none."""
     if "restart" in fields:

@@ -481,6 +481,10 @@ secrets: {outside: {external: true}}
     done = compose("up", "-d", check=False)
     assert done.code == 1
     assert "network theirs declared as external, but could not be found" in done.err
+    compose.write(text.replace("sleep 1000", "sleep 1000\n    logging: {driver: syslog}"))
+    assert "there is no driver 'syslog' here" in compose("up", "-d", check=False).err
+    assert rpod("network", "ls", "-q").lines == ["podman"]
+    compose.write(text)
     rpod("network", "create", "theirs")
     rpod("volume", "create", "theirs-too")
     rpod("secret", "create", "outside", "-", input=b"word")
