@@ -31,6 +31,8 @@ VETH_PREFIX = "veth"
 _QUIT = b"q"
 _OLD_WAY_OUT_S = 3.0
 _SLIRP_SUBNETS = ("10.0.2.0/24", "172.31.253.0/24", "192.168.253.0/24")
+# Of br_netfilter, where it is loaded.
+_BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-"
 _FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 # slirp4netns(1), --enable-ipv6: the subnet, the namespace's side and slirp4netns' side.
 _SLIRP6, _SLIRP6_ADDRESS, _SLIRP6_GATEWAY = "fd00::/64", "fd00::100", "fd00::2"
@@ -190,6 +192,7 @@ def _make_bridge(record: NetworkRecord) -> None:
         # Forged senders of elsewhere end here: nobody is to answer them.
         netlink.configure_ipv4(bridge, {IPV4_RP_FILTER: 1})
         netlink.bring_up(bridge)
+        _leave_bridged_packets_alone()
         if record.internal:
             return
         netlink.configure_ipv4(bridge, {IPV4_FORWARDING: 1})
@@ -203,6 +206,19 @@ def _make_bridge(record: NetworkRecord) -> None:
         if record.ipv6 or record.options.get("outgoing") == "pasta":
             error.add_note("nf_tables is needed for IPv6 and for pasta")
             raise
+
+
+def _leave_bridged_packets_alone() -> None:
+    """Keep packets between containers from filters that are for routed ones.
+
+    They would be put together there and cut again, which loses the largest datagrams.
+    """
+    for kind in ("iptables", "ip6tables", "arptables"):
+        try:
+            with open(f"{_BRIDGE_FILTERS}{kind}", "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError:
+            return  # ENOENT: br_netfilter is not loaded; EACCES: /proc/sys cannot be written
 
 
 def _forward_ipv6() -> None:

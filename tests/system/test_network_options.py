@@ -230,6 +230,44 @@ def test_published_udp_port_keeps_the_clients_address(
         rpod("network", "prune", "-f", check=False)
 
 
+def test_largest_datagram_travels_between_containers(rpod: Command, image: str) -> None:
+    def client(where: str, size: int) -> Callable[[Callable[[], None]], None]:
+        def body(ready: Callable[[], None]) -> None:
+            family = socket.AF_INET6 if ":" in where else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(5)
+                sock.sendto(bytes(size), (where, 81))
+                if len(sock.recv(1 << 16)) == size:
+                    ready()
+                    time.sleep(100)
+
+        return body
+
+    def echo(ready: Callable[[], None]) -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+            server.bind(("::", 81))
+            ready()
+            while True:
+                server.sendto(*server.recvfrom(1 << 16))
+
+    try:
+        rpod("network", "create", "--ipv6", "app")
+        rpod("network", "create", "--ipv6", "--opt", "mtu=1400", "small")
+        for network in ("app", "small"):
+            for name in ("a", "b"):
+                rpod("run", "-d", "--name", name, "--network", network, image, "sleep", "1000")
+            form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}"
+            four, six = rpod("inspect", "-f", form, "a").out.split()
+            with inside(rpod, "a", echo):
+                for where, size in ((four, 65507), (six, 65487)):
+                    with inside(rpod, "b", client(where, size)):
+                        continue
+            rpod("rm", "-fa", "-t", "0")
+    finally:
+        rpod("rm", "-fa", "-t", "0", check=False)
+        rpod("network", "prune", "-f", check=False)
+
+
 class Limited(Command):
     """The command on a kernel that refuses a socket option."""
 
