@@ -103,7 +103,7 @@ def _create_from(
     place: Place,
     on_event: "OnEvent | None",
 ) -> ContainerRecord:
-    joins = _joins(host, request)
+    request, joins = _joins(host, request)
     if joins:
         from rootless.container.joined import shared_user_namespace
 
@@ -274,14 +274,18 @@ def _tell_others(
     return record
 
 
-def _joins(host: Host, request: ContainerRequest) -> dict[str, str]:
-    """Return the namespaces that are another's: kind -> container:ID or ns:PATH."""
+def _joins(host: Host, request: ContainerRequest) -> tuple[ContainerRequest, dict[str, str]]:
+    """Return the namespaces that are another's: kind -> container:ID or ns:PATH.
+
+    Those that the other has of the host are asked for in the request.
+    """
     texts = (request.pid, request.ipc, request.uts, request.userns, *request.network)
     if all(":" not in text for text in texts):
-        return {}
-    from rootless.container.joined import wanted_joins
+        return request, {}
+    from rootless.container.joined import wanted_joins, with_the_hosts
 
-    return wanted_joins(host, request)
+    request = with_the_hosts(host, request)
+    return request, wanted_joins(host, request)
 
 
 def _share(

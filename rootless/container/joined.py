@@ -18,6 +18,7 @@ from rootless.sandbox.mounts import GivenMount, KernelMount
 from rootless.sandbox.plan import CLONE_FLAGS
 from storage import lightjson as json
 from storage.containers import ContainerRecord, ContainerView, find_container, find_id, read_record
+from storage.errors import StorageError
 from storage.files import read_file
 
 TYPE_CHECKING = False
@@ -36,6 +37,29 @@ _SHM = "/dev/shm"  # noqa: S108 - a mount point in a container
 
 
 # --- when it is made
+
+
+def with_the_hosts(host: "Host", request: "ContainerRequest") -> "ContainerRequest":
+    """Return the request with `host` for the namespaces of containers that have the host's."""
+    changes: dict[str, str] = {}
+    for kind, text in (
+        ("pid", request.pid), ("ipc", request.ipc), ("uts", request.uts),
+        ("network", request.network[0] if len(request.network) == 1 else ""),
+    ):  # fmt: skip
+        if not text.startswith(f"{CONTAINER}:"):
+            continue
+        try:
+            record = read_record(host.layout, find_id(host.layout, text.partition(":")[2]))
+        except StorageError:
+            continue  # whoever joins says so
+        if (record.network if kind == "network" else record.request.get(kind)) == HOST:
+            changes[kind] = HOST
+    return request._replace(
+        pid=changes.get("pid", request.pid),
+        ipc=changes.get("ipc", request.ipc),
+        uts=changes.get("uts", request.uts),
+        network=(HOST,) if "network" in changes else request.network,
+    )
 
 
 def wanted_joins(host: "Host", request: "ContainerRequest") -> dict[str, str]:

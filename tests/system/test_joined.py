@@ -43,6 +43,15 @@ def test_owner_is_started_first_and_removed_last(rpod: Command, image: str) -> N
     assert rpod("ps", "-aq").out == ""
 
 
+@pytest.mark.parametrize("kind", ["network", "pid", "ipc", "uts"])
+def test_owner_that_has_the_hosts_namespace(rpod: Command, image: str, kind: str) -> None:
+    rpod("run", "-d", "--name", "owner", f"--{kind}=host", image, "sleep", "1000")
+    name = {"network": "net"}.get(kind, kind)
+    look = (image, "readlink", f"/proc/self/ns/{name}")
+    done = rpod("run", "--rm", f"--{kind}=container:owner", *look)
+    assert done.out.strip() == os.readlink(f"/proc/self/ns/{name}")
+
+
 @rpod_only
 def test_namespace_of_a_process_of_ones_own(rpod: Command, image: str) -> None:
     rpod("run", "-d", "--name", "owner", image, "sleep", "1000")
