@@ -44,6 +44,7 @@ _STEPS = (
 _RECORD = ".rank"
 # The form of marshal that every Python reads: what shares the node need not be the same one.
 _MARSHAL_VERSION = 2
+_HEADER = b"rpod rank 1\n"
 
 
 def join_early(argv: "Sequence[str]", environ: "MutableMapping[str, str]") -> None:
@@ -149,7 +150,9 @@ def find_record(place: int, words: list[str]) -> "dict[str, object] | None":
         try:
             # Not JSON, whose module is a file to find: five look-ups of each rank. The directory is
             # the user's alone.
-            record = marshal.loads(os.read(fd, os.fstat(fd).st_size))  # noqa: S302
+            data = os.read(fd, os.fstat(fd).st_size)
+            mine = data.startswith(_HEADER)
+            record = marshal.loads(data[len(_HEADER) :]) if mine else None  # noqa: S302
         except (ValueError, EOFError, TypeError):
             record = None
         finally:
@@ -180,7 +183,7 @@ def publish_record(place: int, name: str, record: "dict[str, object]") -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     fd = os.open(f"{name}.part", flags, 0o600, dir_fd=place)
     try:
-        os.write(fd, marshal.dumps(record, _MARSHAL_VERSION))
+        os.write(fd, _HEADER + marshal.dumps(record, _MARSHAL_VERSION))
     finally:
         os.close(fd)
     os.rename(f"{name}.part", f"{name}{_RECORD}", src_dir_fd=place, dst_dir_fd=place)

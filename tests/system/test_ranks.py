@@ -241,6 +241,18 @@ def test_memory_is_read_after_the_first_rank_has_ended(rpod: Command) -> None:
     end(second)
 
 
+def test_a_record_that_is_none_is_no_harm(rpod: Command) -> None:
+    where = f"{place(rpod)}/tag-t"
+    rpod.shell(f"mkdir -m 700 {place(rpod)} {where}")
+    for number, data in enumerate(
+        (b"", b"rpod rank 1\n", b"rpod rank 1\n{0", b"[\377\377\377\177", b"{}")
+    ):
+        with open(f"{where}/{number}.rank", "wb") as file:
+            file.write(data)
+    words = ("--join", "--join-tag", "t", IMAGE, "echo", "in")
+    assert rpod("shell", *words, env=environment(1)).out == "in\n"
+
+
 def installed(directory: str) -> str:
     """Make an installation as pip makes it of a wheel; return the command."""
     spec = importlib.util.spec_from_file_location("pack", f"{TOP}/contrib/wheel/pack.py")
