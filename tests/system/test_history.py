@@ -97,3 +97,10 @@ def test_diff_sees_whiteouts_and_what_only_root_can_read(rpod: Command) -> None:
         found += expected[2:4]
     assert set(found) == set(expected)
     rpod("rmi", APP)
+
+
+def test_step_without_a_time_has_gos_zero(two: Command) -> None:
+    found = json.loads(two("history", "--format", "json", BASE).out)
+    assert [one["created"] for one in found] == ["0001-01-01T00:00:00Z"]
+    shown = two("history", "--format", "{{.CreatedAt}}", BASE).out
+    assert shown == "0001-01-01 00:00:00 +0000 UTC\n"

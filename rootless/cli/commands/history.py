@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FIELDS = (
     "Comment", "Created", "CreatedAt", "CreatedBy", "CreatedSince", "ID", "Size", "Tags",
 )  # fmt: skip
+# How Go, and so podman, writes a time that is not known.
+_NEVER = "0001-01-01T00:00:00Z"
 _HEADINGS = {"CreatedSince": "CREATED"}
 _MISSING = "<missing>"
 _SHORT_ID = 12
@@ -114,8 +116,10 @@ def _row(step: Step, *, full: bool, human: bool) -> Row:
     command = step.created_by
     if not full and len(command) > _SHOWN_COMMAND:
         command = command[: _SHOWN_COMMAND - 3] + "..."
-    moment_s = parse_rfc3339(step.created) or 0.0
-    plain = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment_s))
+    moment_s = parse_rfc3339(step.created)
+    plain = _NEVER
+    if moment_s is not None:
+        plain = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment_s))
     fields: dict[str, object] = {
         "ID": _id(step, full=full),
         "Created": since if human else plain,
@@ -128,7 +132,7 @@ def _row(step: Step, *, full: bool, human: bool) -> Row:
     }
     document: dict[str, object] = {
         "id": step.image_id or _MISSING,
-        "created": step.created,
+        "created": step.created or _NEVER,
         "CreatedBy": step.created_by,
         "size": step.size_bytes,
         "comment": step.comment,
