@@ -90,9 +90,17 @@ def _write_maps(pid: int, maps: IdMaps) -> None:
             text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
             _write(f"/proc/{pid}/{name}", text.encode())
     except OSError as error:
+        remedy = ""
+        if error.errno == errno.EPERM and not _has_all_ids():
+            remedy = "ids are missing in this namespace: run it outside of `rpod unshare`"
         raise IdMapError(
-            f"map user and group ids: write {error.filename}: {error.strerror}"
+            f"map user and group ids: write {error.filename}: {error.strerror}", remedy=remedy
         ) from error
+
+
+def _has_all_ids(path: str = "/proc/self/uid_map") -> bool:
+    with open(path, encoding="ascii") as file:
+        return file.read().split() == ["0", "0", "4294967295"]
 
 
 def _write(path: str, data: bytes) -> None:

@@ -142,3 +142,10 @@ def test_killed_monitor_and_killed_mount_leave_nothing(rpod: Command, image: str
         process.communicate()
     os.kill(monitor, signal.SIGKILL)
     rpod("start", "one")
+
+
+@pytest.mark.rpod_only
+def test_a_start_inside_a_session_says_where_it_works(rpod: Command, image: str) -> None:
+    rpod("create", "--name", "one", image, "true")
+    assert "outside of `rpod unshare`" in "".join(in_session(rpod, "$RPOD start one"))
+    rpod("start", "one")
