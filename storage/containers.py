@@ -16,6 +16,14 @@ from storage.files import Lock, read_file, write_file
 from storage.layout import ContainerPaths, Layout
 from storage.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# OCI runtime-spec, config.json: what those who read it rely on.
+_CONFIG_TYPES: tuple[tuple[str, type], ...] = (
+    ("process", dict), ("root", dict), ("linux", dict), ("annotations", dict), ("mounts", list),
+)  # fmt: skip
 # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK = "hhqqi4x"
 _NAME_LIMIT = 255
@@ -146,14 +154,45 @@ def read_record(layout: Layout, container_id: str) -> ContainerRecord:
         raw = json.loads(read_file(path))
         return record_from_json(raw, path)
     except (FileNotFoundError, NotADirectoryError) as error:
+        # A container comes and goes with its directory, in one step.
+        if os.path.isdir(os.path.dirname(path)):
+            raise _damaged(path, container_id, "no such file") from error
         raise ContainerNotFound(f"no container with name or ID {container_id!r} found") from error
     except (ValueError, InvalidDocument) as error:
-        raise InvalidDocument(
-            f"read {path}: {getattr(error, 'message', error)}",
-            remedy=f"remove the container: rpod rm --force {container_id[:12]}",
-        ) from error
+        raise _damaged(path, container_id, str(getattr(error, "message", error))) from error
     except OSError as error:
         raise from_os_error(f"read {path}", error) from error
+
+
+def read_config(paths: ContainerPaths) -> "dict[str, Any]":
+    """Return the bundle's config.json, of which only the outermost types are checked.
+
+    Raises ContainerNotFound, InvalidDocument.
+    """
+    container_id = os.path.basename(paths.directory)
+    try:
+        raw = json.loads(read_file(paths.config))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.isdir(paths.directory):
+            raise _damaged(paths.config, container_id, "no such file") from error
+        raise ContainerNotFound(f"no container with name or ID {container_id!r} found") from error
+    except ValueError as error:
+        raise _damaged(paths.config, container_id, f"not JSON ({error})") from error
+    except OSError as error:
+        raise from_os_error(f"read {paths.config}", error) from error
+    if not isinstance(raw, dict):
+        raise _damaged(paths.config, container_id, "not an object")
+    for key, kind in _CONFIG_TYPES:
+        if not isinstance(raw.get(key, kind()), kind):
+            raise _damaged(paths.config, container_id, f"{key} is not what it should be")
+    return raw
+
+
+def _damaged(path: str, container_id: str, why: str) -> InvalidDocument:
+    return InvalidDocument(
+        f"read {path}: {why.removeprefix(f'{path}: ')}",
+        remedy=f"remove the container: rpod rm --force {container_id[:12]}",
+    )
 
 
 def read_state(paths: ContainerPaths) -> ContainerState:
@@ -317,7 +356,7 @@ def name_owner(layout: Layout, name: str) -> str | None:
     except FileNotFoundError:
         return None
     # A name outlives its container only when its holder was killed between two steps.
-    return container_id if os.path.exists(layout.container(container_id).record) else None
+    return container_id if os.path.exists(layout.container(container_id).directory) else None
 
 
 def take_name(

@@ -42,6 +42,8 @@ else:
                 value, end = _scan(text, start)
             except StopIteration as error:
                 raise ValueError(f"no JSON value at character {error.value}") from None
+            except RecursionError:
+                raise ValueError("nested too deeply") from None
             except SystemError:
                 # The scanner raises json.decoder.JSONDecodeError if that is loaded, else nothing.
                 from json import loads as explain

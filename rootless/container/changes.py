@@ -9,9 +9,7 @@ from rootless.container.rootfs import make_root
 from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import COPY, SQUASH
 from rootless.sandbox.plan import Config
-from storage import lightjson as json
-from storage.containers import find_container
-from storage.files import read_file
+from storage.containers import find_container, read_config
 from storage.layer_diff import CHANGED, diff_trees
 
 TYPE_CHECKING = False
@@ -63,7 +61,7 @@ def container_changes(host: "Host", text: str) -> list[tuple[str, str]]:
             take_away()
         return [(change.kind, os.fsdecode(change.path)) for change in changes]
 
-    config = Config(json.loads(read_file(found.paths.config)))
+    config = Config(read_config(found.paths))
     places = _OWN | {entry.text("destination") for entry in config.parts("mounts")}
     record = found.record
     maps = IdMaps(record.uid_map, record.gid_map)

@@ -15,10 +15,9 @@ from rootless.linux.userns import IdMaps, run_in_userns
 from rootless.sandbox.drivers import OVERLAY, SQUASH
 from rootless.sandbox.plan import Config
 from storage import event_log
-from storage import lightjson as json
 from storage.committing import Commit, store_layer, write_commit
-from storage.containers import ContainerView, find_container
-from storage.files import make_store, read_file
+from storage.containers import ContainerView, find_container, read_config
+from storage.files import make_store
 from storage.images import ImageRecord, commit_image, find_image, image_config
 from storage.layout import Layout
 from storage.owners import ROOT, Owner, known_links, recorded
@@ -116,7 +115,7 @@ def _config(host: "Host", base: ImageRecord, found: ContainerView) -> dict[str, 
     if record.labels:
         labels = config.get("Labels")
         config["Labels"] = {**(labels if isinstance(labels, dict) else {}), **record.labels}
-    process = Config(json.loads(read_file(found.paths.config))).part("process")
+    process = Config(read_config(found.paths)).part("process")
     known = config.get("Env")
     names = {str(entry).partition("=")[0] for entry in (known if isinstance(known, list) else [])}
     config["Env"] = [

@@ -15,8 +15,7 @@ from rootless.errors import RootlessError, UsageError
 from rootless.linux import syscalls
 from rootless.sandbox.plan import Config
 from storage import lightjson as json
-from storage.containers import find_container
-from storage.files import read_file
+from storage.containers import find_container, read_config
 from storage.inflate import inflate, peek
 from storage.pack import END, Packer
 from storage.place import Placer, Rules
@@ -136,7 +135,7 @@ def _rules(
             record = target.found.record
             host_ids = (record.uid_map, record.gid_map)
         return Rules(keep_owners=True, overwrite=overwrite, host_ids=host_ids)
-    config = Config(json.loads(read_file(target.found.paths.config)))
+    config = Config(read_config(target.found.paths))
     user = config.part("process").part("user")
     return Rules(owner=(user.number("uid"), user.number("gid")), overwrite=overwrite)
 

@@ -1,16 +1,12 @@
 """What `inspect` shows of a container: podman's field names, so that tools find what they read."""
 
-import json
-
 from rootless.container.document_limits import devices, limits, ulimits
 from rootless.container.limits import signal_name
 from rootless.container.owner import network_owner
 from rootless.container.request import ContainerRequest
 from rootless.host.paths import Host
 from slirp.errors import InvalidPort
-from storage.containers import ContainerView
-from storage.errors import InvalidDocument
-from storage.files import read_file
+from storage.containers import ContainerView, read_config
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -18,7 +14,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 def make_document(found: ContainerView, host: Host) -> dict[str, object]:
     """Return the document. Raises InvalidDocument when config.json is broken."""
     record, paths = found.record, found.paths
-    config = _read_config(paths.config)
+    config = read_config(paths)
     request = read_request(record.request)
     process = _object(config, "process")
     ports = _ports(found, host, request)
@@ -76,16 +72,6 @@ def read_request(raw: dict[str, object]) -> ContainerRequest:
     return ContainerRequest._make(
         values.get(name, default) for name, default in ContainerRequest._field_defaults.items()
     )
-
-
-def _read_config(path: str) -> dict[str, object]:
-    try:
-        raw = json.loads(read_file(path))
-    except (OSError, ValueError) as error:
-        raise InvalidDocument(f"read {path}: {error}") from error
-    if not isinstance(raw, dict):
-        raise InvalidDocument(f"read {path}: an object was expected")
-    return raw
 
 
 def _object(raw: dict[str, object], key: str) -> dict[str, object]:

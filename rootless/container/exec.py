@@ -31,9 +31,7 @@ from rootless.sandbox.join import join
 from rootless.sandbox.plan import CLONE_FLAGS, Config, make_process
 from rootless.sandbox.process import Process
 from storage import event_log
-from storage import lightjson as json
-from storage.containers import ContainerView, find_container
-from storage.files import read_file
+from storage.containers import ContainerView, find_container, read_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ def exec_in(
             remedy=f"start it: rpod start {found.record.name}",
         )
     pidfd = _open_init(found)
-    raw = json.loads(read_file(found.paths.config))
+    raw = read_config(found.paths)
     process = _make_process(request, raw, found)
     session = _ExecSession(request, process, keys, timeout_s)
     session.emulation_socket = found.paths.emulation_socket

@@ -27,8 +27,7 @@ from rootless.sandbox.plan import Config
 from rootless.sandbox.root import Root, enter
 from rootless.sandbox.targets import StepError
 from storage import lightjson as json
-from storage.containers import ContainerView, MonitorLock, find_container
-from storage.files import read_file
+from storage.containers import ContainerView, MonitorLock, find_container, read_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def _take_root() -> None:
 def _volumes(view: ContainerView) -> list[BindMount]:
     """Return the mounts of volumes and of the host's files, as the container would have them."""
     places = {str(entry.get("Destination")) for entry in view.record.mounts}
-    config = Config(json.loads(read_file(view.paths.config)))
+    config = Config(read_config(view.paths))
     user = config.part("process").part("user")
     owner = (user.number("uid"), user.number("gid"))
     binds = []

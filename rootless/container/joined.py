@@ -16,16 +16,22 @@ from rootless.linux.userns import IdMaps
 from rootless.sandbox.channel import Channel
 from rootless.sandbox.mounts import GivenMount, KernelMount
 from rootless.sandbox.plan import CLONE_FLAGS
-from storage import lightjson as json
-from storage.containers import ContainerRecord, ContainerView, find_container, find_id, read_record
+from storage.containers import (
+    ContainerRecord,
+    ContainerView,
+    find_container,
+    find_id,
+    read_config,
+    read_record,
+)
 from storage.errors import StorageError
-from storage.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.container.request import ContainerRequest
     from rootless.host.paths import Host
     from rootless.sandbox.child import Plan
+    from storage.layout import ContainerPaths
 
 CONTAINER, PATH = "container", "ns"
 CLONE_PARENT = 0x00008000
@@ -173,19 +179,19 @@ def shared_files(host: "Host", joins: dict[str, str]) -> tuple[str, str]:
     prefix = f"{CONTAINER}:"
     if joins.get("network", "").startswith(prefix):
         paths = host.layout.container(joins["network"].removeprefix(prefix))
-        etc = _real_etc(paths.etc, paths.config)
+        etc = _real_etc(paths)
     if joins.get("uts", "").startswith(prefix):
         paths = host.layout.container(joins["uts"].removeprefix(prefix))
-        hostname = str(json.loads(read_file(paths.config)).get("hostname") or "")
+        hostname = str(read_config(paths).get("hostname") or "")
     return etc, hostname
 
 
-def _real_etc(etc: str, config: str) -> str:
+def _real_etc(paths: "ContainerPaths") -> str:
     """Follow an owner that itself shows the files of another; "" when it has none to show."""
-    for entry in json.loads(read_file(config)).get("mounts", ()):
+    for entry in read_config(paths).get("mounts", ()):
         if entry.get("destination") == "/etc/hosts" and entry.get("source", "").endswith("/hosts"):
             return os.path.dirname(str(entry["source"]))
-    return etc if os.path.exists(f"{etc}/resolv.conf") else ""
+    return paths.etc if os.path.exists(f"{paths.etc}/resolv.conf") else ""
 
 
 def note_dependents(host: "Host", record: ContainerRecord) -> None:

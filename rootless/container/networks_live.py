@@ -25,9 +25,8 @@ from rootless.host.paths import Host
 from rootless.linux import syscalls
 from rootless.linux.procfs import entrance
 from storage import event_log
-from storage import lightjson as json
-from storage.containers import ContainerView, find_container, read_record, write_record
-from storage.files import Lock, read_file
+from storage.containers import ContainerView, find_container, read_config, read_record, write_record
+from storage.files import Lock
 from storage.networks import (
     Endpoint,
     NetworkRecord,
@@ -162,8 +161,8 @@ def _entries(found: ContainerView) -> list[Attachment]:
 
 
 def _hostname(found: ContainerView) -> str:
-    raw = json.loads(read_file(found.paths.config))
-    name = raw.get("hostname") if isinstance(raw, dict) else None
+    raw = read_config(found.paths)
+    name = raw.get("hostname")
     return str(name or os.uname().nodename)
 
 

@@ -2,8 +2,14 @@
 
 from rootless.errors import UsageError
 from rootless.host.paths import Host
-from storage.containers import ContainerView, find_container, iter_views
-from storage.errors import InvalidDocument
+from storage.containers import (
+    ContainerView,
+    container_ids,
+    find_container,
+    iter_views,
+    read_record,
+)
+from storage.errors import ContainerNotFound, InvalidDocument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +46,19 @@ def list_views(host: Host, *, all_states: bool = False) -> list[ContainerView]:
     for error in damaged:
         host.note(f"{error.message}; {error.remedy}")
     return views
+
+
+def damaged_ids(host: Host) -> list[str]:
+    """Return the ids of the containers whose records cannot be read."""
+    found = []
+    for container_id in container_ids(host.layout):
+        try:
+            read_record(host.layout, container_id)
+        except ContainerNotFound:
+            continue  # removed while we were looking
+        except InvalidDocument:
+            found.append(container_id)
+    return found
 
 
 def remove_abandoned(host: Host) -> None:

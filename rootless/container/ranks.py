@@ -12,8 +12,7 @@ from rootless.errors import SandboxError
 from rootless.linux.procfs import start_time
 from rootless.sandbox.capabilities import to_mask
 from storage import lightjson as json
-from storage.containers import view
-from storage.files import read_file
+from storage.containers import read_config, view
 from storage.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -106,7 +105,7 @@ def _make(
         if monitor.launch(host, made, StartOptions(attach=False)) is not None:
             monitor.wait_started()
     started = view(host.layout, record)
-    raw = json.loads(read_file(made.paths.config))
+    raw = read_config(made.paths)
     if not started.state.pid:
         raise SandboxError("--join: the container of the ranks has ended")
     document = _document(request, raw, started.state.pid, made.paths.directory, line)

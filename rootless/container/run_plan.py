@@ -10,7 +10,7 @@ from rootless.container.request import LIMITS, ContainerRequest, asked_limits
 from rootless.errors import LimitError
 from rootless.host.paths import Host
 from storage import lightjson as json
-from storage.containers import ContainerRecord, view
+from storage.containers import ContainerRecord, read_config, view
 from storage.files import read_file
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def _describe(host: Host, request: ContainerRequest, record: ContainerRecord) ->
     from rootless.sandbox.plan import make_plan
 
     found = view(host.layout, record)
-    raw = json.loads(read_file(found.paths.config))
+    raw = read_config(found.paths)
     plan = make_plan(
         raw, make_root(host, found), seccomp=seccomp_filter(raw, found.paths.directory)
     )

@@ -9,8 +9,8 @@ from rootless.host.paths import Host
 from rootless.linux import cgroup
 from storage import event_log
 from storage import lightjson as json
-from storage.containers import ContainerView, find_container, write_record
-from storage.files import Lock, read_file, write_file
+from storage.containers import ContainerView, find_container, read_config, write_record
+from storage.files import Lock, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
         found = find_container(host.layout, found.record.id)
         request = with_limits(read_request(found.record.request), changes)
         resources = make_resources(request)
-        raw = json.loads(read_file(found.paths.config))
+        raw = read_config(found.paths)
         raw["linux"]["resources"] = resources
         if found.status in ("running", "paused", "initialized"):
             _apply(host, found, settings(resources))
@@ -68,7 +68,7 @@ def _apply(host: Host, found: ContainerView, wanted: list[Setting]) -> None:
         raise cgroup_places.missing_error(
             f"update {found.record.name}", "any: the container has no cgroup", None, host.uid
         )
-    old = json.loads(read_file(found.paths.config))["linux"].get("resources", {})
+    old = read_config(found.paths)["linux"].get("resources", {})
     before = {setting.file: setting for setting in settings(old)}
     changed = [setting for setting in wanted if before.get(setting.file) != setting]
     changed += [

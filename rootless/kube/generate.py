@@ -6,10 +6,8 @@ from rootless.container.pods import find_view
 from rootless.container.pods_create import infra_of
 from rootless.errors import UsageError
 from rootless.version import VERSION
-from storage import lightjson as json
-from storage.containers import ContainerView, find_container
+from storage.containers import ContainerView, find_container, read_config
 from storage.errors import NotFound
-from storage.files import read_file
 from storage.record import NamedTuple
 from storage.volumes import find_volume
 
@@ -212,7 +210,7 @@ def _port(entry: Object) -> Object:
 def _container(found: ContainerView, volumes: _Volumes) -> Object:
     record = found.record
     request = read_request(record.request)
-    config = json.loads(read_file(found.paths.config))
+    config = read_config(found.paths)
     process = config["process"]
     result: Object = {"name": _kube_name(record.name), "image": record.image_name}
     if request.entrypoint is not None or request.command:

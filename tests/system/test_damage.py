@@ -11,9 +11,13 @@ from tests.support.command import Command
 pytestmark = pytest.mark.rpod_only
 
 
-def spoil(path: str) -> None:
+def put(path: str, text: str) -> None:
     with open(path, "w", encoding="ascii") as file:
-        file.write("garbage")
+        file.write(text)
+
+
+def spoil(path: str) -> None:
+    put(path, "garbage")
 
 
 def directory_of(rpod: Command, name: str) -> str:
@@ -41,8 +45,11 @@ def test_running_container_with_a_damaged_record_is_removed(rpod: Command, image
 
 
 DAMAGE: dict[str, tuple[str, Callable[[str], None]]] = {
+    "record missing": ("container.json", os.unlink),
+    "record too deep": ("container.json", lambda path: put(path, "[" * 100_000)),
     "configuration missing": ("config.json", os.unlink),
     "configuration broken": ("config.json", spoil),
+    "configuration of another type": ("config.json", lambda path: put(path, '{"process": 5}')),
     "directory missing": ("rootfs", os.rmdir),
     "state broken": ("state.json", spoil),
 }
@@ -59,7 +66,14 @@ def test_damaged_container_is_told_and_removed(
     assert "internal error" not in done.err
     assert "Errno" not in done.err
     assert done.code == 0 or name in done.err
-    rpod("rm", "bad")
+    if name == "config.json":
+        for words in ("inspect", "diff", "commit -q", "update --cpu-shares 5", "generate kube"):
+            told = rpod(*words.split(), "bad", check=False)
+            assert "internal error" not in told.err, told.told
+            assert "Errno" not in told.err, told.told
+    rpod("rm", *(("--force", "--all") if name == "container.json" else ("bad",)))
+    left = rpod("ps", "-aq")
+    assert (left.out, left.err) == ("", "")
 
 
 @pytest.mark.rpod_only

@@ -180,6 +180,10 @@ def remove(invocation: "Invocation") -> int:
         _say(name)
 
     names = chosen_containers(invocation, host, is_wanted=_is_removable)
+    if force and invocation.flag("all") and not invocation.texts("filter"):
+        from rootless.container.query import damaged_ids
+
+        names += damaged_ids(host)
     return removal_exit_code(for_each(names, remove_one))
 
 
