@@ -51,7 +51,13 @@ class Session:
         return self._project
 
     def load(self, *, interpolate: bool = True) -> Project:
-        return load_project(self.options(interpolate=interpolate), os.environ, os.getcwd(), warn)
+        try:
+            cwd = os.getcwd()
+        except FileNotFoundError as error:
+            raise ComposeError(
+                "the current directory has been removed", remedy="change to one that is there"
+            ) from error
+        return load_project(self.options(interpolate=interpolate), os.environ, cwd, warn)
 
     def options(self, *, interpolate: bool = True) -> Options:
         """Return what the command line says about files and names."""
