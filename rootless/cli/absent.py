@@ -28,6 +28,7 @@ COMMANDS = {
     "image sign": _SIGNING,
     "image trust set": "policy.json is obeyed; edit it with an editor",
     "image trust show": "it is `image trust` with an argument",
+    "kube apply": "rpod talks to no cluster: rpod kube generate NAME | kubectl apply -f -",
     "machine": "rpod runs on Linux itself, without a virtual machine",
     "system connection": "rpod works on this machine; elsewhere use ssh HOST rpod",
     "system migrate": "every older record can be read: there is nothing to migrate",
