@@ -63,6 +63,10 @@ def _not_executed(error: StepError, reason: str, rest: str) -> RootlessError:
     elif error.number == errno.EACCES and mode and not mode & 0o111:
         cause = f"it has no execute permission (mode {mode & 0o7777:04o})"
         remedy = f"chmod +x in the image, or start it by its interpreter: sh {command}"
+    elif error.number == errno.EPERM and (names := _file_capabilities(rest)):
+        # capabilities(7): the kernel does not start it with less than it says it needs.
+        cause = f"it has file capabilities, and this container may lack them: {', '.join(names)}"
+        remedy = f"add --cap-add={','.join(names)}, or take them off in the image: setcap -r FILE"
     elif error.number == errno.EACCES:
         remedy = (
             "the user of the container needs execute permission on it and on the directories above"
@@ -76,9 +80,21 @@ def _parts(rest: str) -> tuple[int, bytes]:
     """Read what `rootless.sandbox.process` has added; the report may have been cut."""
     mode, _, digits = rest.partition("\n")
     try:
-        return int(mode, 8), bytes.fromhex(digits[: len(digits) & ~1])
+        return int(mode.partition(" ")[0], 8), bytes.fromhex(digits[: len(digits) & ~1])
     except ValueError:
         return 0, b""
+
+
+def _file_capabilities(rest: str) -> list[str]:
+    """Name what the file's security.capability permits: struct vfs_cap_data of the kernel."""
+    from rootless.sandbox.capabilities import from_mask
+
+    try:
+        data = bytes.fromhex(rest.partition("\n")[0].partition(" ")[2])
+    except ValueError:
+        return []
+    permitted = int.from_bytes(data[4:8] + data[12:16], "little")
+    return [name.removeprefix("CAP_") for name in from_mask(permitted)]
 
 
 def _wrong_format(start: bytes, command: str) -> tuple[str, str]:

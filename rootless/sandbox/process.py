@@ -278,18 +278,26 @@ def execute(process: Process) -> None:
 
 
 def _with_start(step: str, path: str) -> str:
-    """Add, for who explains the failure, the program's mode and the first bytes of its file."""
+    """Add, for who explains the failure, the program's mode, file capabilities and first bytes."""
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
         fd = sc.openat2(sc.AT_FDCWD, path, flags, resolve=sc.RESOLVE_NO_MAGICLINKS)
         try:
             mode = os.fstat(fd).st_mode
             start = os.read(fd, _START_BYTES) if stat.S_ISREG(mode) else b""
+            capabilities = _file_capabilities(fd)
         finally:
             os.close(fd)
     except OSError:
         return step
-    return f"{step}\n{mode:o}\n{start.hex()}"
+    return f"{step}\n{mode:o} {capabilities.hex()}\n{start.hex()}"
+
+
+def _file_capabilities(fd: int) -> bytes:
+    try:
+        return os.getxattr(fd, "security.capability")
+    except OSError:
+        return b""  # it has none, as nearly every file
 
 
 def _refuse_host_program(path: str) -> None:
