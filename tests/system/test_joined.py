@@ -43,6 +43,7 @@ def test_owner_is_started_first_and_removed_last(rpod: Command, image: str) -> N
     assert rpod("ps", "-aq").out == ""
 
 
+@rpod_only  # crun may not join them
 @pytest.mark.parametrize("kind", ["network", "pid", "ipc", "uts"])
 def test_owner_that_has_the_hosts_namespace(rpod: Command, image: str, kind: str) -> None:
     rpod("run", "-d", "--name", "owner", f"--{kind}=host", image, "sleep", "1000")
