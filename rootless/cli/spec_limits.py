@@ -1,6 +1,7 @@
 """Commands about what containers use and may use: update, stats, pause, unpause."""
 
 from rootless.cli.limit_options import resource_options
+from rootless.cli.spec_run import HEALTH_OPTIONS
 from rootless.cli.table import (
     COMMAS,
     CONTAINERS,
@@ -25,16 +26,30 @@ _FILTER = many("filter", "Take only containers that match", short="f", metavar="
 COMMANDS = (
     Command(
         "update",
-        "Change the limits of a container",
+        "Change the limits and settings of a container",
         "limits:update",
         (
             *resource_options(),
             many("cgroup-conf", "Write a file of the cgroup", metavar="FILE=VALUE"),
+            text(
+                "restart",
+                "When it is started again: no, always, on-failure[:N], unless-stopped",
+                metavar="POLICY",
+            ),
+            many(
+                "env",
+                "Set an environment variable, for exec and from the next start on",
+                short="e",
+                metavar="NAME[=VALUE]",
+            ),
+            many("unsetenv", "Leave out an environment variable", metavar="NAME"),
+            *HEALTH_OPTIONS,
             _LATEST,
         ),
         (Argument("container", 0, 1, "CONTAINER", RUNNING),),
         aliases=("container update",),
-        description="A running container has them at once, and every one at its next start.",
+        description="A running container has limits, restart policy and the times of its checks at"
+        " once, and everything at its next start.",
         examples=("rpod update --memory 1g --cpus 2 web",),
     ),
     Command(

@@ -109,7 +109,7 @@ _LIFE = (
     many("log-opt", "path=FILE, max-size=SIZE, max-file=NUMBER, tag=TEXT", metavar="NAME=VALUE"),
 )  # fmt: skip
 
-_HEALTH = (
+HEALTH_OPTIONS = (
     text("health-cmd", "Command that checks the container: a line for the shell, or a JSON array; "
          "none for no check", metavar="COMMAND"),
     text("health-interval", "Time between checks (30s); disable for none by itself",
@@ -247,7 +247,7 @@ _LIMITS = (
 )  # fmt: skip
 
 CREATE_OPTIONS: tuple[Option, ...] = (
-    *_IDENTITY, *_LIFE, *_HEALTH, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY, *_LIMITS,
+    *_IDENTITY, *_LIFE, *HEALTH_OPTIONS, *_IMAGE, *_FILE_SYSTEMS, *_NETWORK, *_SECURITY, *_LIMITS,
 )  # fmt: skip
 
 _IMAGE_AND_COMMAND = (

@@ -8,7 +8,10 @@ import os
 import sys
 import time
 
-from storage.containers import ContainerView, read_state
+from storage import lightjson as json
+from storage.containers import ContainerView, read_state, record_from_json
+from storage.errors import StorageError
+from storage.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,17 +33,26 @@ class HealthTimer:
         startup = settings.get("startup")
         self._monitor = monitor
         self._view = view
-        self._interval_s = _seconds(settings)
         self._startup_s = _seconds(startup) if isinstance(startup, dict) else 0.0
-        self._start_interval_s = _number(settings, "start_interval_s")
+        self._take(settings)
         self._start_end_s = time.monotonic() + _number(settings, "start_period_s")
         self._pid = 0
         self.due_s = time.monotonic() if self._startup_s or self._interval_s else 0.0
 
+    def _take(self, settings: dict[str, object]) -> None:
+        self._interval_s = _seconds(settings)
+        self._start_interval_s = _number(settings, "start_interval_s")
+
+    def _look_again(self) -> None:
+        """Read what `update` may have changed; the checks themselves read the record each time."""
+        try:
+            path = self._view.paths.record
+            self._take(record_from_json(json.loads(read_file(path)), path).health or {})
+        except (OSError, ValueError, StorageError):
+            return  # it is being removed, or was damaged
+
     def fire(self) -> None:
         """Start a check."""
-        from storage import lightjson as json
-
         paths = self._view.paths
         words = {
             # <store>/containers/<id> and <run root>/containers/<id>
@@ -63,6 +75,7 @@ class HealthTimer:
         _, status = os.waitpid(self._pid, 0)
         self._monitor.forget(fd)
         os.close(fd)
+        self._look_again()
         in_startup = os.waitstatus_to_exitcode(status) == IN_STARTUP
         wait_s = self._startup_s if in_startup else self._interval_s
         if self._start_interval_s and self._is_starting():

@@ -88,20 +88,20 @@ def keep(
         # all, must not stand in the way. Whatever became of the record, the clients are told how
         # the command ended; the next command that looks removes what is left.
         container.release_lock()
-        _pursue_policies(view, code, asked_to_stop=monitor.asked_to_stop)
+        _pursue_policies(view._replace(record=record), code, asked_to_stop=monitor.asked_to_stop)
         monitor.finish(code)
 
 
 def _renamed(view: ContainerView) -> ContainerRecord:
-    """Return the record with the name that the container has now."""
+    """Return the record with the name and the restart policy that the container has now."""
     from storage import lightjson as json
 
     path = view.paths.record
     try:
-        name = record_from_json(json.loads(read_file(path)), path).name
+        now = record_from_json(json.loads(read_file(path)), path)
     except (OSError, ValueError, StorageError):
         return view.record  # it is being removed, or was damaged
-    return view.record._replace(name=name)
+    return view.record._replace(name=now.name, restart=now.restart)
 
 
 def _serve_network(monitor: Monitor, view: ContainerView) -> None:

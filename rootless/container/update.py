@@ -1,9 +1,10 @@
-"""`update`: other limits for a container, at once when it runs, and at each later start."""
+"""`update`: other limits and settings for a container, at once when it runs, and later."""
 
 from rootless.container import cgroup_limits, cgroup_places
 from rootless.container.document import read_request
 from rootless.container.request import LIMITS, ContainerRequest, asked_limits
 from rootless.container.resources import Setting, make_resources, settings
+from rootless.container.update_settings import SETTINGS, new_environment, with_settings
 from rootless.errors import LimitError, UsageError
 from rootless.host.paths import Host
 from rootless.linux import cgroup
@@ -20,31 +21,38 @@ _TOGETHER = ("cpus", "cpu_quota", "cpu_period")
 
 
 def update(host: Host, text: str, changes: "Mapping[str, object]") -> str:
-    """Change limits; `changes` are fields of ContainerRequest. Return the container's id.
+    """Change limits and settings; `changes` are fields of ContainerRequest. Return the id.
 
     Raises ContainerNotFound, UsageError, LimitError; then nothing has changed.
     """
-    unknown = [name for name in changes if name not in LIMITS]
+    unknown = [name for name in changes if name not in (*LIMITS, *SETTINGS)]
     if unknown:
-        raise UsageError(f"update: {unknown[0]} is no limit")
+        raise UsageError(f"update: {unknown[0]} cannot be changed")
+    limits = {name: value for name, value in changes.items() if name in LIMITS}
     found = find_container(host.layout, text)
     with Lock(host.layout.lock(f"update-{found.record.id}")):
         found = find_container(host.layout, found.record.id)
-        request = with_limits(read_request(found.record.request), changes)
-        resources = make_resources(request)
+        request = with_limits(read_request(found.record.request), limits)
+        request, record = with_settings(request, found.record, changes)
         raw = read_config(found.paths)
-        raw["linux"]["resources"] = resources
-        if found.status in ("running", "paused", "initialized"):
-            _apply(host, found, settings(resources))
-        else:
-            cgroup_limits.prepare(host, raw, asked_limits(request), "strict")
+        process = raw["process"]
+        process["env"] = new_environment(process.get("env", []), changes, host.environ)
+        lives = found.status in ("running", "paused", "initialized")
+        if limits:
+            raw["linux"]["resources"] = resources = make_resources(request)
+            if lives:
+                _apply(host, found, settings(resources))
+            else:
+                cgroup_limits.prepare(host, raw, asked_limits(request), "strict")
+        if lives and record.health is not None and found.record.health is None:
+            host.note(f"the checks of {record.name} begin with its next start")
         write_file(found.paths.config, json.dumps(raw).encode(), sync=True)
         asked = {
             name: value
             for name, value in request._asdict().items()
             if value != ContainerRequest._field_defaults[name]
         }
-        write_record(found.paths, found.record._replace(request=asked), sync=True)
+        write_record(found.paths, record._replace(request=asked), sync=True)
     event_log.container_event(host.layout.run_root, "update", record=found.record)
     return found.record.id
 

@@ -43,15 +43,20 @@ _NUMBERS = ("CPUNano", "SystemNano", "NetInput", "NetOutput", "BlockInput", "Blo
 
 
 def update(invocation: "Invocation") -> int:
-    """Change the limits of a container and print its id."""
+    """Change the limits and settings of a container and print its id."""
     from rootless.container.request import LIMITS
     from rootless.container.update import update as change
+    from rootless.container.update_settings import SETTINGS
 
     host = invocation.host()
     name = one_container(invocation, "container", host)
-    changes = {key: value for key, value in invocation.given.items() if key in LIMITS}
+    fields = (*LIMITS, *SETTINGS)
+    changes = {key: value for key, value in invocation.given.items() if key in fields}
     if not changes:
-        raise UsageError("update: no limit was given", remedy="such as --memory 1g or --cpus 2")
+        raise UsageError(
+            "update: nothing to change was given",
+            remedy="such as --memory 1g, --cpus 2 or --restart always",
+        )
     write(change(host, name, changes) + "\n")
     return 0
 
