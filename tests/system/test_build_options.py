@@ -1,6 +1,5 @@
 """`build`: what the options of a step do, read back from inside the step."""
 
-import glob
 import json
 import os
 import subprocess
@@ -8,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rootless.container.start_errors import elf_loader
 from tests.support.command import Command, Done
 
 pytestmark = pytest.mark.rpod_only
@@ -170,7 +170,8 @@ def test_ssh_key_is_used_and_not_shown(build: Build, rpod: Command, account_dir:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     for path in (key, f"{key}.pub"):
         os.chown(path, rpod.account.uid, rpod.account.gid)
-    loader = os.path.realpath(glob.glob("/lib*/ld-linux*.so.*")[0])
+    with open("/usr/bin/ssh-add", "rb") as file:
+        loader = os.path.realpath(elf_loader(file.read(4096)))
     libraries = "/host" + os.path.dirname(loader)
     add = f"/host{loader} --library-path {libraries} /host/usr/bin/ssh-add"
     done = build(
