@@ -1,8 +1,12 @@
 """Services in a real user session: Quadlet, generate systemd, readiness, sockets, notes."""
 
 import contextlib
+import http.client
 import json
 import os
+import shutil
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -13,6 +17,7 @@ import pytest
 from tests import registries
 from tests.support.command import Command
 
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RUNTIME = f"/run/user/{os.getuid()}"
 UNITS = os.path.expanduser("~/.config/systemd/user")
 QUADLET = os.path.expanduser("~/.config/containers/systemd")
@@ -182,8 +187,6 @@ def test_socket_is_passed_to_the_container(session_rpod: Command, image: str) ->
         ["systemd-socket-activate", "-d", "-l", path, *names, *words],
         env=session_rpod.environment, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        import socket
-
         last_s = time.monotonic() + 20
         while not os.path.exists(path) and time.monotonic() < last_s:
             time.sleep(0.1)
@@ -198,3 +201,54 @@ def test_lingering_account_is_told_nothing(session_rpod: Command, image: str) ->
     assert "loginctl" not in done.err
     told = session_rpod("run", "-d", image, "sleep", "1000", env={"SLURM_JOB_ID": "77"})
     assert "slurm job 77" in told.err
+
+
+class OverSocket(http.client.HTTPConnection):
+    """HTTP over a unix socket: docker's API."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("docker", timeout=120)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def ask(path: str, method: str, what: str, body: object = None) -> tuple[int, bytes]:
+    connection = OverSocket(path)
+    data = json.dumps(body) if body is not None else None
+    connection.request(method, what, data, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    result = answer.status, answer.read()
+    connection.close()
+    return result
+
+
+def test_dockers_socket_is_answered_when_somebody_connects(rpod: Command, image: str) -> None:
+    """The units of contrib/systemd, as the README says; limits and pause are those of a session."""
+    home = rpod.environment["HOME"]
+    os.makedirs(f"{home}/.local/rpod/bin")
+    os.symlink(rpod.prefix[-1], f"{home}/.local/rpod/bin/rpod")
+    for name in ("rpod.socket", "rpod.service"):
+        shutil.copy(f"{PROJECT}/contrib/systemd/{name}", UNITS)
+    systemctl("daemon-reload")
+    systemctl("start", "rpod.socket")
+    path = f"{RUNTIME}/rpod/rpod.sock"
+    try:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert ask(path, "GET", "/_ping") == (200, b"OK")
+        settings = {"Image": image, "Cmd": ["sleep", "1000"], "HostConfig": {"Memory": 64 << 20}}
+        code, data = ask(path, "POST", "/v1.41/containers/create?name=box", settings)
+        assert code == 201, data
+        for verb in ("start", "pause", "unpause"):
+            assert ask(path, "POST", f"/v1.41/containers/box/{verb}")[0] == 204
+        more = {"Memory": 128 << 20}
+        assert ask(path, "POST", "/v1.41/containers/box/update", more)[0] == 200
+        place = rpod("inspect", "--format", "{{.State.CgroupPath}}", "box").out.strip()
+        with open(f"/sys/fs/cgroup{place}/memory.max", encoding="ascii") as file:
+            assert int(file.read()) == 128 << 20
+        systemctl("stop", "rpod.service")
+        assert rpod("ps", "--format", "{{.Names}}").out == "box\n"
+    finally:
+        systemctl("stop", "rpod.socket", check=False)
