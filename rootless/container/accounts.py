@@ -37,23 +37,10 @@ def account_files(
         files["passwd"] = passwd = _with_line(passwd, _passwd_line(user, name, request))
     if user.gid != 0 and all(gid != user.gid for _, gid, _ in parse_group(group)):
         files["group"] = group = _with_line(group, _group_line(user, name, request))
-    space = around.namespace
-    if space.own_uid is None or space.mode != "keep-id" or is_caller:
-        pass
-    elif not _is_known(passwd, space.own_uid):
-        # `--user=root`: the caller is there all the same, for exec and the files bound in.
-        line = f"{caller}:*:{space.own_uid}:{space.own_gid}:container user:/:/bin/sh"
-        files["passwd"] = passwd = _with_line(passwd, line)
-        if all(gid != space.own_gid for _, gid, _ in parse_group(group)):
-            files["group"] = group = _with_line(group, f"{caller}:x:{space.own_gid}:")
     for text in request.hostuser:
         passwd, group = _with_host_user(text, passwd, group)
         files |= {"passwd": passwd, "group": group}
     return files
-
-
-def _is_known(passwd: bytes, uid: int) -> bool:
-    return any(account.uid == uid for account in parse_passwd(passwd))
 
 
 def _passwd_line(user: User, name: str, request: "ContainerRequest") -> str:
