@@ -143,7 +143,7 @@ LINKS = {"path": "/x", "args": ["nvidia-ctk", "hook", "create-symlinks", "--link
         (edits(deviceNodes=[{"path": "dev/x"}]), "'dev/x' is not an absolute path"),
         (edits(hooks=[LINKS]), "--link ::: TARGET::PATH is expected"),
         ('{"kind": "odd.com/i', "odd.json: not JSON"),
-        ("[" * 100_000, "odd.json: nested too deeply"),
+        ("[" * 100_000, "odd.json: not JSON (nested too deeply)"),
         ('{"kind": "a.com/../b"}', "is not vendor/class"),
     ],
     ids=["name", "value", "source", "root", "type", "node", "link", "torn", "deep", "kind"],
