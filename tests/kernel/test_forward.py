@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -174,6 +175,49 @@ def test_forwarder_that_nobody_needs_ends(in_account: InAccount) -> None:
         return f"{status} {sock.recv(16).decode()}"
 
     assert in_account(lambda: in_own_namespace(body)) == "7 late"
+
+
+def test_forwarder_sleeps_once_nothing_follows(in_account: InAccount) -> None:
+    """Between questions that follow each other closely it does not; afterwards it costs nothing."""
+
+    def body() -> str:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        ip("link", "set", "lo", "up")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ((mapping, sock),) = listen_all([PortMapping("", PORT, 80, "udp")])
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            Loop(theirs, Target("127.0.0.1", "127.0.0.1")).run()
+            os._exit(7)
+        theirs.close()
+        send_add(ours, mapping, sock.fileno())
+        with (
+            _bound(socket.AF_INET, socket.SOCK_DGRAM) as server,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            client.settimeout(5)
+            server.settimeout(5)
+            for number in range(300):
+                client.sendto(b"%d" % number, ("127.0.0.1", PORT))
+                text, peer = server.recvfrom(100)
+                server.sendto(text, peer)
+                assert client.recv(100) == b"%d" % number
+            before = cpu_ticks(child)
+            time.sleep(1)
+            spent = cpu_ticks(child) - before
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return str(spent)
+
+    assert int(in_account(lambda: in_own_namespace(body))) <= 3
+
+
+def cpu_ticks(pid: int) -> int:
+    """Return the time that a process has had, in hundredths of a second."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def connect(address: str) -> socket.socket:
